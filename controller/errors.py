@@ -1,0 +1,148 @@
+"""What can go wrong in the controller, drawn as a tree; what goes wrong inside a node is in `node.errors`.
+
+::
+
+    WindtunnelError
+    ├── UserError                   exit code 2, no traceback
+    │   ├── BadTopology             a topology file with an unknown key, link, product, unit or name; file and line
+    │   ├── BadOverride             a --set that names nothing or gives a wrong value
+    │   ├── UnknownStrategy         no such strategy, or a file without such a function
+    │   ├── UnknownModel            no model of that name and no config.json at that path
+    │   ├── BadWorkload             batch, prompt or output that cannot be
+    │   ├── BadPlan                 a plan that cannot be executed anywhere
+    │   │   ├── PlanCycle           ops that wait for each other
+    │   │   ├── UnorderedAccess     two writers, or a writer and a reader, without an order
+    │   │   ├── UnwrittenRead       bytes that are read and never written
+    │   │   ├── DoubleFree          a buffer freed twice, or used after it was freed
+    │   │   ├── UnknownDevice       a device, tier or queue that the topology lacks
+    │   │   ├── UnboundParameter    an open size without a value
+    │   │   └── TransferMismatch    source and destination of different size
+    │   ├── NoRoute                 two devices that no link joins
+    │   ├── MissingExtra            an optional dependency that is not installed
+    │   └── PreflightFailed         this machine lacks memory, disk, files or speed for a live run
+    └── RunError                    the run itself ended badly
+        ├── OutOfMemory             a tier that is full: device, tier and missing bytes; a result, not a crash
+        ├── DeviceUnreachable       a node that does not answer or has died
+        ├── StartFailed             a node that did not become ready
+        ├── KernelFailed            a node refused or failed an op
+        └── Deadlock                nothing can go on: who waits for what
+"""
+
+from __future__ import annotations
+
+
+class WindtunnelError(Exception):
+    """Root of everything that the controller reports; ``str(error)`` is the sentence for people."""
+
+
+class UserError(WindtunnelError):
+    """Wrong input; the command line exits with 2 and prints no traceback."""
+
+
+class BadTopology(UserError):
+    """A topology file that cannot be meant; says file and line."""
+
+
+class BadOverride(UserError):
+    """A ``--set`` that names nothing or gives a wrong value."""
+
+
+class UnknownStrategy(UserError):
+    """No strategy of that name, or a file without such a function."""
+
+
+class UnknownModel(UserError):
+    """No model of that name and no config.json at that path."""
+
+
+class BadWorkload(UserError):
+    """A batch, prompt or output that cannot be."""
+
+
+class BadPlan(UserError):
+    """A plan that no executor can run."""
+
+
+class PlanCycle(BadPlan):
+    """Ops that wait for each other."""
+
+
+class UnorderedAccess(BadPlan):
+    """Two writers, or a writer and a reader, of the same bytes without an order."""
+
+
+class UnwrittenRead(BadPlan):
+    """Bytes that are read and never written."""
+
+
+class DoubleFree(BadPlan):
+    """A buffer freed twice, or used after it was freed."""
+
+
+class UnknownDevice(BadPlan):
+    """A device, tier or queue that the topology lacks."""
+
+
+class UnboundParameter(BadPlan):
+    """An open size without a value."""
+
+
+class TransferMismatch(BadPlan):
+    """Source and destination of different size."""
+
+
+class NoRoute(UserError):
+    """Two devices that no link joins."""
+
+
+class MissingExtra(UserError):
+    """An optional dependency that is not installed; says how to install it."""
+
+
+class PreflightFailed(UserError):
+    """This machine lacks memory, disk, files or speed for a live run."""
+
+
+class RunError(WindtunnelError):
+    """The run itself ended badly."""
+
+
+class OutOfMemory(RunError):
+    """A tier that is full: a result of the run, not a crash.
+
+    Attributes:
+        device, tier: where.
+        need_bytes, free_bytes, capacity_bytes: how much [bytes].
+        what: the buffer that did not fit.
+    """
+
+    def __init__(
+        self, device: str, tier: str, need_bytes: int, free_bytes: int, capacity_bytes: int, what: str = ""
+    ) -> None:
+        self.device, self.tier, self.what = device, tier, what
+        self.need_bytes, self.free_bytes, self.capacity_bytes = need_bytes, free_bytes, capacity_bytes
+        super().__init__(
+            f"OOM at {device}.{tier}: {self.missing_bytes} bytes missing"
+            f" ({what or 'the allocation'} needs {need_bytes}, {free_bytes} free of {capacity_bytes})"
+        )
+
+    @property
+    def missing_bytes(self) -> int:
+        """How much larger the tier would have to be [bytes]."""
+        return self.need_bytes - self.free_bytes
+
+
+class DeviceUnreachable(RunError):
+    """A node that does not answer or has died; says its device."""
+
+
+class StartFailed(RunError):
+    """A node that did not become ready."""
+
+
+class KernelFailed(RunError):
+    """A node refused or failed an op; says which."""
+
+
+class Deadlock(RunError):
+    """Nothing can go on; says who waits for what."""
