@@ -1,0 +1,11 @@
+"""What devices are and how long they take: pure functions of shapes and a spec, without clock, wire or tensors.
+
+Reading order: `units` (text to base units), `device` (frozen specs), `sheet` and `reader` (YAML to a spec), `catalog`
+(where sheets are), `operation` and `operations/` (what a kernel demands), `cost` (how long it takes alone), with one
+module a family: `gemm`, `attention`, `elementwise`; `traffic` for bytes on tiers and `transfer` for copies.
+
+Three rules. A constant lives in a sheet with value, kind and source, or, where it belongs to the software of a whole
+device class, in the module of its model with the data that it was fitted to. A model says in its docstring what it
+is, whose it is, where it holds and what it leaves out. A device that lacks a constant gets the plain roofline, never
+a guess.
+"""

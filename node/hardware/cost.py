@@ -1,0 +1,95 @@
+"""How long one kernel takes alone on a device, and what it moves: the one place that both executors ask.
+
+Model: `time_s` comes from the model of the kernel's family, which says how its bounds in `parts` (arithmetic, every
+tier, power, a floor) combine; it is never below the roofline of declared bandwidths. `latency_s` is paid before: the
+start of an op on its queue and the latency of the slowest tier that it touches.
+Source: see the module of each family.
+Valid for: a kernel with the device to itself; sharing is the executor's.
+Not modelled: overlap of a kernel's tail with the next one's start; clocks that sink with power and temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from node.errors import Unsupported
+from node.hardware.attention import decode_ranges, decode_time, prefill_time
+from node.hardware.device import ComputeSpec, DeviceSpec
+from node.hardware.elementwise import streaming_time
+from node.hardware.gemm import gemm_time
+from node.hardware.operation import Demand
+from node.hardware.peak import choose_unit, peak_flop_per_s
+from node.hardware.traffic import tier_bytes, tiers_latency_s, tiers_time_s
+
+Model = Callable[[Demand, ComputeSpec, float, Mapping[str, float]], tuple[float, dict[str, float]]]
+
+FAMILIES: Final[Mapping[str, Model]] = {
+    "gemm": gemm_time,
+    "prefill_attention": prefill_time,
+    "decode_attention": decode_time,
+    "elementwise": streaming_time,
+    "optimizer": streaming_time,
+}
+"""Family of a demand -> its model; ``delay`` needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCost:
+    """What one launch costs on a device that does nothing else.
+
+    Attributes:
+        time_s: from its first byte or FLOP to its last, without `latency_s` [s].
+        latency_s: device-side start of the op and tier latency, paid before [s].
+        read_bytes: bytes read, by tier, in whole pages [bytes].
+        write_bytes: bytes written, by tier, in whole pages [bytes].
+        bound: the largest part: ``compute``, a tier, ``power``, ``floor`` or ``delay``.
+        parts: seconds of every bound [s].
+    """
+
+    time_s: float
+    latency_s: float
+    read_bytes: Mapping[str, int]
+    write_bytes: Mapping[str, int]
+    bound: str
+    parts: Mapping[str, float]
+
+
+def kernel_cost(
+    spec: DeviceSpec, demand: Demand, input_tiers: Sequence[str], output_tiers: Sequence[str]
+) -> KernelCost:
+    """Cost of one launch alone on `spec`.
+
+    Args:
+        spec: the device.
+        demand: work of the launch, from the operation table.
+        input_tiers: tier of each input, in order.
+        output_tiers: tier of each output, in order.
+
+    Raises:
+        Unsupported: no model for the family, no compute unit, or no peak for the dtype.
+        UnknownTier: the device lacks a tier.
+    """
+    queue = spec.compute_queue
+    start_s = queue.launch_s if queue is not None else 0.0
+    if demand.family == "delay":
+        seconds = float(demand.dims["seconds"])
+        return KernelCost(seconds, 0.0, {}, {}, "delay", {"delay": seconds})
+    model = FAMILIES.get(demand.family)
+    if model is None:
+        raise Unsupported(f"no cost model for kernels of family {demand.family!r}; known: delay, {', '.join(FAMILIES)}")
+    unit = choose_unit(spec, demand.unit)
+    peak = peak_flop_per_s(unit, demand.dtype, spec.product)
+    ranges = decode_ranges(demand) if demand.family == "decode_attention" else None
+    read_bytes = tier_bytes(spec, demand.reads, input_tiers, ranges)
+    write_bytes = tier_bytes(spec, demand.writes, output_tiers)
+    tier_s = tiers_time_s(spec, read_bytes, write_bytes)
+    time_s, parts = model(demand, unit, peak, tier_s)
+    bound = max(parts, key=parts.__getitem__)
+    for name, seconds in tier_s.items():
+        # An efficiency above 1 describes boost clocks, never a faster bus.
+        if seconds > time_s:
+            time_s, bound = seconds, name
+    latency_s = start_s + tiers_latency_s(spec, read_bytes, write_bytes)
+    return KernelCost(time_s, latency_s, read_bytes, write_bytes, bound, parts)

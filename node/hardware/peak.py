@@ -1,0 +1,53 @@
+"""Which compute unit of a device runs a kernel, and at which peak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from node.errors import Unsupported
+from node.hardware.device import ComputeSpec, DeviceSpec
+
+_UNIT_ORDER: Final[Mapping[str, tuple[str, ...]]] = {
+    "tensor": ("tensor", "engine", "vector"),
+    "vector": ("vector", "engine", "tensor"),
+    "engine": ("engine", "vector", "tensor"),
+}
+_SIBLING: Final[Mapping[str, str]] = {"fp16": "bf16", "bf16": "fp16"}
+
+
+def choose_unit(spec: DeviceSpec, preferred: str) -> ComputeSpec:
+    """The unit that runs a kernel which would like `preferred`; a device without it uses what it has.
+
+    Raises:
+        Unsupported: the device has no compute unit.
+    """
+    for name in _UNIT_ORDER.get(preferred, (preferred,)):
+        if name in spec.computes:
+            return spec.computes[name]
+    raise Unsupported(
+        f"{spec.product} ({spec.kind}) has no compute unit, so it runs no kernel; launch it on a device that has one"
+    )
+
+
+def peak_flop_per_s(unit: ComputeSpec, dtype: str, product: str = "") -> float:
+    """Dense peak of `unit` for arithmetic in `dtype` [FLOP/s].
+
+    A type that the sheet leaves out falls back to its sibling of equal width (fp16 and bf16 run at one rate on every
+    unit that has both), then to fp32, into which it can be widened.
+
+    Raises:
+        Unsupported: neither the type nor a fallback has a peak.
+    """
+    peaks = unit.peak_flop_per_s
+    if dtype in peaks:
+        return peaks[dtype]
+    sibling = _SIBLING.get(dtype, dtype)
+    if sibling in peaks:
+        return peaks[sibling]
+    if "fp32" in peaks:
+        return peaks["fp32"]
+    raise Unsupported(
+        f"unit {unit.name} of {product or 'this device'} has no peak for {dtype}, nor for fp32; it has "
+        f"{', '.join(peaks)}; add {unit.name}.peak.{dtype} to the sheet or override it"
+    )
