@@ -1,0 +1,116 @@
+"""The table of kernels and the one way to run one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from torch import Tensor
+
+from node.compute import (
+    attention,
+    elementwise,
+    layout,
+    linear,
+    norms,
+    optimizer,
+    positions,
+    quantisation,
+    reduction,
+    selection,
+)
+from node.hardware.operation import Attributes
+from node.hardware.operations import CompleteAttributes, complete_attributes, operation
+
+Kernel = Callable[[Sequence[Tensor], Sequence[Tensor], CompleteAttributes], None]
+
+
+def _delay(_: Sequence[Tensor], __: Sequence[Tensor], ___: CompleteAttributes) -> None:
+    """Nothing to compute: whoever paces the node takes the time."""
+
+
+KERNELS: Mapping[str, Kernel] = MappingProxyType(
+    {
+        "linear": linear.linear,
+        "matmul": linear.matmul,
+        "layer_norm": norms.layer_norm,
+        "rms_norm": norms.rms_norm,
+        "softmax": norms.softmax,
+        "add": elementwise.add,
+        "multiply": elementwise.multiply,
+        "activation": elementwise.activation,
+        "gated_activation": elementwise.gated_activation,
+        "cast": elementwise.move,
+        "copy": elementwise.move,
+        "rotary": positions.rotary,
+        "prefill_attention": attention.prefill_attention,
+        "decode_attention": attention.decode_attention,
+        "merge_attention": attention.merge_attention,
+        "split": layout.split,
+        "concat": layout.concat,
+        "to_heads": layout.to_heads,
+        "from_heads": layout.from_heads,
+        "swap_axes": layout.swap_axes,
+        "take_rows": layout.take_rows,
+        "kv_write": layout.kv_write,
+        "embedding": selection.embedding,
+        "gather": selection.gather,
+        "top_k": selection.top_k,
+        "argmax": selection.argmax,
+        "reduce": reduction.reduce,
+        "quantise": quantisation.quantise,
+        "dequantise": quantisation.dequantise,
+        "adam": optimizer.adam,
+        "delay": _delay,
+    }
+)
+"""Every operation of the table by name."""
+
+# Kernels that read every element of an input before they write the same element of an output, by (input, output); an
+# input may then be the output itself. All others are given a copy of what they would overwrite.
+_ANY_INPUT = frozenset((index, 0) for index in range(64))
+_IN_PLACE: Mapping[str, frozenset[tuple[int, int]]] = {
+    **dict.fromkeys(
+        ("add", "multiply", "activation", "gated_activation", "copy", "layer_norm", "rms_norm", "softmax", "rotary"),
+        _ANY_INPUT,
+    ),
+    **dict.fromkeys(("reduce", "merge_attention", "prefill_attention"), _ANY_INPUT),
+    "adam": frozenset(((0, 0), (2, 1), (3, 2))),
+}
+_NOWHERE: frozenset[tuple[int, int]] = frozenset()
+
+
+def run(op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Attributes) -> None:
+    """Computes `op` on `inputs` into `outputs`.
+
+    Operands are contiguous and have passed the ``check`` of the operation. They may overlap: an output never holds
+    anything but the result for the inputs as they were at the call.
+
+    Args:
+        op: name in the operation table.
+        inputs: operands.
+        outputs: preallocated results.
+        attributes: with or without the defaults filled in.
+
+    Raises:
+        UnknownOperation: no such operation.
+        BadAttribute: attributes that do not fit it.
+        OutOfRange: an index operand that points outside of its table.
+    """
+    complete = complete_attributes(operation(op), attributes)
+    KERNELS[op](_untangled(op, inputs, outputs), outputs, complete)
+
+
+def _untangled(op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """`inputs`, with a copy of each that an output would overwrite before it is read."""
+    copies: dict[int, Tensor] = {}
+    for target, out in enumerate(outputs):
+        start = out.data_ptr()
+        end = start + out.nbytes
+        for source, tensor in enumerate(inputs):
+            address = tensor.data_ptr()
+            if address < end and start < address + tensor.nbytes:
+                same = address == start and tensor.nbytes == out.nbytes
+                if not (same and (source, target) in _IN_PLACE.get(op, _NOWHERE)):
+                    copies[source] = tensor.clone()
+    return [copies.get(index, tensor) for index, tensor in enumerate(inputs)] if copies else inputs
