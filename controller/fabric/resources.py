@@ -1,0 +1,275 @@
+"""Which resources of the engine a transfer or a kernel loads, and by how much.
+
+A duplex tier, port or link is one resource for each direction, of its bandwidth, and a flow weighs 1. A declared total
+is one more resource that both directions load. What is simplex is one resource of capacity 1 that reads load with
+1/read and writes with 1/write, so that the shares of time add up to at most 1.
+
+Simplification: every latency on the way is paid once, before the first byte, and bandwidth is shared only afterwards;
+a stream of small packets that overlaps latency with sending is not told apart from one large one. Pages are not
+rounded here: a transfer moves the bytes that it names, kernels round in their cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.errors import BadPlan, UnknownDevice
+from controller.topology.graph import routes_of
+from controller.topology.nearest import hint
+from controller.topology.schema import Device, Topology
+from node.hardware.device import PortSpec, TierSpec
+
+if TYPE_CHECKING:
+    from node.hardware.cost import KernelCost
+
+Side = tuple[tuple[int, float], ...]
+"""(resource, weight) of one direction of a tier or port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of the engine.
+
+    Attributes:
+        name: ``csd0.flash.read``, ``gpu.pcie.write``, ``cpu.dram.simplex``, ``csd0.pcie-root>``.
+        owner: the device it belongs to, "" for a link.
+        part: tier, port or link.
+        side: ``read``, ``write``, ``total``, ``simplex``, ``>`` (forward) or ``<`` (backward).
+        capacity: [bytes/s]; 1 when simplex.
+    """
+
+    name: str
+    owner: str
+    part: str
+    side: str
+    capacity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one activity takes while it flows.
+
+    Attributes:
+        resources: indices into `Fabric.capacity` (m), each at most once.
+        weights: how much of each resource one unit of rate takes (m).
+        rate_limit: its speed alone [bytes/s]; inf where only the resources limit it.
+        latency_s: paid once, before it flows [s].
+        work: of a kernel its bytes [bytes], or its time [s] at rate 1 when it moves none; 0 of a transfer, whose
+            bytes only the op knows.
+    """
+
+    resources: NDArray[np.int32]
+    weights: NDArray[np.float64]
+    rate_limit: float
+    latency_s: float
+    work: float = 0.0
+
+
+class Fabric:
+    """The hardware of a topology as arrays for the engine.
+
+    Attributes:
+        topology: what it was built from.
+        resources: one entry per resource, in the order of the arrays.
+        capacity: of each resource, in units of rate x weight (n).
+        resource_names: of each resource.
+        slots: of each queue (q).
+        queue_names: of each queue, ``gpu.stream``.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self._resources: list[Resource] = []
+        self._tiers: dict[tuple[str, str], tuple[Side, Side]] = {}
+        self._ports: dict[tuple[str, str], tuple[Side, Side]] = {}
+        self._links: dict[str, tuple[int, int]] = {}
+        self._queues: dict[tuple[str, str], int] = {}
+        self._transfers: dict[tuple[str, str, str, str, bool], Load] = {}
+        slots: list[int] = []
+        for device in topology.devices.values():
+            for tier in device.spec.tiers.values():
+                self._tiers[device.name, tier.name] = self._sides(device, tier)
+            for port in device.spec.ports.values():
+                self._ports[device.name, port.name] = self._sides(device, port)
+            for queue in device.spec.queues.values():
+                self._queues[device.name, queue.name] = len(slots)
+                slots.append(queue.slots)
+        for link in topology.links:
+            forward = self._add(Resource(f"{link.name}>", "", link.name, ">", link.forward_bytes_per_s))
+            self._links[link.name] = (
+                forward,
+                self._add(Resource(f"{link.name}<", "", link.name, "<", link.backward_bytes_per_s)),
+            )
+        self.resources = tuple(self._resources)
+        self.resource_names = tuple(resource.name for resource in self.resources)
+        self.capacity = np.array([resource.capacity for resource in self.resources], dtype=np.float64)
+        self.queue_names = tuple(f"{device}.{queue}" for device, queue in self._queues)
+        self.slots = np.array(slots, dtype=np.int32)
+
+    def transfer_load(
+        self,
+        source_device: str,
+        source_tier: str,
+        destination_device: str,
+        destination_tier: str,
+        pageable: bool = False,
+    ) -> Load:
+        """What a transfer loads: tier, port, every link of the route, port, tier; within a device only the tiers.
+
+        Args:
+            source_device, source_tier: where the bytes are read.
+            destination_device, destination_tier: where they are written.
+            pageable: through pageable host memory, which the sheet of a port on the way must have a rate for.
+
+        Raises:
+            UnknownDevice: no such device or tier.
+            NoRoute: nothing joins the two devices.
+            BadPlan: `pageable`, and neither port declares a rate.
+        """
+        key = (source_device, source_tier, destination_device, destination_tier, pageable)
+        if key not in self._transfers:
+            self._transfers[key] = self._transfer_load(*key)
+        return self._transfers[key]
+
+    def kernel_load(self, device: str, cost: KernelCost) -> Load:
+        """What a kernel loads: its tiers, in proportion to the bytes that it reads and writes there.
+
+        Its rate alone is bytes / time alone, so a kernel bound by arithmetic leaves the rest of the bandwidth to
+        others. The compute unit is held by the queue.
+
+        Raises:
+            UnknownDevice: no such device, or a tier that it lacks.
+        """
+        moved = [(tier, size, 0) for tier, size in cost.read_bytes.items() if size]
+        moved += [(tier, size, 1) for tier, size in cost.write_bytes.items() if size]
+        work = float(sum(size for _, size, _ in moved))
+        if not work:
+            self._device(device)
+            return Load(np.empty(0, np.int32), np.empty(0), 1.0, cost.latency_s, cost.time_s)
+        taken: dict[int, float] = {}
+        for tier, size, side in moved:
+            _take(taken, self._tier(device, tier)[side], size / work)
+        rate_limit = work / cost.time_s if cost.time_s > 0 else math.inf
+        return _load(taken, rate_limit, cost.latency_s, work)
+
+    def queue_index(self, device: str, queue: str = "") -> int:
+        """Index of an in-order queue; "" is the device's first compute queue.
+
+        Raises:
+            UnknownDevice: no such device or queue.
+        """
+        spec = self._device(device).spec
+        if not queue:
+            if spec.compute_queue is None:
+                raise UnknownDevice(f"{device} ({spec.product}) has no compute queue: it runs no kernels")
+            queue = spec.compute_queue.name
+        if (device, queue) not in self._queues:
+            raise UnknownDevice(f"{device} ({spec.product}) has no queue {queue!r}{hint(queue, spec.queues, 'queues')}")
+        return self._queues[device, queue]
+
+    def resource_index(self, name: str) -> int:
+        """Index of the resource called `name`.
+
+        Raises:
+            UnknownDevice: there is none.
+        """
+        if name not in self.resource_names:
+            raise UnknownDevice(f"no resource {name!r}{hint(name, self.resource_names, 'resources')}")
+        return self.resource_names.index(name)
+
+    def busy_s(
+        self, resources: NDArray[np.int32], weights: NDArray[np.float64], work: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """For how long each resource would be busy at full speed with what was done [s] (n).
+
+        Args:
+            resources: resource of each load (m).
+            weights: weight of each load (m).
+            work: work of the activity behind each load (m).
+        """
+        taken = np.bincount(resources, weights=weights * work, minlength=len(self.capacity))
+        return np.asarray(taken / self.capacity, dtype=np.float64)
+
+    def _add(self, resource: Resource) -> int:
+        self._resources.append(resource)
+        return len(self._resources) - 1
+
+    def _sides(self, device: Device, part: TierSpec | PortSpec) -> tuple[Side, Side]:
+        def add(side: str, capacity: float) -> int:
+            return self._add(Resource(f"{device.name}.{part.name}.{side}", device.name, part.name, side, capacity))
+
+        if part.simplex:
+            turns = add("simplex", 1.0)
+            read: Side = ((turns, 1.0 / part.read_bytes_per_s),)
+            write: Side = ((turns, 1.0 / part.write_bytes_per_s),)
+        else:
+            read = ((add("read", part.read_bytes_per_s), 1.0),)
+            write = ((add("write", part.write_bytes_per_s), 1.0),)
+        if part.total_bytes_per_s is not None:
+            total = ((add("total", part.total_bytes_per_s), 1.0),)
+            read, write = read + total, write + total
+        return read, write
+
+    def _transfer_load(self, source: str, source_tier: str, destination: str, into: str, pageable: bool) -> Load:
+        taken: dict[int, float] = {}
+        _take(taken, self._tier(source, source_tier)[0], 1.0)
+        tiers, devices = (source_tier, into), (self._device(source), self._device(destination))
+        latencies = [devices[0].spec.tiers[tiers[0]].read_latency_s]
+        self._tier(destination, into)
+        hops = routes_of(self.topology).route(source, destination).hops
+        ports: list[tuple[Device, PortSpec]] = []
+        if hops:
+            ends = (hops[0].tail, hops[-1].head)
+            ports = [(device, device.spec.ports[end.port]) for device, end in zip(devices, ends, strict=True)]
+            _take(taken, self._ports[source, ends[0].port][0], 1.0)
+            for hop in hops:
+                _take(taken, ((self._links[hop.link.name][0 if hop.forward else 1], 1.0),), 1.0)
+                latencies.append(hop.link.latency_s)
+            _take(taken, self._ports[destination, ends[1].port][1], 1.0)
+            latencies += [port.latency_s for _, port in ports]
+        _take(taken, self._tier(destination, into)[1], 1.0)
+        latencies.append(devices[1].spec.tiers[tiers[1]].write_latency_s)
+        rate_limit = _pageable_rate(source, destination, ports) if pageable else math.inf
+        return _load(taken, rate_limit, math.fsum(latencies))
+
+    def _device(self, name: str) -> Device:
+        if name not in self.topology.devices:
+            raise UnknownDevice(f"no device {name!r}{hint(name, self.topology.devices, 'devices')}")
+        return self.topology.devices[name]
+
+    def _tier(self, device: str, tier: str) -> tuple[Side, Side]:
+        if (device, tier) not in self._tiers:
+            spec = self._device(device).spec
+            raise UnknownDevice(f"{device} ({spec.product}) has no tier {tier!r}{hint(tier, spec.tiers, 'tiers')}")
+        return self._tiers[device, tier]
+
+
+def _take(taken: dict[int, float], side: Side, share: float) -> None:
+    """Adds `share` of a side; one resource may be taken twice (a copy within a simplex tier reads and writes)."""
+    for resource, weight in side:
+        taken[resource] = taken.get(resource, 0.0) + weight * share
+
+
+def _load(taken: Mapping[int, float], rate_limit: float, latency_s: float, work: float = 0.0) -> Load:
+    resources = np.fromiter(taken, np.int32, len(taken))
+    weights = np.fromiter(taken.values(), np.float64, len(taken))
+    resources.flags.writeable = weights.flags.writeable = False
+    return Load(resources, weights, rate_limit, latency_s, work)
+
+
+def _pageable_rate(source: str, destination: str, ports: list[tuple[Device, PortSpec]]) -> float:
+    rates = [port.pageable_bytes_per_s for _, port in ports if port.pageable_bytes_per_s is not None]
+    if not rates:
+        tried = " and ".join(f"{device.name}.{port.name} ({device.spec.product})" for device, port in ports)
+        raise BadPlan(
+            f"a pageable copy from {source} to {destination} needs a measured rate: "
+            f"{f'neither of {tried} declares one' if tried else 'it passes no port'}; "
+            f"add pageable: to the port in the product sheet, or plan the transfer without path='pageable'"
+        )
+    return min(rates)

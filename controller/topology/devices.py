@@ -1,0 +1,170 @@
+"""Declared groups become devices: counts are expanded, sheets loaded, constants overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.errors import BadTopology
+from controller.topology.declaration import Declaration, DeviceEntry
+from controller.topology.document import Document, Place
+from controller.topology.names import name_complaint
+from controller.topology.nearest import hint
+from controller.topology.overrides import Override
+from controller.topology.schema import Device
+from node.errors import UserInput
+from node.hardware.catalog import apply_overrides, load_product
+from node.hardware.device import DeviceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One entry under ``devices``, with its count resolved.
+
+    Attributes:
+        name: its key in the file.
+        host: the chassis that declares it.
+        count: None for a single device that carries the group's own name.
+        place: where the file declares it.
+    """
+
+    name: str
+    host: str
+    entry: DeviceEntry
+    count: int | None
+    place: Place
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of its devices, in order."""
+        return (self.name,) if self.count is None else tuple(f"{self.name}{index}" for index in range(self.count))
+
+
+def declared_groups(document: Document, declaration: Declaration, overrides: Sequence[Override]) -> dict[str, Group]:
+    """The groups by name, with every name checked, those of the switches too.
+
+    Raises:
+        BadTopology: a name that cannot be, or two vertices of one name.
+        BadOverride: a count that cannot be.
+    """
+    counts = {override.target: override for override in overrides if override.path == "count" and override.structural}
+    groups: dict[str, Group] = {}
+    vertices: dict[str, Place] = {}
+
+    def take(name: str, place: Place, what: str) -> None:
+        complaint = name_complaint(name, what)
+        if complaint:
+            raise BadTopology(f"{document.where(place)}: {complaint}")
+        if name in vertices:
+            first = document.line(vertices[name])
+            raise BadTopology(
+                f"{document.where(place)}: the name {name!r} is taken by the entry in line {first}; every device and "
+                f"switch of a topology has a name of its own, rename one"
+            )
+        vertices[name] = place
+
+    for index, switch in enumerate(declaration.switches):
+        take(switch, ("switches", index), "switch")
+    for host, entry in declaration.hosts.items():
+        complaint = name_complaint(host, "host")
+        if complaint:
+            raise BadTopology(f"{document.where(('hosts', host))}: {complaint}")
+        for index, switch in enumerate(entry.switches):
+            take(switch, ("hosts", host, "switches", index), "switch")
+        for name, device in entry.devices.items():
+            place = ("hosts", host, "devices", name)
+            if name in groups:
+                first = document.line(groups[name].place)
+                raise BadTopology(
+                    f"{document.where(place)}: {name!r} is declared already in line {first}; devices of two hosts "
+                    f"need names of their own, rename one"
+                )
+            count = counts[name].count() if name in counts else device.count
+            groups[name] = Group(name, host, device, count, place)
+            # A group's name must itself be fit to be addressed, even where only its members become vertices.
+            complaint = name_complaint(name, "device")
+            if complaint:
+                raise BadTopology(f"{document.where(place)}: {complaint}")
+            for member in groups[name].members:
+                take(member, place, "device")
+    if not groups:
+        raise BadTopology(f"{document.where(('hosts',))}: the topology declares no device; add one under devices:")
+    return groups
+
+
+def declared_devices(
+    document: Document,
+    groups: dict[str, Group],
+    overrides: Sequence[Override],
+    folders: Sequence[Path],
+) -> dict[str, Device]:
+    """Every device with its sheet, ``set:`` entries and overrides applied.
+
+    Raises:
+        BadTopology: an unknown product, or a ``set:`` that names no constant or gives a wrong value.
+        BadOverride: the same for an override, or one that addresses nothing.
+    """
+    products = {item.target: item for item in overrides if item.path == "product" and item.structural}
+    specs: dict[str, DeviceSpec] = {}
+    for group in groups.values():
+        spec = _group_spec(document, group, products.get(group.name), folders)
+        specs.update(dict.fromkeys(group.members, spec))
+    for override in overrides:
+        if override.target in ("link", "options"):
+            continue
+        members = groups[override.target].members if override.target in groups else (override.target,)
+        if members[0] not in specs:
+            known = (*groups, *specs, "link", "options")
+            raise override.wrong(f"no device {override.target!r}{hint(override.target, known, 'targets')}")
+        if "." not in override.path and not override.structural:
+            # A constant has a dot in its path, so this was meant for the group itself.
+            raise override.wrong(f"no {override.path!r}{hint(override.path, ('count', 'product'), 'settings')}")
+        if override.structural and override.target not in groups:
+            owner = next(group.name for group in groups.values() if override.target in group.members)
+            raise override.wrong(f"{override.path} belongs to the whole group; write {owner}.{override.path}=...")
+        if not override.structural:
+            _override_members(specs, members, override)
+    return {
+        name: Device(name, group.name, index, group.host, specs[name])
+        for group in groups.values()
+        for index, name in enumerate(group.members)
+    }
+
+
+def _group_spec(document: Document, group: Group, product: Override | None, folders: Sequence[Path]) -> DeviceSpec:
+    place = (*group.place, "product")
+    if product is not None:
+        spec = _checked(product.wrong, lambda: load_product(product.value, folders))
+    else:
+        spec = _checked(_at(document, place, group), lambda: load_product(group.entry.product, folders))
+    for path, value in group.entry.constants.items():
+        # One at a time, so that a complaint knows its line.
+        spec = _checked(_at(document, (*group.place, "set", path), group), _application(spec, path, value))
+    return spec
+
+
+def _override_members(specs: dict[str, DeviceSpec], members: Sequence[str], override: Override) -> None:
+    """Members share one spec object as long as nothing sets them apart, so each distinct one is changed once."""
+    changed: dict[int, DeviceSpec] = {}
+    for member in members:
+        before = specs[member]
+        if id(before) not in changed:
+            changed[id(before)] = _checked(override.wrong, _application(before, override.path, override.value))
+        specs[member] = changed[id(before)]
+
+
+def _application(spec: DeviceSpec, path: str, value: str) -> Callable[[], DeviceSpec]:
+    return lambda: apply_overrides(spec, {path: value})
+
+
+def _at(document: Document, place: Place, group: Group) -> Callable[[str], Exception]:
+    return lambda why: BadTopology(f"{document.where(place)}: device {group.name}: {why}")
+
+
+def _checked(wrong: Callable[[str], Exception], make: Callable[[], DeviceSpec]) -> DeviceSpec:
+    """What `make` returns; what the catalog complains about becomes `wrong`, which knows where the text stands."""
+    try:
+        return make()
+    except UserInput as error:
+        raise wrong(str(error)) from error

@@ -1,0 +1,95 @@
+"""A YAML file that remembers on which line everything stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from controller.errors import BadTopology
+
+MAX_DEPTH = 16
+"""Deepest nesting [levels]; a topology needs seven, an alias that holds itself has no end."""
+
+Place = Sequence[str | int]
+"""Keys and indices from the top of the file to an entry."""
+
+
+class Document:
+    """A parsed file: plain data, and the place of every entry.
+
+    Attributes:
+        path: the file, as errors print it.
+        data: plain dicts, lists and scalars.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads and parses `path`.
+
+        Raises:
+            BadTopology: it cannot be read, is no YAML, repeats a key or is no mapping.
+        """
+        self.path = path
+        self._tree = self._read()
+        self.data: dict[str, Any] = self._plain(self._tree, 0)
+
+    def where(self, place: Place = ()) -> str:
+        """``file:line`` of the entry at `place`, or of the innermost entry around it that exists."""
+        return f"{self.path}:{self.line(place)}"
+
+    def line(self, place: Place = ()) -> int:
+        """Line of the entry at `place`, counted from 1; see `where`."""
+        node, line = self._tree, 0
+        for key in place:
+            if isinstance(node, CommentedMap) and key in node:
+                # A key that came in through a merge (<<) has no line of its own here.
+                line = node.lc.data[key][0] if key in (node.lc.data or {}) else line
+            elif isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node):
+                line = node.lc.data[key][0]
+            else:
+                break
+            node = node[key]
+        return int(line) + 1
+
+    def _read(self) -> Any:
+        parser = YAML(typ="rt", pure=True)
+        try:
+            tree = parser.load(self.path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadTopology(f"{self.path}: cannot be read: {error.strerror}; give a readable YAML file") from error
+        except UnicodeDecodeError as error:
+            raise BadTopology(f"{self.path}: byte {error.start} is no UTF-8; save the file as UTF-8 text") from error
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark is not None else 1
+            raise BadTopology(f"{self.path}:{line}: {_yaml_complaint(error)}") from error
+        except YAMLError as error:
+            raise BadTopology(f"{self.path}:1: this is no YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(tree, CommentedMap):
+            raise BadTopology(f"{self.path}:1: a topology is a mapping with the keys name and hosts; this is none")
+        return tree
+
+    def _plain(self, node: Any, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise BadTopology(f"{self.path}:1: nested deeper than {MAX_DEPTH} levels; is there an alias in itself?")
+        if isinstance(node, CommentedMap):
+            return {key: self._plain(value, depth + 1) for key, value in node.items()}
+        if isinstance(node, CommentedSeq):
+            return [self._plain(value, depth + 1) for value in node]
+        # Numbers keep their layout in subclasses of int and float; the checks want the plain types.
+        for plain in (bool, int, float, str):
+            if isinstance(node, plain):
+                return plain(node)
+        return node
+
+
+def _yaml_complaint(error: MarkedYAMLError) -> str:
+    problem = str(error.problem or error.context or "this is no YAML").strip()
+    if problem.startswith("found duplicate key"):
+        key = problem.removeprefix("found duplicate key").split(" with value")[0].strip().strip('"')
+        return f"{key!r} is declared twice in one mapping; two entries of one name cannot be told apart, rename one"
+    return f"this is no YAML: {problem}"

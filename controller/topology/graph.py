@@ -1,0 +1,107 @@
+"""Routes between devices: fewest hops, then least latency, then the first names.
+
+A route passes through switches only. A device ends it: a GPU with a PCIe port and an NVLink port is no bridge between
+the two, and a CPU forwards nothing, since the root complex it holds is declared as a switch (``root``).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from functools import lru_cache
+
+from controller.errors import NoRoute, UnknownDevice
+from controller.topology.nearest import hint
+from controller.topology.schema import Hop, Route, Topology
+
+HERE = Route((), 0.0)
+"""The route from a device to itself."""
+
+
+class Routes:
+    """All routes of one topology, searched when first asked for and kept."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._switches = frozenset(topology.switches)
+        self._hops: dict[str, list[tuple[str, Hop]]] = {name: [] for name in (*topology.devices, *topology.switches)}
+        for link in topology.links:
+            for hop in (Hop(link, True), Hop(link, False)):
+                self._hops[hop.tail.vertex].append((hop.head.vertex, hop))
+        self._found: dict[tuple[str, str], Route] = {}
+
+    def route(self, a: str, b: str) -> Route:
+        """The route from device `a` to device `b`; the way back takes the same links.
+
+        Raises:
+            UnknownDevice: the topology has no device of one of the names.
+            NoRoute: no chain of links and switches joins them.
+        """
+        if (a, b) not in self._found:
+            for name in (a, b):
+                if name not in self._topology.devices:
+                    raise UnknownDevice(f"no device {name!r}{hint(name, self._topology.devices, 'devices')}")
+            # One direction decides for both, or a tie could be broken differently on the way back.
+            hops = self._search(min(a, b), max(a, b))
+            latency_s = math.fsum(hop.link.latency_s for hop in hops)
+            back = tuple(Hop(hop.link, not hop.forward) for hop in reversed(hops))
+            self._found[min(a, b), max(a, b)] = Route(hops, latency_s) if hops else HERE
+            self._found[max(a, b), min(a, b)] = Route(back, latency_s) if hops else HERE
+        return self._found[a, b]
+
+    def _search(self, start: str, goal: str) -> tuple[Hop, ...]:
+        """Uniform-cost search; the cost orders by hops, latency, names and so leaves no ties."""
+        frontier: list[tuple[int, float, tuple[str, ...], int, str, tuple[Hop, ...]]] = [(0, 0.0, (), 0, start, ())]
+        sequence = 0
+        done: set[str] = set()
+        while frontier:
+            count, latency_s, names, _, vertex, hops = heapq.heappop(frontier)
+            if vertex == goal:
+                return hops
+            if vertex in done or (vertex != start and vertex not in self._switches):
+                continue
+            done.add(vertex)
+            for head, hop in self._hops[vertex]:
+                if head not in done:
+                    sequence += 1
+                    cost = (count + 1, latency_s + hop.link.latency_s, (*names, hop.link.name), sequence)
+                    heapq.heappush(frontier, (*cost, head, (*hops, hop)))
+        raise NoRoute(self._no_route(start, goal))
+
+    def _no_route(self, a: str, b: str) -> str:
+        bare = [name for name in (a, b) if not self._hops[name]]
+        why = f"{' and '.join(bare)} has no link at all" if bare else "no chain of links and switches joins them"
+        return f"no route from {a} to {b} in {self._topology.name}: {why}; declare a link with their ports as ends"
+
+
+class _Identity:
+    """A topology as a cache key: by identity, since it holds mappings and cannot be hashed."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+
+    def __hash__(self) -> int:
+        return id(self.topology)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other.topology is self.topology
+
+
+@lru_cache(maxsize=8)
+def _routes_of(key: _Identity) -> Routes:
+    return Routes(key.topology)
+
+
+def routes_of(topology: Topology) -> Routes:
+    """The routes of `topology`, one object for all who ask."""
+    return _routes_of(_Identity(topology))
+
+
+def route(topology: Topology, a: str, b: str) -> Route:
+    """The route from device `a` to device `b`, remembered for each topology; see `Routes.route`.
+
+    Raises:
+        UnknownDevice: the topology has no device of one of the names.
+        NoRoute: no chain of links and switches joins them.
+    """
+    return routes_of(topology).route(a, b)

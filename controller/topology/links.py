@@ -1,0 +1,173 @@
+"""Declared links become links: one for each device of a counted group, every end checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from controller.errors import BadTopology
+from controller.topology.declaration import Declaration, LinkEntry, Quantity
+from controller.topology.devices import Group
+from controller.topology.document import Document, Place
+from controller.topology.names import name_complaint
+from controller.topology.nearest import hint
+from controller.topology.overrides import Override
+from controller.topology.schema import Device, Endpoint, Link
+from node.errors import BadQuantity
+from node.hardware.device import Constant
+from node.hardware.units import parse
+
+DIMENSION = {"bandwidth": "bytes/s", "forward": "bytes/s", "backward": "bytes/s", "latency": "s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Vertices:
+    """Everything that the end of a link may name."""
+
+    document: Document
+    devices: Mapping[str, Device]
+    groups: Mapping[str, Group]
+    switches: Mapping[str, str]
+    """Switch to its host, "" for one between hosts."""
+
+    def ends(self, text: str, host: str, place: Place) -> tuple[Endpoint, ...]:
+        """The endpoints that `text` names: one, or one for each device of a counted group.
+
+        Raises:
+            BadTopology: no such device, switch or port, or one that another host declares.
+        """
+        where = self.document.where(place)
+        vertex, dot, port = text.partition(".")
+        if vertex in self.switches:
+            if dot:
+                raise BadTopology(f"{where}: {vertex!r} is a switch and has no port {port!r}; write {vertex!r} alone")
+            self._same_host(vertex, self.switches[vertex], host, where)
+            return (Endpoint(vertex),)
+        if vertex in self.groups:
+            devices = [self.devices[name] for name in self.groups[vertex].members]
+        elif vertex in self.devices:
+            devices = [self.devices[vertex]]
+        else:
+            known = (*self.groups, *self.devices, *self.switches)
+            raise BadTopology(
+                f"{where}: the link ends at {vertex!r}, which is no device and no switch"
+                f"{hint(vertex, known, 'devices and switches')}"
+            )
+        self._same_host(vertex, devices[0].host, host, where)
+        ports = devices[0].spec.ports
+        if port not in ports:
+            what = f"{vertex!r} has no port {port!r}" if dot else f"{vertex!r} is a device, so the link needs its port"
+            addressable = [f"{vertex}.{name}" for name in ports]
+            raise BadTopology(f"{where}: {what}{hint(text, addressable, 'ports')}")
+        return tuple(Endpoint(device.name, port) for device in devices)
+
+    def _same_host(self, vertex: str, actual: str, host: str, where: str) -> None:
+        if host and actual != host:
+            stands = f"on host {actual!r}" if actual else "between the hosts"
+            raise BadTopology(
+                f"{where}: {vertex!r} is {stands}, not on {host!r}; "
+                f"declare links between hosts in links: at the top of the file"
+            )
+
+
+def declared_links(vertices: Vertices, declaration: Declaration, overrides: Sequence[Override]) -> tuple[Link, ...]:
+    """Every link of the file, those of the hosts first, with overrides applied.
+
+    Raises:
+        BadTopology: an end that is nowhere, groups of unequal count, or two links of one name.
+        BadOverride: an override that names no link or attribute, or gives a wrong value.
+    """
+    entries: list[tuple[LinkEntry, str, Place]] = [
+        (entry, host, ("hosts", host, "links", index))
+        for host, chassis in declaration.hosts.items()
+        for index, entry in enumerate(chassis.links)
+    ]
+    entries += [(entry, "", ("links", index)) for index, entry in enumerate(declaration.links)]
+    links: dict[str, Link] = {}
+    places: dict[str, Place] = {}
+    copies: dict[str, list[str]] = {}
+    for entry, host, place in entries:
+        for declared, link in _copies(vertices, entry, host, place):
+            if link.name in links:
+                first = vertices.document.line(places[link.name])
+                raise BadTopology(
+                    f"{vertices.document.where(place)}: the link {link.name!r} is declared already in line {first}; "
+                    f"give parallel links a name: each"
+                )
+            links[link.name], places[link.name] = link, place
+            copies.setdefault(declared, []).append(link.name)
+    for override in overrides:
+        if override.target == "link":
+            _apply(links, copies, override)
+    return tuple(links.values())
+
+
+def _copies(vertices: Vertices, entry: LinkEntry, host: str, place: Place) -> list[tuple[str, Link]]:
+    """(declared name, link) for each copy of one entry."""
+    where = vertices.document.where(place)
+    first = vertices.ends(entry.ends[0], host, (*place, "ends", 0))
+    second = vertices.ends(entry.ends[1], host, (*place, "ends", 1))
+    if len(first) != len(second) and 1 not in (len(first), len(second)):
+        raise BadTopology(
+            f"{where}: {entry.ends[0]} is {len(first)} devices and {entry.ends[1]} is {len(second)}; "
+            f"two groups are joined one to one, so their counts must be equal"
+        )
+    complaint = name_complaint(entry.name, "link") if entry.name is not None else ""
+    if complaint:
+        raise BadTopology(f"{where}: {complaint}")
+    copies = max(len(first), len(second))
+    counted = any(
+        end.partition(".")[0] in vertices.groups and vertices.groups[end.partition(".")[0]].count is not None
+        for end in entry.ends
+    )
+    declared = entry.name or "-".join(entry.ends)
+    forward, backward = entry.sides()
+    constants = {
+        "forward": _constant("forward", forward, where),
+        "backward": _constant("backward", backward, where),
+        "latency": _constant("latency", entry.latency, where),
+    }
+    made = []
+    for index in range(copies):
+        a, b = first[index % len(first)], second[index % len(second)]
+        if a.vertex == b.vertex:
+            raise BadTopology(f"{where}: the link joins {a.vertex!r} with itself; name two different ends")
+        name = f"{a}-{b}" if entry.name is None else f"{entry.name}{index}" if counted else entry.name
+        link = Link(name, a, b, forward.amount, backward.amount, entry.latency.amount, constants)
+        made.append((declared, link))
+    return made
+
+
+def _constant(path: str, quantity: Quantity, where: str) -> Constant:
+    """A bare text is the word of the file's author: assumed, and reports say so."""
+    return Constant(
+        path, quantity.value, quantity.amount, quantity.kind or "assumed", quantity.source or f"declared in {where}"
+    )
+
+
+def _apply(links: dict[str, Link], copies: Mapping[str, Sequence[str]], override: Override) -> None:
+    name, _, attribute = override.path.rpartition(".")
+    if not name:
+        raise override.wrong(f"which link? write link.<name>.{attribute}{hint('', (*links, *copies), 'links')}")
+    if attribute not in DIMENSION:
+        raise override.wrong(f"a link has no {attribute!r}{hint(attribute, DIMENSION, 'attributes')}")
+    named = (name,) if name in links else copies.get(name, ())
+    if not named:
+        raise override.wrong(f"no link {name!r}{hint(name, (*links, *copies), 'links')}")
+    try:
+        amount = parse(override.value, DIMENSION[attribute])
+    except BadQuantity as error:
+        raise override.wrong(str(error)) from error
+    if amount <= 0 and attribute != "latency":
+        raise override.wrong("a link needs more than 0 B/s")
+    for link in (links[one] for one in named):
+        sides = ("forward", "backward") if attribute == "bandwidth" else (attribute,)
+        source = f"override {override.text}"
+        constants = {side: Constant(side, override.value, amount, "assumed", source) for side in sides}
+        links[link.name] = replace(
+            link,
+            forward_bytes_per_s=amount if "forward" in sides else link.forward_bytes_per_s,
+            backward_bytes_per_s=amount if "backward" in sides else link.backward_bytes_per_s,
+            latency_s=amount if attribute == "latency" else link.latency_s,
+            constants={**link.constants, **constants},
+        )

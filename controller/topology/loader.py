@@ -1,0 +1,70 @@
+"""`load_topology`: a YAML file, its product sheets and overrides become one frozen `Topology`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from controller.errors import BadTopology
+from controller.topology.declaration import Declaration, declaration_of
+from controller.topology.devices import declared_devices, declared_groups
+from controller.topology.digest import digest_of
+from controller.topology.document import Document
+from controller.topology.links import Vertices, declared_links
+from controller.topology.names import name_complaint
+from controller.topology.nearest import hint
+from controller.topology.overrides import Override, parse_overrides
+from controller.topology.schema import Topology
+from controller.topology.shipped import list_topologies, topology_path
+
+__all__ = ["list_topologies", "load_topology"]
+
+
+def load_topology(
+    name_or_path: str | Path, overrides: Sequence[str] = (), catalog_folders: Sequence[str | Path] = ()
+) -> Topology:
+    """The declared cluster with every override applied.
+
+    Args:
+        name_or_path: a shipped topology (`list_topologies`), or a path that ends in ``.yaml``.
+        overrides: ``--set`` texts, see `controller.topology.overrides`.
+        catalog_folders: folders with device sheets that are looked in before the shipped catalog.
+
+    Raises:
+        BadTopology: the file is missing or wrong; every complaint says file and line.
+        BadOverride: an override that addresses nothing or gives a wrong value.
+    """
+    document = Document(topology_path(name_or_path))
+    declaration = declaration_of(document)
+    complaint = name_complaint(declaration.name, "topology")
+    if complaint:
+        raise BadTopology(f"{document.where(('name',))}: {complaint}")
+    parsed = parse_overrides(overrides)
+    folders = tuple(Path(folder) for folder in catalog_folders)
+    groups = declared_groups(document, declaration, parsed)
+    devices = declared_devices(document, groups, parsed, folders)
+    switches = dict.fromkeys(declaration.switches, "")
+    for host, entry in declaration.hosts.items():
+        switches.update(dict.fromkeys(entry.switches, host))
+    links = declared_links(Vertices(document, devices, groups, switches), declaration, parsed)
+    options = _options(declaration, parsed)
+    return Topology(
+        name=declaration.name,
+        source=str(name_or_path),
+        devices=devices,
+        switches=tuple(switches),
+        links=links,
+        overrides=tuple(overrides),
+        digest=digest_of(devices, tuple(switches), links, options),
+        options=options,
+    )
+
+
+def _options(declaration: Declaration, overrides: Sequence[Override]) -> dict[str, str]:
+    options = dict(declaration.options)
+    for override in overrides:
+        if override.target == "options":
+            if override.path not in options:
+                raise override.wrong(f"no option {override.path!r}{hint(override.path, options, 'options')}")
+            options[override.path] = override.value
+    return options

@@ -1,0 +1,117 @@
+"""A declared cluster as frozen values: what the loader makes and everything else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from node.hardware.device import Constant, DeviceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device of the cluster.
+
+    Attributes:
+        name: unique: the group's name, with an index when the group declares a count (``csd0``, ``csd1``).
+        group: key in the YAML file (``csd``); what overrides and strategies address.
+        index: place in its group.
+        host: name of the chassis.
+        spec: its product with overrides applied.
+    """
+
+    name: str
+    group: str
+    index: int
+    host: str
+    spec: DeviceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One end of a link: a device with its port, or a switch (then `port` is "")."""
+
+    vertex: str
+    port: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.vertex}.{self.port}" if self.port else self.vertex
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A cable or bus between two endpoints, with a capacity in each direction.
+
+    Attributes:
+        name: unique.
+        a, b: its ends; forward is from a to b.
+        forward_bytes_per_s, backward_bytes_per_s: capacity per direction [bytes/s].
+        latency_s: paid once by a transfer that passes [s].
+        constants: ``forward``, ``backward`` and ``latency`` with kind and source; empty when built in code.
+    """
+
+    name: str
+    a: Endpoint
+    b: Endpoint
+    forward_bytes_per_s: float
+    backward_bytes_per_s: float
+    latency_s: float
+    constants: Mapping[str, Constant] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One link of a route and the direction in which it is taken."""
+
+    link: Link
+    forward: bool
+
+    @property
+    def tail(self) -> Endpoint:
+        """Where the hop starts."""
+        return self.link.a if self.forward else self.link.b
+
+    @property
+    def head(self) -> Endpoint:
+        """Where the hop ends."""
+        return self.link.b if self.forward else self.link.a
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The hops between two devices; none when they are the same."""
+
+    hops: tuple[Hop, ...]
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A declared cluster.
+
+    Attributes:
+        name: of the file.
+        source: path or name that it was loaded from.
+        devices: by name, in the order of declaration.
+        switches: names of vertices that are no devices.
+        links: in the order of declaration.
+        overrides: the ``--set`` texts that were applied, in order.
+        digest: SHA-256 over the resolved content, hex; equal digests give equal times.
+    """
+
+    name: str
+    source: str
+    devices: Mapping[str, Device]
+    switches: tuple[str, ...]
+    links: tuple[Link, ...]
+    overrides: tuple[str, ...] = ()
+    digest: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def group(self, name: str) -> tuple[Device, ...]:
+        """The devices of one group, in order; empty when there is no such group."""
+        return tuple(device for device in self.devices.values() if device.group == name)
+
+    def of_kind(self, kind: str) -> tuple[Device, ...]:
+        """The devices of one kind (gpu, cpu, cxl, csd, npu), in order."""
+        return tuple(device for device in self.devices.values() if device.spec.kind == kind)

@@ -1,0 +1,232 @@
+"""A topology for people and scripts: `topology_document` for JSON, `topology_tables` for the report package to print.
+
+The document holds numbers in base units under keys that say so; the tables hold text with units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from controller.errors import NoRoute
+from controller.topology.graph import route
+from controller.topology.schema import Device, Link, Route, Topology
+from node.hardware.device import Constant, PortSpec, TierSpec
+from node.hardware.units import format_quantity
+
+ROUTES_SHOWN = 32
+"""Most devices between which every route is listed; beyond it the first device of each group stands for the group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def topology_document(topology: Topology) -> dict[str, Any]:
+    """The topology as JSON values, in base units."""
+    return {
+        "name": topology.name,
+        "source": topology.source,
+        "digest": topology.digest,
+        "overrides": list(topology.overrides),
+        "options": dict(topology.options),
+        "devices": [_device_document(device) for device in topology.devices.values()],
+        "switches": list(topology.switches),
+        "links": [_link_document(link) for link in topology.links],
+        "routes_between": _endpoints(topology)[0],
+        "routes": [
+            {"from": a, "to": b, "links": [hop.link.name for hop in found.hops], "latency_s": found.latency_s}
+            for a, b, found in _routes(topology)
+        ],
+        "assumed": [
+            {"of": of, "constant": constant, "value": text, "source": source}
+            for of, constant, text, source in assumed_constants(topology)
+        ],
+    }
+
+
+def topology_tables(topology: Topology) -> tuple[Table, ...]:
+    """The topology as tables of text: devices, memory and ports, links, routes, assumed constants."""
+    parts = [(device, part) for device in _one_of_each(topology) for part in _parts(device)]
+    return (
+        Table(
+            "devices",
+            ("device", "kind", "product", "host", "description"),
+            tuple(
+                (device.name, device.spec.kind, device.spec.product, device.host, device.spec.description)
+                for device in topology.devices.values()
+            ),
+        ),
+        Table(
+            "tiers and ports",
+            ("of", "what", "capacity", "read", "write", "total", "latency"),
+            tuple(_part_row(topology, device, part) for device, part in parts),
+        ),
+        Table("links", ("link", "from", "to", "forward", "backward", "latency"), tuple(map(_link_row, topology.links))),
+        Table(
+            f"routes between {_endpoints(topology)[0]}",
+            ("from", "to", "by", "latency"),
+            tuple(
+                (a, b, " ".join(hop.link.name for hop in found.hops), _text(None, found.latency_s, "s"))
+                for a, b, found in _routes(topology)
+            ),
+        ),
+        Table("assumed", ("of", "constant", "value", "source"), assumed_constants(topology)),
+    )
+
+
+def assumed_constants(topology: Topology) -> tuple[tuple[str, str, str, str], ...]:
+    """(of, constant, value as text, source) of every number that is assumed; equal replicas are listed once."""
+    found = [
+        (_label(topology, device), each.path, each.text, each.source)
+        for device in _one_of_each(topology)
+        for each in device.spec.constants.values()
+        if each.kind == "assumed"
+    ]
+    for link in topology.links:
+        found += [
+            (f"link {link.name}", each.path, each.text, each.source)
+            for each in link.constants.values()
+            if each.kind == "assumed"
+        ]
+    return tuple(found)
+
+
+def _one_of_each(topology: Topology) -> list[Device]:
+    """The first device of every group and every member that an override sets apart from it."""
+    first: dict[tuple[str, int], Device] = {}
+    for device in topology.devices.values():
+        first.setdefault((device.group, id(device.spec)), device)
+    return list(first.values())
+
+
+def _label(topology: Topology, device: Device) -> str:
+    alike = [other.name for other in topology.group(device.group) if other.spec is device.spec]
+    return ", ".join(alike) if len(alike) <= 4 else f"{alike[0]} to {alike[-1]} ({len(alike)} devices)"
+
+
+def _parts(device: Device) -> list[TierSpec | PortSpec]:
+    return [*device.spec.tiers.values(), *device.spec.ports.values()]
+
+
+def _part_row(topology: Topology, device: Device, part: TierSpec | PortSpec) -> tuple[str, ...]:
+    def text(key: str, value: float, dimension: str) -> str:
+        constant = device.spec.constants.get(f"{part.name}.{key}")
+        return _text(constant, value, dimension)
+
+    if isinstance(part, TierSpec):
+        what, capacity = f"{part.storage} tier", text("capacity", part.capacity_bytes, "bytes")
+        latencies: tuple[str, ...] = (
+            text("read_latency", part.read_latency_s, "s"),
+            text("write_latency", part.write_latency_s, "s"),
+        )
+    else:
+        what, capacity, latencies = "port", "", (text("latency", part.latency_s, "s"),)
+    total = "reads and writes take turns" if part.simplex else ""
+    if part.total_bytes_per_s is not None:
+        total = text("total", part.total_bytes_per_s, "bytes/s")
+    read, write = text("read", part.read_bytes_per_s, "bytes/s"), text("write", part.write_bytes_per_s, "bytes/s")
+    of = f"{_label(topology, device)}: {part.name}"
+    return (of, what, capacity, read, write, total, " / ".join(dict.fromkeys(latencies)))
+
+
+def _link_row(link: Link) -> tuple[str, ...]:
+    return (
+        link.name,
+        str(link.a),
+        str(link.b),
+        _text(link.constants.get("forward"), link.forward_bytes_per_s, "bytes/s"),
+        _text(link.constants.get("backward"), link.backward_bytes_per_s, "bytes/s"),
+        _text(link.constants.get("latency"), link.latency_s, "s"),
+    )
+
+
+def _text(constant: Constant | None, value: float, dimension: str) -> str:
+    """As it was declared; what was computed is rounded for the eye."""
+    return constant.text if constant is not None else format_quantity(float(f"{value:.6g}"), dimension)
+
+
+def _endpoints(topology: Topology) -> tuple[str, list[str]]:
+    """Whose routes are listed, in words and as names."""
+    if len(topology.devices) <= ROUTES_SHOWN:
+        return "all devices", list(topology.devices)
+    return "the first devices of the groups", [each.name for each in topology.devices.values() if each.index == 0]
+
+
+def _routes(topology: Topology) -> list[tuple[str, str, Route]]:
+    """One direction of every pair that is joined; a pair that is not has no row."""
+    _, names = _endpoints(topology)
+    found = []
+    for index, a in enumerate(names):
+        for b in names[index + 1 :]:
+            try:
+                found.append((a, b, route(topology, a, b)))
+            except NoRoute:
+                continue
+    return found
+
+
+def _device_document(device: Device) -> dict[str, Any]:
+    spec = device.spec
+    return {
+        "name": device.name,
+        "group": device.group,
+        "index": device.index,
+        "host": device.host,
+        "product": spec.product,
+        "kind": spec.kind,
+        "description": spec.description,
+        "tiers": [
+            {
+                "name": tier.name,
+                "storage": tier.storage,
+                "capacity_bytes": tier.capacity_bytes,
+                **_rates(tier),
+                "read_latency_s": tier.read_latency_s,
+                "write_latency_s": tier.write_latency_s,
+                "page_bytes": tier.page_bytes,
+            }
+            for tier in spec.tiers.values()
+        ],
+        "ports": [
+            {
+                "name": port.name,
+                **_rates(port),
+                "latency_s": port.latency_s,
+                "pageable_bytes_per_s": port.pageable_bytes_per_s,
+            }
+            for port in spec.ports.values()
+        ],
+        "computes": [
+            {"name": compute.name, "peak_flop_per_s": dict(compute.peak_flop_per_s)}
+            for compute in spec.computes.values()
+        ],
+        "queues": [
+            {"name": queue.name, "kind": queue.kind, "slots": queue.slots, "launch_s": queue.launch_s}
+            for queue in spec.queues.values()
+        ],
+    }
+
+
+def _rates(part: TierSpec | PortSpec) -> dict[str, Any]:
+    return {
+        "read_bytes_per_s": part.read_bytes_per_s,
+        "write_bytes_per_s": part.write_bytes_per_s,
+        "total_bytes_per_s": part.total_bytes_per_s,
+        "simplex": part.simplex,
+    }
+
+
+def _link_document(link: Link) -> dict[str, Any]:
+    return {
+        "name": link.name,
+        "ends": [str(link.a), str(link.b)],
+        "forward_bytes_per_s": link.forward_bytes_per_s,
+        "backward_bytes_per_s": link.backward_bytes_per_s,
+        "latency_s": link.latency_s,
+    }
