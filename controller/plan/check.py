@@ -1,0 +1,196 @@
+"""Is a plan executable at all: its graph, its names, its shapes and the order of its accesses.
+
+Everything here is decided without running and without trusting the builder that derived the edges: ancestors are
+computed anew from `Plan.after`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.errors import DoubleFree, PlanCycle, TransferMismatch, UnknownDevice, UnorderedAccess
+from controller.plan.bound import bind_attributes, tensor_type, view_bytes
+from controller.plan.hazards import byte_range
+from controller.plan.ops import Buffer, Free, Kernel, Op, Plan, Transfer, View
+from controller.plan.size import Bindings
+from controller.topology.schema import Topology
+from node.errors import Unsupported
+from node.hardware.operations import complete_attributes, operation
+
+
+def check_plan(plan: Plan, topology: Topology, bindings: Bindings | None = None) -> None:
+    """Checks everything that can be checked without running.
+
+    Args:
+        plan: what to check.
+        topology: where it would run.
+        bindings: numbers for the open sizes, needed when the plan has any.
+
+    Raises:
+        PlanCycle, UnknownDevice, UnorderedAccess, DoubleFree, TransferMismatch, UnboundParameter: as named.
+        UserInput: from the operation table, for shapes, types and attributes.
+    """
+    bound: Bindings = bindings or {}
+    ancestors = _ancestors(plan)
+    _check_names(plan, topology)
+    _check_order(plan, ancestors)
+    _check_signatures(plan, bound)
+
+
+def _ancestors(plan: Plan) -> list[int]:
+    """For each op the set of ops before it, as bits of an integer."""
+    count = len(plan.ops)
+    waiting = [0] * count
+    followers: list[list[int]] = [[] for _ in range(count)]
+    for index, after in enumerate(plan.after):
+        for earlier in after:
+            if not 0 <= earlier < count:
+                raise PlanCycle(f"plan {plan.name!r}: op {index} waits for op {earlier}, which does not exist")
+            followers[earlier].append(index)
+        waiting[index] = len(after)
+    ready = [index for index in range(count) if waiting[index] == 0]
+    before = [0] * count
+    done = 0
+    while ready:
+        index = ready.pop()
+        done += 1
+        for later in followers[index]:
+            before[later] |= before[index] | (1 << index)
+            waiting[later] -= 1
+            if waiting[later] == 0:
+                ready.append(later)
+    if done < count:
+        stuck = [index for index in range(count) if waiting[index] > 0]
+        names = ", ".join(f"{index} ({describe(plan.ops[index])})" for index in stuck[:6])
+        raise PlanCycle(f"plan {plan.name!r}: these ops wait for each other: {names}; break the cycle in `after`")
+    return before
+
+
+def describe(op: Op) -> str:
+    """One short phrase that names an op in errors and listings."""
+    if isinstance(op, Kernel):
+        return f"{op.label or op.op} on {op.device}"
+    if isinstance(op, Transfer):
+        return f"{op.label or 'transfer'} {op.sources[0].buffer} -> {op.destinations[0].buffer}"
+    return f"{'free' if isinstance(op, Free) else 'alloc'} {op.buffer}"
+
+
+def _check_names(plan: Plan, topology: Topology) -> None:
+    seen: dict[Buffer, None] = {}
+    for index, op in enumerate(plan.ops):
+        for buffer in _buffers(op):
+            if buffer in seen:
+                continue
+            seen[buffer] = None
+            _known(topology, buffer.device, plan, index)
+            if buffer.tier not in topology.devices[buffer.device].spec.tiers:
+                tiers = ", ".join(topology.devices[buffer.device].spec.tiers)
+                raise UnknownDevice(
+                    f"plan {plan.name!r}, op {index}: {buffer.device} has no tier {buffer.tier!r}; it has {tiers}"
+                )
+        if isinstance(op, Kernel):
+            _known(topology, op.device, plan, index)
+            spec = topology.devices[op.device].spec
+            if op.queue and op.queue not in spec.queues:
+                raise UnknownDevice(
+                    f"plan {plan.name!r}, op {index}: {op.device} has no queue {op.queue!r}; "
+                    f"it has {', '.join(spec.queues)}"
+                )
+            if not op.queue and spec.compute_queue is None:
+                raise UnknownDevice(f"plan {plan.name!r}, op {index}: {op.device} ({spec.product}) cannot compute")
+            for view in (*op.inputs, *op.outputs):
+                if view.buffer.device != op.device:
+                    raise UnknownDevice(
+                        f"plan {plan.name!r}, op {index}: kernel {op.op} on {op.device} cannot reach {view.buffer}; "
+                        f"transfer it first"
+                    )
+        elif isinstance(op, Transfer) and op.queue:
+            spec = topology.devices[op.sources[0].buffer.device].spec
+            if op.queue not in spec.queues:
+                raise UnknownDevice(
+                    f"plan {plan.name!r}, op {index}: {op.sources[0].buffer.device} has no queue {op.queue!r}; "
+                    f"it has {', '.join(spec.queues)}"
+                )
+
+
+def _known(topology: Topology, device: str, plan: Plan, index: int) -> None:
+    if device not in topology.devices:
+        raise UnknownDevice(
+            f"plan {plan.name!r}, op {index}: topology {topology.name!r} has no device {device!r}; "
+            f"it has {', '.join(topology.devices)}"
+        )
+
+
+def _buffers(op: Op) -> list[Buffer]:
+    if isinstance(op, Kernel):
+        return [view.buffer for view in (*op.inputs, *op.outputs)]
+    if isinstance(op, Transfer):
+        return [view.buffer for view in (*op.sources, *op.destinations)]
+    return [op.buffer]
+
+
+def accesses(op: Op) -> tuple[tuple[View, ...], tuple[View, ...]]:
+    """The views that an op reads and the views that it writes."""
+    if isinstance(op, Kernel):
+        return op.inputs, op.outputs
+    if isinstance(op, Transfer):
+        return op.sources, op.destinations
+    return (), (op.buffer.view(),)
+
+
+def _check_order(plan: Plan, before: list[int]) -> None:
+    history: dict[Buffer, list[tuple[int, int, int, bool]]] = {}
+    freed: dict[Buffer, int] = {}
+    for index, op in enumerate(plan.ops):
+        reads, writes = accesses(op)
+        for view, is_write in [(view, False) for view in reads] + [(view, True) for view in writes]:
+            if view.buffer in freed:
+                if isinstance(op, Kernel | Transfer | Free):
+                    raise DoubleFree(
+                        f"plan {plan.name!r}, op {index} ({describe(op)}): {view.buffer} was freed "
+                        f"by op {freed[view.buffer]}"
+                    )
+                del freed[view.buffer]
+                history.pop(view.buffer, None)
+            start, stop = byte_range(view)
+            past = history.setdefault(view.buffer, [])
+            for other, other_start, other_stop, other_write in past:
+                if other == index or not (is_write or other_write) or other_stop <= start or other_start >= stop:
+                    continue
+                if not (before[index] >> other & 1 or before[other] >> index & 1):
+                    raise UnorderedAccess(
+                        f"plan {plan.name!r}: op {other} ({describe(plan.ops[other])}) and op {index} ({describe(op)}) "
+                        f"touch {view.buffer} without an order; add an edge"
+                    )
+            if is_write:
+                past[:] = [entry for entry in past if entry[1] < start or entry[2] > stop]
+            past.append((index, start, stop, is_write))
+        if isinstance(op, Free):
+            freed[op.buffer] = index
+
+
+def _check_signatures(plan: Plan, bindings: Mapping[str, int]) -> None:
+    checked: dict[object, None] = {}
+    for index, op in enumerate(plan.ops):
+        if isinstance(op, Kernel):
+            entry = operation(op.op)
+            attributes = complete_attributes(entry, bind_attributes(op.attributes, bindings))
+            inputs = tuple(tensor_type(view, bindings) for view in op.inputs)
+            outputs = tuple(tensor_type(view, bindings) for view in op.outputs)
+            key = (op.op, inputs, outputs, tuple(sorted(attributes.items())))
+            if key not in checked:
+                entry.check(inputs, outputs, attributes)
+                checked[key] = None
+        elif isinstance(op, Transfer):
+            if len(op.sources) > 1:
+                raise Unsupported(
+                    f"plan {plan.name!r}, op {index}: a transfer of {len(op.sources)} sources needs reduction in the "
+                    f"network, which no declared switch offers; reduce with a kernel instead"
+                )
+            size = view_bytes(op.sources[0], bindings)
+            for view in op.destinations:
+                if view_bytes(view, bindings) != size:
+                    raise TransferMismatch(
+                        f"plan {plan.name!r}, op {index} ({describe(op)}): {size} bytes leave and "
+                        f"{view_bytes(view, bindings)} arrive; both views must be of one size"
+                    )

@@ -1,0 +1,93 @@
+"""Who must wait for whom, from what ops read and write.
+
+Per buffer the ledger keeps disjoint byte ranges, each with its last writer and the readers since. A reader waits for
+the writer of every range that it touches; a writer waits for writer and readers. Ranges are split where an access ends
+inside one, so that two mini-batches in one buffer stay independent.
+"""
+
+from __future__ import annotations
+
+from controller.plan.ops import Buffer, View
+from controller.plan.size import Affine
+from node.hardware.operation import ITEM_BYTES
+
+NEVER_WRITTEN = -1
+
+
+class _Range:
+    __slots__ = ("readers", "start", "stop", "writer")
+
+    def __init__(self, start: int, stop: int, writer: int, readers: list[int]) -> None:
+        self.start, self.stop, self.writer, self.readers = start, stop, writer, readers
+
+
+def byte_range(view: View) -> tuple[int, int]:
+    """First and last-plus-one byte of a view [bytes]; an open offset or extent counts as the whole buffer."""
+    whole = view.buffer.nbytes
+    if view.offset_bytes == 0 and view.shape is view.buffer.shape:
+        return 0, whole
+    if isinstance(view.offset_bytes, Affine):
+        return 0, whole
+    size = ITEM_BYTES[view.buffer.dtype]
+    for extent in view.shape:
+        if isinstance(extent, Affine):
+            return view.offset_bytes, whole
+        size *= extent
+    return view.offset_bytes, view.offset_bytes + size
+
+
+class Hazards:
+    """The accesses of one plan so far."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[Buffer, list[_Range]] = {}
+        self.read_before_write: dict[Buffer, None] = {}
+        """Buffers whose content must come from before the plan, in order of first reading."""
+
+    def read(self, op: int, view: View, waits: set[int]) -> None:
+        """Records that op number `op` reads `view` and adds to `waits` whom it must follow."""
+        start, stop = byte_range(view)
+        for piece in self._split(view.buffer, start, stop):
+            if piece.writer == NEVER_WRITTEN:
+                self.read_before_write.setdefault(view.buffer)
+            else:
+                waits.add(piece.writer)
+            piece.readers.append(op)
+
+    def write(self, op: int, view: View, waits: set[int]) -> None:
+        """Records that op number `op` writes `view` and adds to `waits` whom it must follow."""
+        start, stop = byte_range(view)
+        for piece in self._split(view.buffer, start, stop):
+            if piece.writer != NEVER_WRITTEN:
+                waits.add(piece.writer)
+            waits.update(piece.readers)
+            piece.writer, piece.readers = op, []
+
+    def forget(self, op: int, buffer: Buffer, waits: set[int]) -> None:
+        """Records that op number `op` ends the life of `buffer`: it follows every access so far."""
+        for piece in self._ranges.pop(buffer, []):
+            if piece.writer != NEVER_WRITTEN:
+                waits.add(piece.writer)
+            waits.update(piece.readers)
+
+    def _split(self, buffer: Buffer, start: int, stop: int) -> list[_Range]:
+        ranges = self._ranges.get(buffer)
+        if ranges is None:
+            ranges = self._ranges[buffer] = [_Range(0, buffer.nbytes, NEVER_WRITTEN, [])]
+        if len(ranges) == 1 and start <= ranges[0].start and stop >= ranges[0].stop:
+            return ranges
+        touched: list[_Range] = []
+        kept: list[_Range] = []
+        for piece in ranges:
+            if piece.stop <= start or piece.start >= stop:
+                kept.append(piece)
+                continue
+            if piece.start < start:
+                kept.append(_Range(piece.start, start, piece.writer, list(piece.readers)))
+            inner = _Range(max(piece.start, start), min(piece.stop, stop), piece.writer, list(piece.readers))
+            kept.append(inner)
+            touched.append(inner)
+            if piece.stop > stop:
+                kept.append(_Range(stop, piece.stop, piece.writer, list(piece.readers)))
+        self._ranges[buffer] = kept
+        return touched
