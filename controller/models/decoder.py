@@ -1,0 +1,122 @@
+"""A decoder model on one device: which weights lie there and under which names.
+
+`stage.py` adds the forward pass over them::
+
+    decoder = Decoder(shape, "gpu", dtype="fp16")
+    stage = decoder.decode("step", rows=64)
+    for buffer in (*decoder.weights.values(), *stage.buffers):
+        run.place(buffer, ...)
+    stage.embed(build, ids, position)
+    for layer in decoder.layers:
+        q, k, v = stage.attention_inputs(build, layer, position)
+        ...                                                        # the strategy's part: attn from q, k, v
+        stage.attention_output(build, layer, attn)
+        stage.feed_forward(build, layer)
+    stage.next_token(build, stage.head(build), ids)
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from controller.errors import BadWorkload
+from controller.models.shape import ModelShape, layer_shapes, weight_shapes
+from controller.models.stage import Stage
+from controller.plan.ops import Buffer
+
+
+class Decoder:
+    """Weight buffers of a range of layers on one device.
+
+    Attributes:
+        shape: of the whole model.
+        device, tier: where the weights and the scratch of the stages lie.
+        dtype: element type of weights and activations.
+        layers: numbers of the layers that are here. The first of the model brings the embedding with it, the last one
+            the final norm and the head.
+        fused_qkv: q, k and v come out of one matrix product and a split, instead of three products.
+        weights: canonical name to buffer, in the order in which a forward pass reads them.
+    """
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        device: str,
+        tier: str = "hbm",
+        *,
+        dtype: str = "fp16",
+        layers: range | None = None,
+        fused_qkv: bool = False,
+        prefix: str = "weights",
+    ) -> None:
+        self.shape, self.device, self.tier, self.dtype = shape, device, tier, dtype
+        self.layers = range(shape.layers) if layers is None else layers
+        self.fused_qkv = fused_qkv
+        self.weights = {
+            name: Buffer(device, tier, f"{prefix}.{name}", dtype, extents) for name, extents in self._names().items()
+        }
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights that are here [bytes]."""
+        return sum(buffer.nbytes for buffer in self.weights.values())
+
+    @property
+    def head_name(self) -> str:
+        """Canonical name of the matrix that gives logits."""
+        return "embed" if self.shape.tie_word_embeddings else "head"
+
+    def prefill(self, name: str, rows: int, tokens: int) -> Stage:
+        """A forward pass over `tokens` tokens of `rows` sequences; `name` is unique among stages that live at once."""
+        return Stage(self, name, rows, tokens)
+
+    def decode(self, name: str, rows: int) -> Stage:
+        """A forward pass over one new token of `rows` sequences; `name` is unique among stages that live at once."""
+        return Stage(self, name, rows, None)
+
+    def layer_weight_bytes(self) -> int:
+        """Size of the weights of one layer [bytes]."""
+        one = Buffer(self.device, self.tier, "", self.dtype, (sum(map(prod, layer_shapes(self.shape).values())),))
+        return one.nbytes
+
+    def _names(self) -> dict[str, tuple[int, ...]]:
+        everything = weight_shapes(self.shape)
+        first, last = 0 in self.layers, self.shape.layers - 1 in self.layers
+        wanted: dict[str, tuple[int, ...]] = {}
+        for name, extents in everything.items():
+            part, _, rest = name.partition(".")
+            if part == "layers":
+                number, _, within = rest.partition(".")
+                if int(number) in self.layers:
+                    self._add(wanted, number, within, extents)
+            elif part == "embed":
+                if first or (last and self.shape.tie_word_embeddings):
+                    wanted[name] = extents
+            elif first if part == "positions" else last:
+                wanted[name] = extents
+        return wanted
+
+    def _add(self, wanted: dict[str, tuple[int, ...]], layer: str, within: str, extents: tuple[int, ...]) -> None:
+        matrix, _, kind = within.partition(".")
+        if self.fused_qkv and matrix in ("q", "k", "v"):
+            rows = self.shape.q_size + 2 * self.shape.kv_size
+            wanted[f"layers.{layer}.qkv.{kind}"] = (rows, *extents[1:])
+        else:
+            wanted[f"layers.{layer}.{within}"] = extents
+
+
+def check_context(shape: ModelShape, prompt_tokens: int, output_tokens: int) -> None:
+    """Refuses a text that the model has no positions for.
+
+    Raises:
+        BadWorkload: prompt and output together are longer than the model's context, or one of them is below 1.
+    """
+    if prompt_tokens < 1 or output_tokens < 1:
+        raise BadWorkload(
+            f"prompt of {prompt_tokens} tokens and output of {output_tokens} tokens: both must be 1 or more"
+        )
+    if prompt_tokens + output_tokens > shape.max_positions:
+        raise BadWorkload(
+            f"{shape.name} has {shape.max_positions} positions; a prompt of {prompt_tokens} and an output of "
+            f"{output_tokens} tokens need {prompt_tokens + output_tokens}; shorten one of them"
+        )

@@ -1,0 +1,124 @@
+"""A decoder in plain torch, one process, no plan: the slow and obvious twin of what strategies run on devices.
+
+It keeps no cache: each token runs the whole text again, so that a mistake in caching cannot hide in both. The tests
+compare it with transformers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.models.shape import ModelShape, weight_shapes
+from controller.models.weights import Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class PlainDecoder:
+    """One model with its weights, float32."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.shape, self._weights = weights.shape, weights
+        self._names = weight_shapes(weights.shape)
+        self._loaded: dict[str, Tensor] = {}
+
+    def logits(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Logits (rows, vocab) after the last of the tokens `ids` (rows, tokens)."""
+        import torch
+
+        shape = self.shape
+        with torch.no_grad():
+            tokens = ids.shape[1]
+            x = self._weight("embed")[torch.from_numpy(ids)] * shape.embedding_scale
+            if shape.positions == "learned":
+                x = x + self._weight("positions")[shape.position_offset : shape.position_offset + tokens]
+            for layer in range(shape.layers):
+                x = x + self._attention(layer, self._norm(f"layers.{layer}.attn_norm", x))
+                x = x + self._feed_forward(layer, self._norm(f"layers.{layer}.ffn_norm", x))
+            last = self._norm("final_norm", x[:, -1])
+            head = self._weight("embed" if shape.tie_word_embeddings else "head")
+            values: npt.NDArray[np.float32] = (last @ head.T).numpy()
+            return values
+
+    def _attention(self, layer: int, x: Tensor) -> Tensor:
+        import torch
+
+        shape, at = self.shape, f"layers.{layer}"
+        rows, tokens, _ = x.shape
+        q = self._linear(f"{at}.q", x).view(rows, tokens, shape.heads, shape.head_dim)
+        k = self._linear(f"{at}.k", x).view(rows, tokens, shape.kv_heads, shape.head_dim)
+        v = self._linear(f"{at}.v", x).view(rows, tokens, shape.kv_heads, shape.head_dim)
+        if shape.qk_norm:
+            q, k = self._norm(f"{at}.q_norm", q), self._norm(f"{at}.k_norm", k)
+        if shape.positions == "rotary":
+            q, k = rotated(shape, layer, q), rotated(shape, layer, k)
+        k, v = (one.repeat_interleave(shape.heads // shape.kv_heads, dim=2) for one in (k, v))
+        scores = torch.einsum("bihd,bjhd->bhij", q, k) * shape.attention_scale
+        i, j = torch.arange(tokens)[:, None], torch.arange(tokens)[None, :]
+        seen = j <= i
+        if shape.window(layer):
+            seen &= j > i - shape.window(layer)
+        weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
+        out = self._linear(f"{at}.o", torch.einsum("bhij,bjhd->bihd", weights, v).reshape(rows, tokens, shape.q_size))
+        return self._norm(f"{at}.post_attn_norm", out) if shape.post_norms else out
+
+    def _feed_forward(self, layer: int, x: Tensor) -> Tensor:
+        shape, at = self.shape, f"layers.{layer}"
+        up = self._linear(f"{at}.up", x)
+        if shape.gated:
+            inner = activated(shape.activation, self._linear(f"{at}.gate", x)) * up
+        else:
+            inner = activated(shape.activation, up)
+        out = self._linear(f"{at}.down", inner)
+        return self._norm(f"{at}.post_ffn_norm", out) if shape.post_norms else out
+
+    def _norm(self, name: str, x: Tensor) -> Tensor:
+        shape, weight = self.shape, self._weight(f"{name}.weight")
+        if shape.norm == "layer":
+            centred = x - x.mean(-1, keepdim=True)
+            scaled = centred / (centred.square().mean(-1, keepdim=True) + shape.norm_eps).sqrt()
+            return scaled * weight + self._weight(f"{name}.bias")
+        return x / (x.square().mean(-1, keepdim=True) + shape.norm_eps).sqrt() * (shape.norm_offset + weight)
+
+    def _linear(self, name: str, x: Tensor) -> Tensor:
+        out = x @ self._weight(f"{name}.weight").T
+        return out + self._weight(f"{name}.bias") if f"{name}.bias" in self._names else out
+
+    def _weight(self, name: str) -> Tensor:
+        import torch
+
+        if name not in self._loaded:
+            self._loaded[name] = torch.tensor(np.asarray(self._weights.tensor(name), dtype=np.float32))
+        return self._loaded[name]
+
+
+def rotated(shape: ModelShape, layer: int, x: Tensor) -> Tensor:
+    """`x` (rows, tokens, heads, head_dim) with each head turned by its position, first half against second.
+
+    Source: Su et al. 2021, arXiv 2104.09864, section 3.4; halves instead of pairs as in the released Llama weights of
+    transformers.
+    """
+    import torch
+
+    theta, factor = shape.rotation(layer)
+    half = shape.head_dim // 2
+    frequency = theta ** (-torch.arange(half, dtype=torch.float32) / half)
+    angle = (torch.arange(x.shape[1], dtype=torch.float32) / factor)[:, None] * frequency
+    cosine, sine = angle.cos()[:, None, :], angle.sin()[:, None, :]
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
+
+
+def activated(kind: str, x: Tensor) -> Tensor:
+    """`x` through the activation called `kind`."""
+    from torch.nn import functional
+
+    if kind == "relu":
+        return functional.relu(x)
+    if kind == "silu":
+        return functional.silu(x)
+    return functional.gelu(x, approximate="tanh" if kind == "gelu_tanh" else "none")

@@ -1,0 +1,73 @@
+"""Shapes of named models against what their publishers say."""
+
+import pytest
+
+from controller.models.catalog import list_models, load_model
+from controller.models.shape import ModelShape, weight_shapes
+
+PARAMETERS = {
+    # Weights in the released checkpoints, as their model cards count them.
+    "opt-125m": 125_239_296,
+    "opt-6.7b": 6_658_473_984,
+    "opt-13b": 12_853_473_280,
+    "opt-30b": 29_974_540_288,
+    "gpt2": 124_439_808,
+    "gpt2-xl": 1_557_611_200,
+    "llama-7b": 6_738_415_616,
+    "llama-2-7b": 6_738_415_616,
+    "llama-2-13b": 13_015_864_320,
+    "llama-33b": 32_528_943_616,
+    "llama-65b": 65_285_660_672,
+    "llama-2-70b": 68_976_648_192,
+    "llama3-8b": 8_030_261_248,
+    "llama3-70b": 70_553_706_496,
+    "mistral-7b": 7_241_732_096,
+    "mistral-nemo-12b": 12_247_782_400,
+    "qwen2.5-7b": 7_615_616_512,
+    "gemma-3-270m": 268_098_176,
+    "gemma-3-1b": 999_885_952,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_parameter_count_is_the_published_one(name):
+    assert load_model(name).parameter_count == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("shape", list_models(), ids=lambda shape: shape.name)
+def test_every_shape_is_whole_and_cites_a_source(shape: ModelShape):
+    assert shape.source
+    assert shape.heads % shape.kv_heads == 0
+    assert shape.attention_scale == pytest.approx(shape.head_dim**-0.5)
+    assert len(shape.sliding_layers) in (0, shape.layers)
+    assert bool(shape.sliding_window) == any(shape.sliding_layers)
+    assert {"embed", "final_norm.weight", "layers.0.q.weight"} <= weight_shapes(shape).keys()
+    assert ("head" in weight_shapes(shape)) != shape.tie_word_embeddings
+
+
+def test_the_cache_of_opt_13b_takes_819200_bytes_a_token():
+    # 40 layers, 5120 columns, keys and values, 2 bytes.
+    assert load_model("opt-13b").kv_bytes_per_token("fp16") == 40 * 5120 * 2 * 2
+    assert load_model("opt-13b").kv_bytes_per_token() == 819_200
+    assert load_model("llama3-70b").kv_bytes_per_token("fp8") == 80 * 8 * 128 * 2
+
+
+def test_weight_bytes_follow_the_element_type():
+    shape = load_model("opt-13b")
+    assert shape.weight_bytes() == 2 * shape.parameter_count
+    assert shape.weight_bytes("fp32") == 4 * shape.parameter_count
+
+
+def test_gemma_attends_globally_in_every_sixth_layer():
+    shape = load_model("gemma-3-270m")
+    assert [layer for layer in range(18) if shape.is_global(layer)] == [5, 11, 17]
+    assert (shape.window(0), shape.window(5)) == (512, 0)
+    assert (shape.first_attended(0, 512), shape.first_attended(0, 600), shape.first_attended(5, 600)) == (0, 88, 0)
+    assert shape.rotation(0) == (10_000.0, 1.0)
+    assert shape.rotation(5) == (1_000_000.0, 1.0)
+
+
+def test_mistral_slides_in_every_layer_with_one_rotation():
+    shape = load_model("mistral-7b")
+    assert not any(map(shape.is_global, range(32)))
+    assert shape.rotation(3) == (10_000.0, 1.0)
