@@ -1,0 +1,49 @@
+"""The loop that lets programs go on as what they wait for happens; shared by both executors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from controller.execute.program import Array, Completion, Delay, Fetch, Program, Ticket, Wish
+from controller.plan.ops import View
+
+
+class Clock(Protocol):
+    """What the loop needs of an executor."""
+
+    def sleep_ticket(self, duration_s: float) -> Ticket:
+        """A ticket that ends after `duration_s` [s]."""
+
+    def advance(self, tickets: Sequence[int]) -> list[Completion]:
+        """Lets time pass until at least one of the tickets has ended, and says which, in order."""
+
+
+def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Array | None]) -> None:
+    """Runs programs until all have ended.
+
+    Args:
+        clock: the executor.
+        programs: generators; each is resumed with the completion or the values that it waited for.
+        read: the values of a view, None where there are none.
+    """
+    waiting: dict[int, Program] = {}
+
+    def resume(program: Program, value: object) -> None:
+        while True:
+            try:
+                wish: Wish = program.send(value)
+            except StopIteration:
+                return
+            if isinstance(wish, Fetch):
+                value = read(wish.view)
+                continue
+            ticket = clock.sleep_ticket(wish.duration_s) if isinstance(wish, Delay) else wish
+            waiting[ticket.number] = program
+            return
+
+    for program in programs:
+        resume(program, None)
+    while waiting:
+        for completion in clock.advance(tuple(waiting)):
+            resume(waiting.pop(completion.ticket.number), completion)

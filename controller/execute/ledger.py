@@ -1,0 +1,69 @@
+"""What every resource, queue and kind of op did, summed up while a run goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.execute.outcome import OpTimes, ResourceUse
+from controller.execute.template import Bound, Template
+from controller.fabric.resources import Fabric, Resource
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def _kind(fabric: Fabric, resource: Resource) -> str:
+    """What a resource is a part of: tier, port or link."""
+    if not resource.owner:
+        return "link"
+    return "tier" if resource.part in fabric.topology.devices[resource.owner].spec.tiers else "port"
+
+
+class Ledger:
+    """Sums over all plans of a run; arrays only, since a generation has a million ops."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self._amount = np.zeros(len(fabric.resource_names))
+        self._held = np.zeros(len(fabric.queue_names))
+        self._ran = np.zeros(len(fabric.queue_names))
+        self._label_s: dict[str, float] = {}
+        self._label_count: dict[str, int] = {}
+
+    def add(self, template: Template, bound: Bound, start_at: FloatArray, end_at: FloatArray) -> None:
+        """Counts one execution of a template."""
+        activities = template.activities
+        moved = bound.work[template.row_of_load] * bound.load_weight
+        self._amount += np.bincount(activities.load_resource, moved, len(self._amount))
+        duration = end_at - start_at
+        on_queue = activities.queue >= 0
+        self._held += np.bincount(activities.queue[on_queue], duration[on_queue], len(self._held))
+        self._ran += np.bincount(activities.queue[on_queue], minlength=len(self._ran))
+        times = np.bincount(template.label_of, duration, len(template.labels))
+        counts = np.bincount(template.label_of, minlength=len(template.labels))
+        for label, time_s, count in zip(template.labels, times.tolist(), counts.tolist(), strict=True):
+            self._label_s[label] = self._label_s.get(label, 0.0) + time_s
+            self._label_count[label] = self._label_count.get(label, 0) + count
+
+    def resources(self, duration_s: float) -> tuple[ResourceUse, ...]:
+        """Every resource and queue that was used, busiest first.
+
+        A simplex or total limit is counted in shares of its time, so its amount is seconds.
+        """
+        uses: list[ResourceUse] = []
+        for index, name in enumerate(self._fabric.resource_names):
+            amount = float(self._amount[index])
+            if amount > 0:
+                busy_s = amount / float(self._fabric.capacity[index])
+                uses.append(ResourceUse(name, _kind(self._fabric, self._fabric.resources[index]), busy_s, 0.0, amount))
+        for index, name in enumerate(self._fabric.queue_names):
+            if self._ran[index] > 0:
+                uses.append(ResourceUse(name, "queue", float(self._held[index]), 0.0, float(self._ran[index])))
+        ratio = 1.0 / duration_s if duration_s > 0 else 0.0
+        uses = [ResourceUse(use.name, use.kind, use.busy_s, use.busy_s * ratio, use.amount) for use in uses]
+        return tuple(sorted(uses, key=lambda use: (-use.busy_s, use.name)))
+
+    def op_times(self) -> tuple[OpTimes, ...]:
+        """Time by label, longest first."""
+        times = [OpTimes(label, self._label_count[label], time_s) for label, time_s in self._label_s.items()]
+        return tuple(sorted(times, key=lambda entry: (-entry.time_s, entry.label)))

@@ -1,0 +1,241 @@
+"""Runs programs on real node processes, and times the same plans virtually beside them.
+
+The virtual run is not a copy of the live one: every plan is submitted to both with the same open sizes. Values come
+from the nodes, `time_s` from the engine, `paced_s` from the clocks of the nodes when they are paced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+
+from controller.clock import wall_clock_s
+from controller.errors import KernelFailed, OutOfMemory
+from controller.execute.dispatch import Dispatch, buffer_key
+from controller.execute.drive import drive
+from controller.execute.outcome import OpTimes, Outcome
+from controller.execute.program import Array, Completion, Content, Delay, Fetch, Program, Run, Ticket
+from controller.execute.trace import Trace
+from controller.execute.virtual import ProgramFunction, ProgressSink, VirtualRun
+from controller.launch import Cluster
+from controller.plan.check import describe
+from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View
+from controller.plan.size import bind_size
+from controller.topology.schema import Topology
+from node.client import Completion as CommandCompletion
+
+POLL_S = 0.2
+
+
+@dataclass(slots=True)
+class _InFlight:
+    plan: Plan
+    first_event: int
+    futures: dict[str, Future[list[CommandCompletion]]]
+
+
+class LiveRun:
+    """Node processes as programs see them; implements `Run`."""
+
+    live = True
+
+    def __init__(self, virtual: VirtualRun, cluster: Cluster) -> None:
+        self.virtual, self.cluster = virtual, cluster
+        self.topology = virtual.topology
+        self.dispatch = Dispatch(virtual.topology, virtual.fabric)
+        self.device_now = 0.0
+        self._started = False
+        self._next_event = 1
+        self._in_flight: dict[int, _InFlight] = {}
+        self._label_s: dict[str, float] = {}
+        self._mark_at = 0.0
+        self.overruns = 0
+
+    @property
+    def now(self) -> float:
+        """Virtual device time [s]."""
+        return self.virtual.now
+
+    def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
+        """See `Run.place`."""
+        self.virtual.place(buffer, content, written=written)
+        client = self.cluster.clients[buffer.device]
+        client.allocate(buffer_key(buffer), buffer.tier, buffer.dtype, buffer.shape)
+        if content is not None:
+            self.cluster.clients[buffer.device].write(buffer_key(buffer), _made(content))
+
+    def release(self, buffer: Buffer) -> None:
+        """See `Run.release`."""
+        self.virtual.release(buffer)
+        self.cluster.clients[buffer.device].free(buffer_key(buffer))
+
+    def write(self, buffer: Buffer, content: Content) -> None:
+        """See `Run.write`."""
+        self.virtual.write(buffer, content)
+        if content is not None:
+            self.cluster.clients[buffer.device].write(buffer_key(buffer), _made(content))
+
+    def submit(self, plan: Plan, **bindings: int) -> Ticket:
+        """See `Run.submit`."""
+        if not self._started:
+            # Loading took wall time that the emulated devices never spend: their clocks start with the first plan.
+            self.cluster.start_clocks()
+            self._started = True
+        ticket = self.virtual.submit(plan, **bindings)
+        executed = self.virtual.plan_of(ticket)
+        first_event = self._next_event
+        self._next_event += len(executed.ops)
+        commands = self.dispatch.commands(executed, first_event, bindings)
+        self._in_flight[ticket.number] = _InFlight(
+            executed,
+            first_event,
+            {
+                device: self.cluster.clients[device].submit(batch, ready_at=self.device_now)
+                for device, batch in commands.items()
+            },
+        )
+        return ticket
+
+    def fetch(self, view: Buffer | View) -> Fetch:
+        """See `Run.fetch`."""
+        return self.virtual.fetch(view)
+
+    def read(self, view: View) -> Array:
+        """The values of a view."""
+        shape = tuple(bind_size(extent, {}) for extent in view.shape)
+        client = self.cluster.clients[view.buffer.device]
+        return client.read(buffer_key(view.buffer), offset_bytes=bind_size(view.offset_bytes, {}), shape=shape)
+
+    def delay(self, duration_s: float) -> Delay:
+        """See `Run.delay`."""
+        return self.virtual.delay(duration_s)
+
+    def sleep_ticket(self, duration_s: float) -> Ticket:
+        """A ticket that ends after `duration_s` [s]; the nodes' next work is not ready before."""
+        self.device_now += duration_s
+        return self.virtual.sleep_ticket(duration_s)
+
+    def mark(self, phase: str) -> None:
+        """See `Run.mark`."""
+        self.virtual.mark(phase)
+        if self.cluster.pace is not None:
+            phases = self.virtual.outcome.paced_phases
+            phases[phase] = phases.get(phase, 0.0) + self.device_now - self._mark_at
+            self._mark_at = self.device_now
+
+    def report(self, name: str, value: object) -> None:
+        """See `Run.report`."""
+        self.virtual.report(name, value)
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """See `Run.progress`."""
+        self.virtual.progress(done, total, what)
+
+    def advance(self, tickets: Sequence[int]) -> list[Completion]:
+        """Waits until the plans that end next on the virtual clock have ended on the nodes too."""
+        ended = self.virtual.advance(tickets)
+        for completion in ended:
+            flight = self._in_flight.pop(completion.ticket.number, None)
+            if flight is not None:
+                self._collect(flight)
+                self._commit(flight.plan)
+        return ended
+
+    def finish(self) -> None:
+        """Fills in what only a live run has."""
+        self.virtual.finish()
+        outcome = self.virtual.outcome
+        if self.cluster.pace is not None:
+            outcome.paced_s = self.device_now
+            outcome.op_times = tuple(
+                OpTimes(entry.label, entry.count, entry.time_s, self._label_s.get(entry.label))
+                for entry in outcome.op_times
+            )
+        outcome.overruns = self.overruns
+
+    def _collect(self, flight: _InFlight) -> None:
+        pending = list(flight.futures.values())
+        while pending:
+            self.cluster.check()
+            pending = list(wait(pending, timeout=POLL_S).not_done)
+        plan = flight.plan
+        for device, future in flight.futures.items():
+            for done in future.result():
+                op = plan.ops[done.id - flight.first_event]
+                if done.error:
+                    raise KernelFailed(f"plan {plan.name!r}, {describe(op)} at {device}: {done.error}")
+                label = _label(op)
+                self._label_s[label] = self._label_s.get(label, 0.0) + done.end_at - done.start_at
+                self.overruns += done.overrun
+                self.device_now = max(self.device_now, done.end_at)
+
+    def _commit(self, plan: Plan) -> None:
+        """Acknowledges the plan: what it wrote to flash survives the process from here on."""
+        touched = plan.cache.get("flash")
+        if touched is None:
+            touched = plan.cache["flash"] = self._flash_devices(plan)
+        for device in touched:
+            self.cluster.clients[device].commit()
+
+    def _flash_devices(self, plan: Plan) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for op in plan.ops:
+            views = op.outputs if isinstance(op, Kernel) else op.destinations if isinstance(op, Transfer) else ()
+            for view in views:
+                tier = self.topology.devices[view.buffer.device].spec.tiers[view.buffer.tier]
+                if tier.storage == "flash":
+                    found[view.buffer.device] = None
+        return tuple(found)
+
+
+def _made(content: Array | Callable[[], Array]) -> Array:
+    return content() if callable(content) else content
+
+
+def _label(op: object) -> str:
+    if isinstance(op, Kernel):
+        return op.label or op.op
+    return (op.label if isinstance(op, Transfer) else "") or "transfer"
+
+
+def run_live(
+    topology: Topology,
+    programs: Sequence[ProgramFunction],
+    cluster: Cluster,
+    *,
+    trace: Trace | None = None,
+    progress: ProgressSink | None = None,
+) -> Outcome:
+    """Runs programs on the nodes of `cluster` until all have ended.
+
+    Args:
+        topology: the declared cluster, as `cluster` was launched with.
+        programs: each is called with the run and gives its generator.
+        cluster: running nodes.
+        trace: filled with the virtual timeline when given.
+        progress: called with (done, total, what).
+
+    Returns:
+        The outcome; running out of memory is one of them, not an exception.
+
+    Raises:
+        DeviceUnreachable: a node died; names its device.
+        KernelFailed: a node refused or failed an op.
+    """
+    started = wall_clock_s()
+    virtual = VirtualRun(topology, trace=trace, progress=progress)
+    run = LiveRun(virtual, cluster)
+    generators: list[Program] = []
+    try:
+        view: Run = run
+        generators = [program(view) for program in programs]
+        drive(run, generators, run.read)
+    except OutOfMemory as error:
+        virtual.out_of_memory(error)
+    finally:
+        for generator in generators:
+            generator.close()
+    run.finish()
+    virtual.outcome.wall_s = wall_clock_s() - started
+    return virtual.outcome

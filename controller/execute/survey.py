@@ -1,0 +1,159 @@
+"""What a program would submit, without running it: its plans checked, and how full every tier gets.
+
+No time passes and nothing moves: every plan ends at once, and nothing can be fetched. A program that ends early on
+values therefore submits as many plans as the longest run does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.errors import OutOfMemory
+from controller.execute.drive import drive
+from controller.execute.occupancy import Occupancy
+from controller.execute.program import Completion, Content, Delay, Fetch, Ticket
+from controller.plan.capacity import TierKey, fit_plan
+from controller.plan.check import check_plan
+from controller.plan.ops import Alloc, Buffer, Free, Plan, View
+from controller.topology.schema import Topology
+
+if TYPE_CHECKING:
+    from controller.execute.virtual import ProgramFunction
+
+
+@dataclass(slots=True)
+class SurveyedPlan:
+    """One plan of a program.
+
+    Attributes:
+        plan: as submitted.
+        first, last: numbers for its open sizes at its first and its last submission.
+        submission_count: how often it is submitted.
+    """
+
+    plan: Plan
+    first: Mapping[str, int]
+    last: Mapping[str, int]
+    submission_count: int = 1
+
+
+@dataclass(slots=True)
+class Survey:
+    """What `survey` found.
+
+    Attributes:
+        plans: each plan once, in the order of first submission.
+        placed: buffers that live outside of plans, in order.
+        peak_bytes: highest occupancy by (device, tier), for every tier that is used [bytes].
+        capacity_bytes: of every tier [bytes].
+        does_not_fit: why the program ends early, None when everything fits.
+    """
+
+    plans: list[SurveyedPlan] = field(default_factory=list)
+    placed: list[Buffer] = field(default_factory=list)
+    peak_bytes: dict[TierKey, int] = field(default_factory=dict)
+    capacity_bytes: dict[TierKey, int] = field(default_factory=dict)
+    does_not_fit: OutOfMemory | None = None
+
+
+def survey(topology: Topology, programs: Sequence[ProgramFunction]) -> Survey:
+    """Asks `programs` for their plans and checks each.
+
+    Raises:
+        UserError: a plan that no executor could run.
+    """
+    run = SurveyRun(topology)
+    try:
+        drive(run, [program(run) for program in programs], lambda view: None)
+    except OutOfMemory as error:
+        run.found.does_not_fit = error
+    for entry in run.found.plans:
+        check_plan(entry.plan, topology, entry.first)
+        if entry.last != entry.first:
+            check_plan(entry.plan, topology, entry.last)
+    run.found.peak_bytes = {key: peak for key, peak in run.occupancy.peak_bytes.items() if peak}
+    return run.found
+
+
+class SurveyRun:
+    """A run in which everything ends at once; implements `Run`."""
+
+    live = False
+    now = 0.0
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self.occupancy = Occupancy(topology)
+        self.found = Survey(capacity_bytes=dict(self.occupancy.capacity_bytes))
+        self._entries: dict[int, SurveyedPlan] = {}
+        self._tickets: dict[int, Ticket] = {}
+
+    def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
+        """See `Run.place`; the content is not made."""
+        self.occupancy.take(buffer, written=written or content is not None, now=self.now)
+        self.found.placed.append(buffer)
+
+    def release(self, buffer: Buffer) -> None:
+        """See `Run.release`."""
+        self.occupancy.give(buffer, now=self.now)
+
+    def write(self, buffer: Buffer, content: Content) -> None:
+        """See `Run.write`."""
+        self.occupancy.set_written(buffer)
+
+    def submit(self, plan: Plan, **bindings: int) -> Ticket:
+        """See `Run.submit`."""
+        entry = self._entries.get(id(plan))
+        if entry is None:
+            entry = self._entries[id(plan)] = SurveyedPlan(plan, bindings, bindings)
+            self.found.plans.append(entry)
+        else:
+            entry.last = bindings
+            entry.submission_count += 1
+        self.occupancy.admit(plan)
+        self._fit(plan)
+        return self._ended(plan.name)
+
+    def fetch(self, view: Buffer | View) -> Fetch:
+        """See `Run.fetch`."""
+        return Fetch(view.view() if isinstance(view, Buffer) else view)
+
+    def delay(self, duration_s: float) -> Delay:
+        """See `Run.delay`."""
+        return Delay(duration_s)
+
+    def mark(self, phase: str) -> None:
+        """See `Run.mark`; no time passes."""
+
+    def report(self, name: str, value: object) -> None:
+        """See `Run.report`; nothing was run."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """See `Run.progress`; it is over at once."""
+
+    def sleep_ticket(self, duration_s: float) -> Ticket:
+        """A ticket that has ended."""
+        return self._ended("delay")
+
+    def advance(self, tickets: Sequence[int]) -> list[Completion]:
+        """Everything has ended."""
+        return [Completion(self._tickets.pop(number), self.now, self.now) for number in tickets]
+
+    def _ended(self, name: str) -> Ticket:
+        number = max(self._tickets, default=0) + 1
+        ticket = self._tickets[number] = Ticket(number, name)
+        return ticket
+
+    def _fit(self, plan: Plan) -> None:
+        """Accounts for what the plan allocates, as the executors do."""
+        fit = fit_plan(plan, self.occupancy.used_bytes, self.occupancy.capacity_bytes)
+        self.occupancy.note_peak(dict(fit.peak_bytes))
+        freed = [op.buffer for op in plan.ops if isinstance(op, Free)]
+        for op in plan.ops:
+            if isinstance(op, Alloc) and op.buffer not in freed:
+                self.occupancy.take(op.buffer, written=True, now=self.now)
+        for buffer in freed:
+            if self.occupancy.is_there(buffer):
+                self.occupancy.give(buffer, now=self.now)

@@ -1,0 +1,285 @@
+"""A plan compiled for the engine: arrays that a binding of the open sizes refills without touching the plan again.
+
+Kernels of one signature (operation, device, tiers, shapes, attributes) cost the same, so a decoder of forty layers has
+some twenty costs. Binding recomputes only the signatures that hold an open size and scatters the result: a decode step
+at another context length costs a handful of cost-model calls, not a pass over the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.engine.activities import Activities
+from controller.fabric.resources import Fabric, Load
+from controller.plan.bound import bind_attributes, has_open_size, is_open, tensor_type, view_bytes
+from controller.plan.ops import Kernel, Plan, Transfer
+from controller.plan.size import Bindings
+from controller.topology.schema import Topology
+from node.hardware.cost import kernel_cost
+from node.hardware.operations import complete_attributes, operation
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one activity puts on the engine; the fields of `Activities` for one row."""
+
+    work: float
+    latency_s: float
+    load: Load
+    rate_limit: float
+
+
+class Costs:
+    """Costs of ops on one topology, from the operation table, the device models and the fabric."""
+
+    def __init__(self, topology: Topology, fabric: Fabric) -> None:
+        self.topology, self.fabric = topology, fabric
+
+    def of_kernel(self, kernel: Kernel, bindings: Bindings) -> Cost:
+        """Cost of a launch."""
+        entry = operation(kernel.op)
+        attributes = complete_attributes(entry, bind_attributes(kernel.attributes, bindings))
+        inputs = tuple(tensor_type(view, bindings) for view in kernel.inputs)
+        outputs = tuple(tensor_type(view, bindings) for view in kernel.outputs)
+        entry.check(inputs, outputs, attributes)
+        cost = kernel_cost(
+            self.topology.devices[kernel.device].spec,
+            entry.demand(inputs, outputs, attributes),
+            tuple(view.buffer.tier for view in kernel.inputs),
+            tuple(view.buffer.tier for view in kernel.outputs),
+        )
+        load = self.fabric.kernel_load(kernel.device, cost)
+        return Cost(load.work, load.latency_s, load, load.rate_limit)
+
+    def alone_bytes_per_s(self, cost: Cost) -> float:
+        """How fast an activity flows with nothing beside it."""
+        capacities = self.fabric.capacity[cost.load.resources] / cost.load.weights
+        return float(min(cost.rate_limit, capacities.min(initial=np.inf)))
+
+    def of_transfer(self, transfer: Transfer, destination: int, bindings: Bindings) -> Cost:
+        """Cost of bringing the source to one of its destinations."""
+        source, target = transfer.sources[0], transfer.destinations[destination]
+        load = self.fabric.transfer_load(
+            source.buffer.device,
+            source.buffer.tier,
+            target.buffer.device,
+            target.buffer.tier,
+            pageable=transfer.path == "pageable",
+        )
+        limit = load.rate_limit
+        if transfer.rate_limit_bytes_per_s:
+            limit = min(limit, transfer.rate_limit_bytes_per_s)
+        return Cost(float(view_bytes(source, bindings)), load.latency_s, load, limit)
+
+
+@dataclass(slots=True)
+class _OpenCost:
+    """A signature with an open size, and the rows that have it."""
+
+    op: Kernel | Transfer
+    destination: int
+    resources: IntArray
+    rows: list[int] = field(default_factory=list)
+    row_array: IntArray = field(default_factory=lambda: np.empty(0, np.int32))
+    weight_slots: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), np.int64))
+
+
+@dataclass(slots=True)
+class Bound:
+    """The arrays of a template with numbers."""
+
+    work: FloatArray
+    latency_s: FloatArray
+    rate_limit: FloatArray
+    load_weight: FloatArray
+
+
+class Template:
+    """A plan as engine activities.
+
+    Attributes:
+        activities: rows for the engine; open rows hold the costs of the first binding.
+        op_of: op index of each row; -1 for the host's launch of a kernel.
+        labels: label of each group of `label_of`.
+        label_of: index into `labels` for each row.
+    """
+
+    def __init__(self, plan: Plan, costs: Costs, bindings: Bindings) -> None:
+        self.plan = plan
+        self.fabric = costs.fabric
+        self._costs = costs
+        self._open: list[_OpenCost] = []
+        self.labels: list[str] = []
+        self._build(bindings)
+
+    def first_bound(self) -> Bound:
+        """The arrays of the binding that the template was built with."""
+        base = self.activities
+        return Bound(base.work, base.latency_s, base.rate_limit, base.load_weight)
+
+    def bind(self, bindings: Bindings) -> Bound | None:
+        """The arrays for these open sizes; None when an op now loads other resources (no byte of a tier any more)."""
+        base = self.activities
+        bound = Bound(base.work.copy(), base.latency_s.copy(), base.rate_limit.copy(), base.load_weight.copy())
+        for item in self._open:
+            cost = self._evaluate(item.op, item.destination, bindings)
+            if not np.array_equal(cost.load.resources, item.resources):
+                return None
+            bound.work[item.row_array] = cost.work
+            bound.latency_s[item.row_array] = cost.latency_s
+            bound.rate_limit[item.row_array] = cost.rate_limit
+            bound.load_weight[item.weight_slots] = cost.load.weights[:, None]
+        return bound
+
+    def row_names(self) -> list[str]:
+        """The label of every row."""
+        return [self.labels[index] for index in self.label_of.tolist()]
+
+    def _build(self, bindings: Bindings) -> None:
+        fabric, topology = self._costs.fabric, self._costs.topology
+        closed: dict[Any, Cost] = {}
+        opened: dict[Any, tuple[Cost, _OpenCost]] = {}
+        label_index: dict[str, int] = {}
+        rows: list[Cost | None] = []
+        queue: list[int] = []
+        label_of: list[int] = []
+        op_of: list[int] = []
+        deps: list[tuple[int, ...]] = []
+        launch: list[float] = []
+        last_rows: list[tuple[int, ...]] = []
+        queues: dict[tuple[str, str], int] = {}
+        issue: dict[str, tuple[int, float] | None] = {}
+
+        def queue_index(device: str, name: str) -> int:
+            key = (device, name)
+            if key not in queues:
+                queues[key] = fabric.queue_index(device, name)
+            return queues[key]
+
+        def label(name: str) -> int:
+            if name not in label_index:
+                label_index[name] = len(self.labels)
+                self.labels.append(name)
+            return label_index[name]
+
+        def add(cost: Cost | None, on: int, name: int, op: int, after: tuple[int, ...], launch_s: float = 0.0) -> int:
+            rows.append(cost)
+            queue.append(on)
+            label_of.append(name)
+            op_of.append(op)
+            deps.append(after)
+            launch.append(launch_s)
+            return len(rows) - 1
+
+        for index, op in enumerate(self.plan.ops):
+            waits = self.plan.after[index]
+            after = tuple(row for earlier in waits for row in last_rows[earlier])
+            if isinstance(op, Kernel):
+                key: Any = (
+                    op.op,
+                    op.device,
+                    tuple((view.buffer.tier, view.buffer.dtype, view.shape) for view in op.inputs),
+                    tuple((view.buffer.tier, view.buffer.dtype, view.shape) for view in op.outputs),
+                    tuple(op.attributes.items()),
+                )
+                cost, item = self._cost_of(op, 0, key, is_open(op), closed, opened, bindings)
+                if op.device not in issue:
+                    spec = topology.devices[op.device].spec.issue_queue
+                    has = spec is not None and spec.launch_s > 0
+                    issue[op.device] = (
+                        (queue_index(op.device, spec.name), spec.launch_s) if has and spec is not None else None
+                    )
+                host = issue[op.device]
+                if host is not None:
+                    after = (*after, add(None, host[0], label("launch"), -1, (), host[1]))
+                on = queue_index(op.device, op.queue)
+                row = add(cost, on, label(op.label or op.op), index, after)
+                if item is not None:
+                    item.rows.append(row)
+                last_rows.append((row,))
+            elif isinstance(op, Transfer):
+                on = queue_index(op.sources[0].buffer.device, op.queue) if op.queue else -1
+                ends: list[int] = []
+                for destination, target in enumerate(op.destinations):
+                    source = op.sources[0]
+                    key = (
+                        source.buffer.device, source.buffer.tier, target.buffer.device, target.buffer.tier,
+                        source.buffer.dtype, source.shape, op.path, op.rate_limit_bytes_per_s,
+                    )  # fmt: skip
+                    cost, item = self._cost_of(op, destination, key, has_open_size(source), closed, opened, bindings)
+                    row = add(cost, on, label(op.label or "transfer"), index, after)
+                    if item is not None:
+                        item.rows.append(row)
+                    ends.append(row)
+                last_rows.append(tuple(ends))
+            else:
+                last_rows.append((add(None, -1, label("allocation"), index, after),))
+        self._freeze(rows, queue, label_of, op_of, deps, launch)
+
+    def _cost_of(
+        self,
+        op: Kernel | Transfer,
+        destination: int,
+        key: Any,
+        is_open_op: bool,
+        closed: dict[Any, Cost],
+        opened: dict[Any, tuple[Cost, _OpenCost]],
+        bindings: Bindings,
+    ) -> tuple[Cost, _OpenCost | None]:
+        if not is_open_op:
+            cost = closed.get(key)
+            if cost is None:
+                cost = closed[key] = self._evaluate(op, destination, bindings)
+            return cost, None
+        pair = opened.get(key)
+        if pair is None:
+            cost = self._evaluate(op, destination, bindings)
+            pair = opened[key] = (cost, _OpenCost(op, destination, cost.load.resources))
+            self._open.append(pair[1])
+        return pair
+
+    def _evaluate(self, op: Kernel | Transfer, destination: int, bindings: Bindings) -> Cost:
+        if isinstance(op, Kernel):
+            return self._costs.of_kernel(op, bindings)
+        return self._costs.of_transfer(op, destination, bindings)
+
+    def _freeze(
+        self,
+        rows: list[Cost | None],
+        queue: list[int],
+        label_of: list[int],
+        op_of: list[int],
+        deps: list[tuple[int, ...]],
+        launch: list[float],
+    ) -> None:
+        none = np.empty(0)
+        loads = [none if cost is None else cost.load.resources for cost in rows]
+        weights = [none if cost is None else cost.load.weights for cost in rows]
+        load_start = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(load) for load in loads], out=load_start[1:])
+        dep_start = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(after) for after in deps], out=dep_start[1:])
+        self.activities = Activities(
+            work=np.array([0.0 if cost is None else cost.work for cost in rows]),
+            latency_s=np.array([launch[i] if cost is None else cost.latency_s for i, cost in enumerate(rows)]),
+            rate_limit=np.array([np.inf if cost is None else cost.rate_limit for cost in rows]),
+            queue=np.array(queue, np.int32),
+            load_start=load_start,
+            load_resource=np.concatenate([*loads, none]).astype(np.int32),
+            load_weight=np.concatenate([*weights, none]).astype(np.float64),
+            dep_start=dep_start,
+            dep=np.array([row for after in deps for row in after], np.int32),
+        )
+        self.op_of = np.array(op_of, np.int32)
+        self.label_of = np.array(label_of, np.int32)
+        self.row_of_load = np.repeat(np.arange(len(rows)), np.diff(load_start))
+        for item in self._open:
+            item.row_array = np.array(item.rows, np.int32)
+            item.weight_slots = load_start[item.row_array][None, :] + np.arange(len(item.resources))[:, None]

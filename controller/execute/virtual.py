@@ -1,0 +1,255 @@
+"""Times programs on the declared hardware: the discrete-event executor.
+
+No byte moves. Every op is an activity of the engine, and the clock is the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.clock import wall_clock_s
+from controller.engine import Activities, Engine
+from controller.engine.errors import EngineError
+from controller.errors import Deadlock, OutOfMemory
+from controller.execute.drive import drive
+from controller.execute.ledger import Ledger
+from controller.execute.occupancy import Occupancy
+from controller.execute.outcome import Outcome
+from controller.execute.program import Completion, Content, Delay, Fetch, Program, Run, Ticket
+from controller.execute.spans import record_spans
+from controller.execute.template import Bound, Costs, Template
+from controller.execute.trace import Trace
+from controller.fabric.resources import Fabric
+from controller.plan.capacity import fit_plan
+from controller.plan.ops import Alloc, Buffer, Free, Plan, View
+from controller.plan.size import Bindings
+from controller.topology.schema import Topology
+
+ProgramFunction = Callable[[Run], Program]
+ProgressSink = Callable[[int, int, str], None]
+
+
+@dataclass(slots=True)
+class _Submission:
+    ticket: Ticket
+    template: Template | None
+    bound: Bound | None
+    submitted_at: float
+    freed: tuple[Buffer, ...]
+
+
+class VirtualRun:
+    """The virtual clock as programs see it; implements `Run`."""
+
+    live = False
+
+    def __init__(self, topology: Topology, *, trace: Trace | None = None, progress: ProgressSink | None = None) -> None:
+        self.topology = topology
+        self.trace = trace
+        self.fabric = Fabric(topology)
+        self.engine = Engine()
+        self.engine.add_resources(self.fabric.capacity)
+        self.engine.add_queues(self.fabric.slots)
+        self.costs = Costs(topology, self.fabric)
+        self.occupancy = Occupancy(topology, trace)
+        self.ledger = Ledger(self.fabric)
+        self.outcome = Outcome()
+        self._progress = progress
+        self._submissions: dict[int, _Submission] = {}
+        self._mark_at = 0.0
+
+    @property
+    def now(self) -> float:
+        """Device time [s]."""
+        return float(self.engine.now)
+
+    def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
+        """See `Run.place`; the content is not made."""
+        self.occupancy.take(buffer, written=written or content is not None, now=self.now)
+
+    def release(self, buffer: Buffer) -> None:
+        """See `Run.release`."""
+        self.occupancy.give(buffer, now=self.now)
+
+    def write(self, buffer: Buffer, content: Content) -> None:
+        """See `Run.write`."""
+        self.occupancy.set_written(buffer)
+
+    def submit(self, plan: Plan, **bindings: int) -> Ticket:
+        """See `Run.submit`."""
+        self.occupancy.admit(plan)
+        plan, freed = self._with_allocations(plan)
+        compiled, bound = self._compile(plan, bindings)
+        number = self.engine.submit(
+            compiled.activities,
+            work=bound.work,
+            latency_s=bound.latency_s,
+            rate_limit=bound.rate_limit,
+            load_weight=bound.load_weight,
+        )
+        ticket = Ticket(number, plan.name)
+        self._submissions[number] = _Submission(ticket, compiled, bound, self.now, freed)
+        return ticket
+
+    def plan_of(self, ticket: Ticket) -> Plan:
+        """The plan of a ticket as it is executed, with the edges that its allocations need."""
+        template = self._submissions[ticket.number].template
+        assert template is not None, "a delay has no plan"
+        return template.plan
+
+    def _compile(self, plan: Plan, bindings: Bindings) -> tuple[Template, Bound]:
+        """The plan's arrays for these sizes; compiled anew only when an op loads other resources than before."""
+        kept: tuple[VirtualRun, Template] | None = plan.cache.get("template")
+        if kept is not None and kept[0] is self:
+            bound = kept[1].bind(bindings)
+            if bound is not None:
+                return kept[1], bound
+        template = Template(plan, self.costs, bindings)
+        plan.cache["template"] = (self, template)
+        return template, template.first_bound()
+
+    def fetch(self, view: Buffer | View) -> Fetch:
+        """See `Run.fetch`."""
+        return Fetch(view.view() if isinstance(view, Buffer) else view)
+
+    def delay(self, duration_s: float) -> Delay:
+        """See `Run.delay`."""
+        return Delay(duration_s)
+
+    def mark(self, phase: str) -> None:
+        """See `Run.mark`."""
+        self.outcome.phases[phase] = self.outcome.phases.get(phase, 0.0) + self.now - self._mark_at
+        self._mark_at = self.now
+
+    def report(self, name: str, value: object) -> None:
+        """See `Run.report`."""
+        self.outcome.reports[name] = value
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """See `Run.progress`."""
+        if self._progress is not None:
+            self._progress(done, total, what)
+
+    def sleep_ticket(self, duration_s: float) -> Ticket:
+        """A ticket that ends after `duration_s` [s]."""
+        number = self.engine.submit(_delay(duration_s))
+        self._submissions[number] = _Submission(Ticket(number, "delay"), None, None, self.now, ())
+        return Ticket(number, "delay")
+
+    def advance(self, tickets: Sequence[int]) -> list[Completion]:
+        """Lets time pass until at least one of the tickets has ended, and says which.
+
+        Raises:
+            Deadlock: nothing can go on.
+        """
+        try:
+            ended = self.engine.run(tickets=tickets)
+        except EngineError as error:
+            plans = ", ".join(self._submissions[number].ticket.plan for number in tickets)
+            raise Deadlock(f"plans {plans} cannot end at {self.now} s: {error}") from error
+        return [self._close(number) for number in ended]
+
+    def _close(self, number: int) -> Completion:
+        done = self._submissions.pop(number)
+        end_at = self.now
+        if done.template is not None and done.bound is not None:
+            start, end = self.engine.start_at(number), self.engine.end_at(number)
+            if len(end):
+                end_at = float(end.max())
+            self.ledger.add(done.template, done.bound, start, end)
+            if self.trace is not None:
+                record_spans(self.trace, done.template, done.bound, start, end)
+        self.engine.release(number)
+        for buffer in done.freed:
+            if self.occupancy.is_there(buffer):
+                self.occupancy.give(buffer, now=self.now)
+        return Completion(done.ticket, done.submitted_at, end_at)
+
+    def _with_allocations(self, plan: Plan) -> tuple[Plan, tuple[Buffer, ...]]:
+        """Accounts for the allocations inside `plan`, and adds the edges that its fit needs."""
+        if plan.cache.get("allocates") is None:
+            plan.cache["allocates"] = any(isinstance(op, Alloc | Free) for op in plan.ops)
+        if not plan.cache["allocates"]:
+            return plan, ()
+        fit = fit_plan(plan, self.occupancy.used_bytes, self.occupancy.capacity_bytes)
+        self.occupancy.note_peak(dict(fit.peak_bytes))
+        freed = tuple(op.buffer for op in plan.ops if isinstance(op, Free))
+        for op in plan.ops:
+            if isinstance(op, Alloc) and op.buffer not in freed:
+                self.occupancy.take(op.buffer, written=True, now=self.now)
+        if fit.extra_after:
+            after = tuple(
+                tuple(sorted({*waits, *fit.extra_after.get(index, ())})) for index, waits in enumerate(plan.after)
+            )
+            plan = Plan(plan.name, plan.ops, after, plan.parameters)
+        return plan, freed
+
+    def out_of_memory(self, error: OutOfMemory) -> None:
+        """Makes running out of memory the outcome."""
+        self.outcome.ended = str(error)
+        self.outcome.reports["out_of_memory"] = {
+            "device": error.device,
+            "tier": error.tier,
+            "need_bytes": error.need_bytes,
+            "missing_bytes": error.missing_bytes,
+            "capacity_bytes": error.capacity_bytes,
+        }
+
+    def finish(self) -> None:
+        """Fills the outcome with the sums of the run."""
+        self.outcome.time_s = self.now
+        self.outcome.resources = self.ledger.resources(self.now)
+        self.outcome.op_times = self.ledger.op_times()
+        self.outcome.peak_bytes = {
+            f"{device}.{tier}": peak for (device, tier), peak in self.occupancy.peak_bytes.items() if peak
+        }
+
+
+def _delay(duration_s: float) -> Activities:
+    return Activities(
+        work=np.zeros(1),
+        latency_s=np.array([duration_s]),
+        rate_limit=np.array([np.inf]),
+        queue=np.array([-1], np.int32),
+        load_start=np.zeros(2, np.int64),
+        load_resource=np.empty(0, np.int32),
+        load_weight=np.empty(0),
+        dep_start=np.zeros(2, np.int64),
+        dep=np.empty(0, np.int32),
+    )
+
+
+def run_virtual(
+    topology: Topology,
+    programs: Sequence[ProgramFunction],
+    *,
+    trace: Trace | None = None,
+    progress: ProgressSink | None = None,
+) -> Outcome:
+    """Runs programs on the virtual clock until all have ended.
+
+    Args:
+        topology: the declared cluster.
+        programs: each is called with the run and gives its generator; they go on in the order of completions.
+        trace: filled when given.
+        progress: called with (done, total, what).
+
+    Returns:
+        The outcome; running out of memory is one of them, not an exception.
+
+    Raises:
+        UserError: a plan or name that cannot be executed.
+        Deadlock: nothing can go on.
+    """
+    started = wall_clock_s()
+    run = VirtualRun(topology, trace=trace, progress=progress)
+    try:
+        drive(run, [program(run) for program in programs], lambda view: None)
+    except OutOfMemory as error:
+        run.out_of_memory(error)
+    run.finish()
+    run.outcome.wall_s = wall_clock_s() - started
+    return run.outcome
