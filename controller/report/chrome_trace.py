@@ -1,0 +1,172 @@
+"""A run as a Chrome trace, which ui.perfetto.dev, chrome://tracing and the tools around them open.
+
+A process per device, a track per queue, tier, port and link, counters of tier occupancy. Slices of one track must nest,
+so ops that overlap on a shared track (two transfers on a link) lie in lanes: ``pcie-root>``, ``pcie-root> (2)``.
+Instants are whole nanoseconds of device time, written in microseconds as the format wants; the same run gives the same
+bytes.
+
+Source: "Trace Event Format" (the JSON object form with traceEvents): ph M, X, C and i.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from controller.errors import UserError
+from controller.execute.trace import Span, Trace
+from node.hardware.units import GIGA, KILO
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTrace:
+    """What lies in a trace file.
+
+    Attributes:
+        path: the file.
+        span_count: slices in it.
+        dropped_count: slices that the recorder had no room for.
+    """
+
+    path: Path
+    span_count: int
+    dropped_count: int
+
+    def __str__(self) -> str:
+        rest = f"; {self.dropped_count} later ones were dropped" if self.dropped_count else ""
+        return f"{self.path} ({self.span_count} spans{rest})"
+
+
+def write_chrome_trace(trace: Trace, path: str | Path, devices: Sequence[str] = ()) -> WrittenTrace:
+    """Writes `trace` to `path`, whole or not at all.
+
+    Args:
+        trace: what happened.
+        path: the file; an existing one is replaced when the new one is complete.
+        devices: the order of the processes, for example that of the topology; others follow as they appear.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as stream:
+            _write(trace, devices, stream)
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(
+            f"the trace cannot be written to {target}: {error.strerror or error}; "
+            "give --trace a file in a folder that exists and has room"
+        ) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return WrittenTrace(target, len(trace.spans), trace.dropped)
+
+
+def chrome_events(trace: Trace, devices: Sequence[str] = ()) -> Iterator[dict[str, object]]:
+    """The events of `trace`: names of processes and tracks first, then slices, counters and what was dropped."""
+    lanes = _lanes(trace.spans)
+    seen = [*(span.device for span in trace.spans), *(level.device for level in trace.levels)]
+    process = {device: number for number, device in enumerate(dict.fromkeys([*devices, *seen]), 1)}
+    present = set(seen)
+    for device, pid in process.items():
+        if device in present:
+            yield _name("process_name", pid, 0, device)
+            yield _sort_index("process_sort_index", pid, 0, pid)
+    thread: dict[tuple[str, str, int], int] = {}
+    for device, track, lane in dict.fromkeys(_in_order_of_tracks(trace.spans, lanes)):
+        tid = thread[device, track, lane] = len(thread) + 1
+        yield _name("thread_name", process[device], tid, f"{track} ({lane + 1})" if lane else track)
+        yield _sort_index("thread_sort_index", process[device], tid, tid)
+    for span, lane in zip(trace.spans, lanes, strict=True):
+        start, end = _nanoseconds(span.start_at), _nanoseconds(span.end_at)
+        event: dict[str, object] = {
+            "ph": "X",
+            "name": span.name,
+            "cat": str(span.detail.get("op", "transfer" if "from" in span.detail else "op")),
+            "pid": process[span.device],
+            "tid": thread[span.device, span.track, lane],
+            "ts": _microseconds(start),
+            "dur": _microseconds(end - start),
+        }
+        if span.detail:
+            event["args"] = dict(span.detail)
+        yield event
+    for level in trace.levels:
+        yield {
+            "ph": "C",
+            "name": f"{level.tier} occupancy",
+            "pid": process[level.device],
+            "tid": 0,
+            "ts": _microseconds(_nanoseconds(level.at)),
+            "args": {"bytes": level.used_bytes},
+        }
+    if trace.dropped:
+        last = max((_nanoseconds(span.end_at) for span in trace.spans), default=0)
+        text = f"{trace.dropped} spans dropped: the recorder keeps {trace.limit}"
+        yield {"ph": "i", "s": "g", "name": text, "pid": 0, "tid": 0, "ts": _microseconds(last)}
+
+
+def _write(trace: Trace, devices: Sequence[str], stream: IO[str]) -> None:
+    other = {"dropped_spans": trace.dropped, "span_limit": trace.limit, "clock": "device time"}
+    stream.write(f'{{"displayTimeUnit": "ms",\n"otherData": {json.dumps(other)},\n"traceEvents": [\n')
+    separator = ""
+    for event in chrome_events(trace, devices):
+        stream.write(separator + json.dumps(event, ensure_ascii=False, allow_nan=False))
+        separator = ",\n"
+    stream.write("\n]}\n")
+
+
+def _lanes(spans: Sequence[Span]) -> list[int]:
+    """For each span the lowest lane of its track that is free from its start to its end."""
+    lanes = [0] * len(spans)
+    free: dict[tuple[str, str], list[int]] = {}
+    busy: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for index in sorted(range(len(spans)), key=lambda i: (spans[i].start_at, spans[i].end_at, i)):
+        span = spans[index]
+        start, end = _nanoseconds(span.start_at), _nanoseconds(span.end_at)
+        key = (span.device, span.track)
+        running, idle = busy.setdefault(key, []), free.setdefault(key, [])
+        while running and running[0][0] <= start:
+            heapq.heappush(idle, heapq.heappop(running)[1])
+        lane = heapq.heappop(idle) if idle else len(running)
+        lanes[index] = lane
+        heapq.heappush(running, (end, lane))
+    return lanes
+
+
+def _in_order_of_tracks(spans: Sequence[Span], lanes: Sequence[int]) -> Iterable[tuple[str, str, int]]:
+    """(device, track, lane), tracks as they first appear and the lanes of one track side by side."""
+    first: dict[tuple[str, str], int] = {}
+    depth: dict[tuple[str, str], int] = {}
+    for span, lane in zip(spans, lanes, strict=True):
+        key = (span.device, span.track)
+        first.setdefault(key, len(first))
+        depth[key] = max(depth.get(key, 0), lane)
+    for device, track in first:
+        for lane in range(depth[device, track] + 1):
+            yield device, track, lane
+
+
+def _name(kind: str, pid: int, tid: int, text: str) -> dict[str, object]:
+    return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"name": text}}
+
+
+def _sort_index(kind: str, pid: int, tid: int, index: int) -> dict[str, object]:
+    return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"sort_index": index}}
+
+
+def _nanoseconds(instant_s: float) -> int:
+    return round(instant_s * GIGA)
+
+
+def _microseconds(nanoseconds: int) -> float:
+    return nanoseconds / KILO

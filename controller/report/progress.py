@@ -1,0 +1,55 @@
+"""How far a long run is, on standard error: a moving bar where somebody watches, a line per tenth where nobody does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+TENTHS = 10
+
+
+class Tell(Protocol):
+    """Says how far something is; a new `what` starts a new bar."""
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Tells that `done` of `total` steps of `what` are finished."""
+
+
+@contextmanager
+def progress(stream: IO[str] | None = None) -> Iterator[Tell]:
+    """Gives the function to tell progress with, in the form that suits `stream` (standard error)."""
+    target = sys.stderr if stream is None else stream
+    if not Console(file=target).is_terminal:
+        yield _Lines(target)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=target), transient=True) as bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: dict[str, TaskID] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if what not in self._task:
+            self._task[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._task[what], completed=done, total=total)
+
+
+class _Lines:
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._told: dict[str, int] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        tenth = TENTHS if total <= 0 else done * TENTHS // total
+        if tenth > self._told.get(what, 0):
+            self._told[what] = tenth
+            print(f"{what}: {done}/{total}", file=self._stream, flush=True)

@@ -1,0 +1,58 @@
+"""Rounding for people, and tables that survive a pipe."""
+
+import io
+
+import pytest
+
+from controller.report.tables import percent, quantity, show, table
+
+
+@pytest.mark.parametrize(
+    ("value", "dimension", "text"),
+    [
+        (0.0031234567, "s", "3.123 ms"),
+        (12.34567, "s", "12.35 s"),
+        (48 * 2**30, "bytes", "48 GiB"),
+        (2 * 10**12, "bytes", "2 TB"),
+        (123_456_789, "bytes", "123.5 MB"),
+        (154.8e12, "FLOP/s", "154.8 TFLOP/s"),
+        (-0.002, "s", "-2 ms"),
+        (0.0, "s", "0 s"),
+        (None, "s", "-"),
+    ],
+)
+def test_quantity_rounds_to_four_digits_and_keeps_exact_sizes(value, dimension, text):
+    assert quantity(value, dimension) == text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_result_is_not_printed(value):
+    with pytest.raises(ValueError, match="no result"):
+        quantity(value, "s")
+    with pytest.raises(ValueError, match="no result"):
+        percent(value)
+
+
+def test_percent_has_a_sign():
+    assert [percent(0.031), percent(-0.5), percent(None)] == ["+3.1 %", "-50.0 %", "-"]
+
+
+def test_table_prints_every_cell_on_one_line_without_markup_or_colour():
+    stream = io.StringIO()
+    show(table(("name", "time"), [("[red]x[/red]", "3 ms"), (None, "-1 s")], "what"), stream)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].strip() == "what"
+    assert any("[red]x[/red]" in line and "3 ms" in line for line in lines)
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_numbers_stand_on_the_right():
+    stream = io.StringIO()
+    show(table(("n",), [("1",), ("1000",)]), stream)
+    rows = [line for line in stream.getvalue().splitlines() if "1" in line]
+    assert rows[0].rstrip().endswith("   1")
+
+
+def test_rows_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="row 2 of t has 1 cells for 2 columns"):
+        table(("a", "b"), [(1, 2), (1,)], "t")
