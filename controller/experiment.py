@@ -1,0 +1,243 @@
+"""One run from names: topology, model and strategy become an outcome, on either executor.
+
+Sits above strategies and executors and below the command line and the reproductions, which both ask it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.errors import BadWorkload
+from controller.execute.outcome import Outcome
+from controller.execute.trace import Trace
+from controller.execute.virtual import ProgressSink, run_virtual
+from controller.models.catalog import load_model
+from controller.models.shape import ModelShape
+from controller.strategies.scenario import Scenario
+from controller.strategies.table import Strategy, lookup
+from controller.topology.loader import load_topology
+from controller.topology.schema import Topology
+
+LIVE_DTYPE = "fp32"
+"""Element type of live runs: what the plain reference computes in, so that tokens can be equal."""
+PROMPT_TOKENS = 32
+"""Length of a prompt unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for.
+
+    Attributes:
+        strategy: a name of the table or ``file.py:function``.
+        model: a name or a path to a Hugging Face config.json.
+        topology: a name or a path; None for the strategy's own.
+        overrides: ``--set`` texts.
+        catalog: folders with device sheets of one's own.
+        batch, prompt_tokens, output_tokens: the workload; prompt_tokens None with a text prompt.
+        prompt: text, for live runs of models with a tokenizer.
+        live: on node processes instead of on the virtual clock alone.
+        pace: wall time over device time of a paced live run; None for as fast as the machine can.
+        seed: of everything that is drawn.
+        options: of the strategy.
+        effective_context: see `Scenario`.
+        trace: file to write; None for no trace.
+    """
+
+    strategy: str
+    model: str
+    topology: str | None = None
+    overrides: tuple[str, ...] = ()
+    catalog: tuple[Path, ...] = ()
+    batch: int = 1
+    prompt_tokens: int | None = None
+    output_tokens: int = 32
+    prompt: str | None = None
+    live: bool = False
+    pace: float | None = None
+    seed: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+    effective_context: float | None = None
+    trace: Path | None = None
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """A constant of kind ``assumed`` that a run used."""
+
+    device: str
+    path: str
+    text: str
+    source: str
+
+
+@dataclass
+class Experiment:
+    """A finished run with everything that a report needs."""
+
+    request: Request
+    strategy: Strategy
+    topology: Topology
+    shape: ModelShape
+    scenario: Scenario
+    outcome: Outcome
+    trace: Trace | None
+    comparison: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Generated tokens over prefill and decode [1/s]; None when the run did not end well."""
+        generated = self.outcome.reports.get("generated_tokens")
+        if not self.outcome.ok or generated is None or self.outcome.time_s <= 0:
+            return None
+        return float(generated) / self.outcome.time_s
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``run --json``."""
+        outcome, scenario = self.outcome, self.scenario
+        return {
+            "strategy": self.strategy.name,
+            "topology": self.topology.name,
+            "model": self.shape.name,
+            "workload": {
+                "batch": scenario.batch,
+                "prompt_tokens": scenario.prompt_tokens,
+                "output_tokens": scenario.output_tokens,
+                "dtype": scenario.dtype,
+                "effective_context": scenario.effective_context,
+                "options": dict(scenario.options),
+            },
+            "outcome": outcome.ended,
+            "time_s": outcome.time_s,
+            "wall_s": outcome.wall_s,
+            "paced_s": outcome.paced_s,
+            "prefill_s": outcome.phases.get("prefill"),
+            "decode_s": outcome.phases.get("decode"),
+            "tokens_per_s": self.tokens_per_s,
+            "by_resource": [
+                {
+                    "name": use.name,
+                    "kind": use.kind,
+                    "busy_s": use.busy_s,
+                    "busy_ratio": use.busy_ratio,
+                    "amount": use.amount,
+                }
+                for use in outcome.resources
+            ],
+            "by_op": [
+                {"label": entry.label, "count": entry.count, "time_s": entry.time_s, "paced_s": entry.paced_s}
+                for entry in outcome.op_times
+            ],
+            "peak_bytes": dict(outcome.peak_bytes),
+            "assumed": [vars(entry) for entry in assumptions(self.topology)],
+            "overruns": outcome.overruns,
+            "provenance": {
+                "version": version("windtunnel"),
+                "topology_digest": self.topology.digest,
+                "seed": scenario.seed,
+                "overrides": list(self.topology.overrides),
+            },
+            "trace": None if self.request.trace is None else str(self.request.trace),
+            **self.comparison,
+        }
+
+
+def assumptions(topology: Topology) -> tuple[Assumption, ...]:
+    """Every assumed constant of the devices of a topology, each product once."""
+    found: dict[tuple[str, str, str], Assumption] = {}
+    for device in topology.devices.values():
+        for constant in device.spec.constants.values():
+            if constant.kind == "assumed":
+                key = (device.group, constant.path, constant.text)
+                found.setdefault(key, Assumption(device.group, constant.path, constant.text, constant.source))
+    return tuple(found.values())
+
+
+def prepare(request: Request) -> tuple[Strategy, Topology, ModelShape]:
+    """Loads what the request names.
+
+    Raises:
+        UserError: an unknown name, a wrong file or a wrong override.
+    """
+    strategy = lookup(request.strategy)
+    topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
+    return strategy, topology, load_model(request.model)
+
+
+def virtual_scenario(request: Request, topology: Topology, shape: ModelShape) -> Scenario:
+    """The scenario of a virtual run: shapes only, in the published element type.
+
+    Raises:
+        BadWorkload: a workload that cannot be.
+    """
+    return Scenario(
+        topology,
+        shape,
+        request.batch,
+        PROMPT_TOKENS if request.prompt_tokens is None else request.prompt_tokens,
+        request.output_tokens,
+        shape.dtype,
+        effective_context=request.effective_context,
+        options=request.options,
+        seed=request.seed,
+    )
+
+
+def run_experiment(request: Request, *, progress: ProgressSink | None = None) -> Experiment:
+    """Runs what `request` asks for.
+
+    Raises:
+        UserError: wrong input; nothing was started.
+        RunError: the run itself ended badly (a dead node, a deadlock).
+    """
+    strategy, topology, shape = prepare(request)
+    trace = Trace() if request.trace is not None else None
+    if request.live:
+        from controller.live_experiment import run_live_experiment
+
+        return run_live_experiment(request, strategy, topology, shape, trace, progress)
+    if request.prompt is not None:
+        raise BadWorkload("a text prompt needs values: add --live, or give its length with --prompt-tokens")
+    if request.pace is not None:
+        raise BadWorkload("--pace holds node processes to device speed: add --live")
+    scenario = virtual_scenario(request, topology, shape)
+    program = strategy.program()
+    outcome = run_virtual(topology, [lambda run: program(run, scenario)], trace=trace, progress=progress)
+    return Experiment(request, strategy, topology, shape, scenario, outcome, trace)
+
+
+def compare_generation(
+    tokens: Sequence[Sequence[int]],
+    logits: Sequence[Any],
+    expected_tokens: Sequence[Sequence[int]],
+    expected_logits: Any,
+) -> dict[str, Any]:
+    """How a live generation differs from the plain one.
+
+    Args:
+        tokens: generated ids of each row, up to the end of the run.
+        logits: of every step, each (rows, vocab).
+        expected_tokens: ids of the reference for each row, cut after the token that ended it.
+        expected_logits: of the reference (steps, rows, vocab).
+
+    Returns:
+        ``tokens_equal`` of ``tokens_compared``, and ``max_logit_difference`` over all steps whose context was equal.
+    """
+    equal = compared = 0
+    worst = 0.0
+    for row, (ours, expected) in enumerate(zip(tokens, expected_tokens, strict=True)):
+        compared += len(expected)
+        same_context = True
+        for step, (our_token, token) in enumerate(zip(ours, expected, strict=False)):
+            if same_context:
+                difference = np.abs(np.asarray(logits[step])[row].astype(np.float64) - expected_logits[step][row])
+                worst = max(worst, float(difference.max()))
+            equal += our_token == token
+            same_context = same_context and our_token == token
+    return {"tokens_equal": equal, "tokens_compared": compared, "max_logit_difference": worst}

@@ -1,0 +1,143 @@
+"""A live run from names: looks whether this machine can carry it, starts nodes, compares values with the plain run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from controller.errors import BadWorkload, PreflightFailed
+from controller.execute.live import run_live
+from controller.execute.survey import Survey, survey
+from controller.execute.template import Costs
+from controller.execute.trace import Trace
+from controller.execute.virtual import ProgramFunction, ProgressSink
+from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, Experiment, Request, compare_generation
+from controller.fabric.resources import Fabric
+from controller.launch import launch, measure_machine, preflight, smallest_dilation
+from controller.models.reference import generate_reference
+from controller.models.shape import ModelShape
+from controller.models.text import open_tokenizer
+from controller.models.weights import Weights, open_weights
+from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.ops import Kernel, Transfer
+from controller.strategies.scenario import Scenario
+from controller.strategies.table import Strategy
+from controller.topology.schema import Topology
+from node.hardware.operations import complete_attributes, operation
+
+
+def run_live_experiment(
+    request: Request,
+    strategy: Strategy,
+    topology: Topology,
+    shape: ModelShape,
+    trace: Trace | None,
+    progress: ProgressSink | None,
+) -> Experiment:
+    """Runs `request` on node processes and compares what they generated with a plain single-process run.
+
+    Raises:
+        UserError: wrong input, or a machine that cannot carry the run; nothing was started.
+        RunError: the run itself ended badly.
+    """
+    if request.effective_context is not None:
+        raise BadWorkload("an effective context is a knob of virtual runs; a live run attends to what is there")
+    weights = open_weights(shape, request.seed, _texts(progress))
+    ids = _prompt_ids(request, shape, weights)
+    scenario = Scenario(
+        topology, shape, request.batch, ids.shape[1], request.output_tokens, LIVE_DTYPE, weights, ids,
+        shape.eos_tokens, options=request.options, seed=request.seed,
+    )  # fmt: skip
+    function = strategy.program()
+    programs: list[ProgramFunction] = [lambda run: function(run, scenario)]
+    found = survey(topology, programs)
+    if found.does_not_fit is not None:
+        raise found.does_not_fit
+    preflight(topology, found.peak_bytes)
+    feasible = _feasible_dilation(topology, found) if request.pace is not None else None
+    if request.pace is not None and feasible is not None and request.pace < feasible:
+        raise PreflightFailed(
+            f"this machine cannot keep up with the devices at --pace {request.pace:g}; the smallest feasible dilation "
+            f"is about {feasible:.3g}"
+        )
+    with launch(topology, request.pace, needs=found.peak_bytes) as cluster:
+        outcome = run_live(topology, programs, cluster, trace=trace, progress=progress)
+    experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace)
+    if feasible is not None:
+        experiment.comparison["smallest_dilation"] = feasible
+    if outcome.ok and outcome.reports.get("tokens"):
+        experiment.comparison |= _compare(experiment, weights, progress)
+    return experiment
+
+
+def _prompt_ids(request: Request, shape: ModelShape, weights: Weights) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Token ids (batch, tokens): of the text, or drawn from the seed."""
+    if request.prompt is not None:
+        if request.prompt_tokens is not None:
+            raise BadWorkload("--prompt gives the tokens itself; leave --prompt-tokens away")
+        ids = np.asarray(open_tokenizer(weights).encode(request.prompt), np.int64)
+        if not len(ids):
+            raise BadWorkload("the prompt has no tokens; write some text")
+        return np.repeat(ids[None, :], request.batch, axis=0)
+    tokens = PROMPT_TOKENS if request.prompt_tokens is None else request.prompt_tokens
+    if tokens < 1 or request.batch < 1:
+        raise BadWorkload(f"batch {request.batch} of {tokens} prompt tokens; at least 1 of each is needed")
+    drawn = np.random.default_rng(request.seed).integers(0, shape.vocab, (request.batch, tokens), np.int64)
+    return np.asarray(drawn)
+
+
+def _compare(experiment: Experiment, weights: Weights, progress: ProgressSink | None) -> dict[str, Any]:
+    scenario, reports = experiment.scenario, experiment.outcome.reports
+    if progress is not None:
+        progress(0, 1, "plain reference")
+    assert scenario.prompt_ids is not None
+    reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
+    if progress is not None:
+        progress(1, 1, "plain reference")
+    tokens, logits = reports.pop("tokens"), reports.pop("logits")
+    rows = [[step[row] for step in tokens] for row in range(scenario.batch)]
+    result: dict[str, Any] = compare_generation(rows, logits, reference.tokens, reference.logits)
+    result["reference"] = reference.made_by
+    result["tokens"] = rows
+    if experiment.request.prompt is not None:
+        result["prompt"] = experiment.request.prompt
+        result["text"] = open_tokenizer(weights).decode(rows[0])
+    return result
+
+
+def _feasible_dilation(topology: Topology, found: Survey) -> float:
+    """The smallest dilation that this machine could hold for the plans of a program, estimated from its speed."""
+    return smallest_dilation(measure_machine(), _efforts(topology, found), busy_nodes=len(topology.devices))
+
+
+def _efforts(topology: Topology, found: Survey) -> Iterator[tuple[float, float, float]]:
+    """Bytes, FLOP and device time of every op of every plan, at its last binding."""
+    costs = Costs(topology, Fabric(topology))
+    for entry in found.plans:
+        for op in entry.plan.ops:
+            if isinstance(op, Kernel):
+                definition = operation(op.op)
+                attributes = complete_attributes(definition, bind_attributes(op.attributes, entry.last))
+                inputs = tuple(tensor_type(view, entry.last) for view in op.inputs)
+                outputs = tuple(tensor_type(view, entry.last) for view in op.outputs)
+                demand = definition.demand(inputs, outputs, attributes)
+                cost = costs.of_kernel(op, entry.last)
+                time_s = cost.latency_s + (cost.work / cost.rate_limit if cost.work else 0.0)
+                yield float(sum(demand.reads) + sum(demand.writes)), demand.flop, time_s
+            elif isinstance(op, Transfer):
+                cost = costs.of_transfer(op, 0, entry.last)
+                yield 2 * cost.work, 0.0, cost.latency_s + cost.work / costs.alone_bytes_per_s(cost)
+
+
+def _texts(progress: ProgressSink | None) -> Any:
+    """A sink for one-line texts on top of the sink for counts."""
+    if progress is None:
+        return None
+    tell = progress
+
+    def say(text: str) -> None:
+        tell(0, 1, text)
+
+    return say

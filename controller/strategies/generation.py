@@ -1,0 +1,77 @@
+"""The decode loop as a program: it submits the plans that a strategy makes and reads back one token per step.
+
+The strategy decides where bytes lie and who computes; this program decides what runs next. A scheduler that batches
+requests replaces this file and no strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from controller.execute.program import Program, Run
+from controller.plan.ops import Buffer, Plan
+from controller.strategies.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPlan:
+    """A plan with numbers for its open sizes."""
+
+    plan: Plan
+    bindings: Mapping[str, int]
+
+
+class OffloadedDecoder(Protocol):
+    """What a decoding strategy offers the loop.
+
+    Attributes:
+        next_ids: token ids of the last step (batch).
+        logits: of the last step (batch, vocab).
+    """
+
+    next_ids: Buffer
+    logits: Buffer
+
+    def place(self, run: Run) -> None:
+        """Allocates everything that lives for the whole generation, weights with their content."""
+
+    def prefill(self) -> Iterator[BoundPlan]:
+        """The plans of the prompt phase, in order; the last one leaves the first token in `next_ids`."""
+
+    def step(self, generated: int) -> BoundPlan:
+        """The plan that consumes generated token number `generated` (from 0) and leaves the next one."""
+
+
+def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> Program:
+    """Prefill, then one step a token until `output_tokens` or a stop token.
+
+    Reports ``tokens`` (batch, generated), ``logits`` (generated, batch, vocab) in a live run, and ``generated_tokens``.
+    """
+    decoder.place(run)
+    for bound in decoder.prefill():
+        yield run.submit(bound.plan, **bound.bindings)
+    run.mark("prefill")
+    tokens: list[list[int]] = []
+    logits: list[object] = []
+    count = 0
+    for index in range(scenario.output_tokens):
+        ids = yield run.fetch(decoder.next_ids)
+        count += 1
+        if ids is not None:
+            tokens.append([int(token) for token in np.asarray(ids).reshape(-1)])
+            logits.append((yield run.fetch(decoder.logits)))
+            if scenario.batch == 1 and tokens[-1][0] in scenario.stop_ids:
+                break
+        run.progress(index + 1, scenario.output_tokens, "decode")
+        if index + 1 < scenario.output_tokens:
+            bound = decoder.step(index)
+            yield run.submit(bound.plan, **bound.bindings)
+    run.mark("decode")
+    run.report("generated_tokens", count * scenario.batch)
+    if tokens:
+        run.report("tokens", tokens)
+        run.report("logits", logits)

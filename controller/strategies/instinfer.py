@@ -1,0 +1,339 @@
+"""InstInfer: the whole KV cache and decode attention in computational storage drives, everything else on the GPU.
+
+Paper: "InstInfer: In-Storage Attention Offloading", arXiv 2409.04992; HPCA 2025, doi 10.1109/HPCA61900.2025.00113.
+Follows: section IV-A (placement), IV-C (KV groups of 16 tokens, group buffer in drive DRAM), IV-D (layer-wise push of
+    the prompt's KV by peer-to-peer DMA, mini-batches that take turns on GPU and drives).
+Differs: dense attention only. The prompt's KV lies in a segment of its own, so that one DMA a layer brings it into
+    place. A full group is written to flash in the step that fills it, beside the attention of other layers. Where a
+    model has fewer KV heads than there are drives, tokens are spread and partial attentions merged (the paper has one
+    KV head per query head and spreads heads).
+Checked by: tests/live/test_generation.py (tokens against the plain run), tests/paper/test_instinfer.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from controller.execute.program import Program, Run
+from controller.models.stage import Stage
+from controller.plan.build import PlanBuilder
+from controller.plan.ops import Buffer, Plan, View
+from controller.plan.size import Affine, symbol
+from controller.strategies.generation import BoundPlan, generate
+from controller.strategies.kv_spread import GROUP_TOKENS, KvSpread
+from controller.strategies.placement import GpuModel, devices, option_int, rows_view
+from controller.strategies.scenario import Scenario
+from node.hardware.operation import ITEM_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCache:
+    """Keys and values of one layer on one drive: prompt and generated in flash, the open group in DRAM."""
+
+    prompt: tuple[Buffer, Buffer]
+    generated: tuple[Buffer, Buffer]
+    tail: tuple[Buffer, Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where one mini-batch arrives on a drive, where its attention leaves, and where that arrives on the GPU."""
+
+    q: Buffer
+    k: Buffer
+    v: Buffer
+    out: Buffer
+    lse: Buffer
+    gpu_out: Buffer
+    gpu_lse: Buffer
+    gpu_parts: tuple[Buffer, Buffer, Buffer]
+
+
+class InstInfer:
+    """Decoder whose KV cache lies in drives; GPU and drives alternate over mini-batches."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario, self.shape = scenario, scenario.shape
+        self.drives = [device.name for device in devices(scenario, "csd", "the KV cache", computes=True)]
+        shape = self.shape
+        self.spread = KvSpread(shape.heads, shape.kv_heads, len(self.drives), scenario.prompt_tokens)
+        self.model = GpuModel(scenario, option_int(scenario, "mini_batches", 2), by_row=self.spread.by_tokens)
+        self.next_ids, self.logits = self.model.next_ids, self.model.logits
+        self.caches = [[self._cache(layer, drive) for drive in self._every_drive] for layer in range(shape.layers)]
+        self.landings = [[self._landing(lane, drive) for drive in self._every_drive] for lane in self._every_lane]
+        # The prompt's KV of one layer leaves while the next layer computes: two sets of buffers.
+        self.outbound = [[self._outbound(turn, drive) for drive in self._every_drive] for turn in range(2)]
+        self._steps: dict[tuple[tuple[int, ...], bool], Plan] = {}
+
+    @property
+    def _every_drive(self) -> range:
+        return range(len(self.drives))
+
+    @property
+    def _every_lane(self) -> range:
+        return range(len(self.model.lanes))
+
+    def place(self, run: Run) -> None:
+        """See `OffloadedDecoder.place`."""
+        self._run = run
+        self.model.place(run)
+        for caches in self.caches:
+            for cache in caches:
+                for buffer in (*cache.prompt, *cache.generated, *cache.tail):
+                    if buffer.nbytes:
+                        run.place(buffer, written=True)
+        for landings in self.landings:
+            for landing in landings:
+                here = [landing.q, landing.k, landing.v, landing.out, landing.lse]
+                if len(self.drives) > 1:
+                    here += [landing.gpu_out, *landing.gpu_parts]
+                for buffer in (*here, *([landing.gpu_lse] if self.spread.by_tokens else [])):
+                    run.place(buffer, written=True)
+
+    # -- prefill: layer by layer, the KV of a layer leaves while the next one computes --------------------------------
+
+    def prefill(self) -> Iterator[BoundPlan]:
+        """See `OffloadedDecoder.prefill`."""
+        buffers = [buffer for turn in self.outbound for parts in turn for buffer in parts if buffer.nbytes]
+        for buffer in buffers:
+            self._run.place(buffer, written=True)
+        yield from self.model.prefill(self._run, "instinfer", self._emit_prompt)
+        for buffer in buffers:
+            self._run.release(buffer)
+
+    def _emit_prompt(self, build: PlanBuilder, stage: Stage, row: int | Affine) -> None:
+        for layer in range(self.shape.layers):
+            q, k, v = stage.attention_inputs(build, layer)
+            self._push_prompt(build, stage, layer, (k, v), row)
+            attn, _, _ = stage.prefill_attention(build, layer, q, k, v)
+            stage.attention_output(build, layer, attn)
+            stage.feed_forward(build, layer)
+
+    def _push_prompt(
+        self, build: PlanBuilder, stage: Stage, layer: int, kv: tuple[View, View], row: int | Affine
+    ) -> None:
+        """Keys and values of a prompt, by heads, straight into the flash of the drives."""
+        for part, whole in enumerate(kv):
+            pieces = self._prompt_pieces(build, stage, layer, part, whole)
+            for drive, piece in pieces:
+                share = self.spread.shares[drive]
+                outbound = rows_view(self.outbound[layer % 2][drive][part], 0, stage.rows)
+                build.kernel("to_heads", self.model.gpu, [piece], [outbound], heads=share.kv_head_count)
+                target = rows_view(self.caches[layer][drive].prompt[part], row, stage.rows)
+                build.transfer(outbound, target, label="kv push")
+
+    def _prompt_pieces(
+        self, build: PlanBuilder, stage: Stage, layer: int, part: int, whole: View
+    ) -> list[tuple[int, View]]:
+        """The part of (rows, tokens, g*d) that goes to each drive."""
+        if len(self.drives) == 1:
+            return [(0, whole)]
+        item = ITEM_BYTES[whole.buffer.dtype]
+        if self.spread.by_tokens:
+            pieces: list[tuple[int, View]] = []
+            for drive, share in enumerate(self.spread.shares):
+                if share.prompt_tokens:
+                    assert isinstance(whole.offset_bytes, int)
+                    offset = whole.offset_bytes + share.prompt[0] * self.shape.kv_size * item
+                    pieces.append((drive, View(whole.buffer, offset, (1, share.prompt_tokens, self.shape.kv_size))))
+            return pieces
+        columns = [rows_view(self.outbound[layer % 2][drive][part + 2], 0, stage.rows) for drive in self._every_drive]
+        build.kernel("split", self.model.gpu, [whole], columns)
+        return list(enumerate(columns))
+
+    # -- decode: one plan a step ---------------------------------------------------------------------------------------
+
+    def step(self, generated: int) -> BoundPlan:
+        """See `OffloadedDecoder.step`."""
+        key = (self.spread.owners(generated), self.spread.fills_group(generated))
+        if key not in self._steps:
+            self._steps[key] = self._step_plan(*key)
+        return BoundPlan(self._steps[key], self._bindings(generated))
+
+    def _bindings(self, generated: int) -> dict[str, int]:
+        scenario = self.scenario
+        bindings = {"position": scenario.prompt_tokens + generated, "slot": generated % GROUP_TOKENS}
+        for drive in self._every_drive if self.spread.by_tokens else (0,):
+            holding = self.spread.holding(drive, generated)
+            bindings[f"stored{drive}"] = holding.flushed
+            bindings[f"flushed{drive}"] = scenario.effective_tokens(holding.flushed)
+            bindings[f"tail{drive}"] = holding.tail
+            if self._windowed:
+                window = self.spread.holding(drive, generated, self.shape.sliding_window)
+                for segment, start in enumerate(window.starts):
+                    bindings[f"start{drive}.{segment}"] = start
+        return bindings
+
+    @property
+    def _windowed(self) -> bool:
+        return 0 < self.shape.sliding_window < self.scenario.max_tokens
+
+    def _step_plan(self, owners: tuple[int, ...], fills: bool) -> Plan:
+        build, position = PlanBuilder("instinfer step" + (" with flush" if fills else "")), symbol("position")
+        model = self.model
+        for stage, (start, stop) in zip(model.lanes, model.row_ranges, strict=True):
+            stage.embed(build, self.next_ids.rows(start, stop), position)
+        for lane in self._every_lane:
+            self._send(build, lane, 0, owners)
+        for layer in range(self.shape.layers):
+            for lane in self._every_lane:
+                attn = self._attend(build, lane, layer, owners, fills)
+                model.lanes[lane].attention_output(build, layer, attn)
+                model.lanes[lane].feed_forward(build, layer)
+                if layer + 1 < self.shape.layers:
+                    self._send(build, lane, layer + 1, owners)
+        for stage, (start, stop) in zip(model.lanes, model.row_ranges, strict=True):
+            model.emit_head(build, stage, start, stop - start)
+        return build.plan()
+
+    def _send(self, build: PlanBuilder, lane: int, layer: int, owners: tuple[int, ...]) -> None:
+        """Q to every drive, K and V of the new token to the drives that append it."""
+        stage = self.model.lanes[lane]
+        parts = stage.attention_inputs(build, layer, symbol("position"))
+        names = ("q", "k", "v")
+        whole_to_all = len(self.drives) == 1 or self.spread.by_tokens
+        if not whole_to_all:
+            for part, view in enumerate(parts):
+                pieces = [landing.gpu_parts[part] for landing in self.landings[lane]]
+                build.kernel("split", self.model.gpu, [view], pieces)
+        for drive in self._every_drive:
+            landing = self.landings[lane][drive]
+            for part, target in enumerate((landing.q, landing.k, landing.v)):
+                if part and drive not in owners:
+                    continue
+                source = parts[part] if whole_to_all else landing.gpu_parts[part].view()
+                build.transfer(source, target, label=f"send {names[part]}")
+
+    def _attend(self, build: PlanBuilder, lane: int, layer: int, owners: tuple[int, ...], fills: bool) -> View:
+        """Appends the new token, attends on every drive, brings the results to the GPU and joins them."""
+        start, stop = self.model.row_ranges[lane]
+        rows, shape = stop - start, self.shape
+        results: list[tuple[Buffer, Buffer]] = []
+        for drive, name in enumerate(self.drives):
+            share, cache, landing = self.spread.shares[drive], self.caches[layer][drive], self.landings[lane][drive]
+            new = (rows, share.kv_head_count, 1, shape.head_dim)
+            if drive in owners:
+                for part, source in enumerate((landing.k, landing.v)):
+                    build.kernel(
+                        "kv_write", name, [source.view().reshape(*new)], [cache.tail[part].rows(start, stop)],
+                        position=symbol("slot"), tokens=1, label="kv append",
+                    )  # fmt: skip
+            segments, tokens, starts = self._segments(layer, drive)
+            query = landing.q.view().reshape(rows, share.head_count, shape.head_dim)
+            kept = [buffer.rows(start, stop) for pair in segments for buffer in pair]
+            build.kernel(
+                "decode_attention", name, [query, *kept], [landing.out, landing.lse],
+                tokens=tokens, starts=starts, scale=shape.attention_scale,
+            )  # fmt: skip
+            results.append((landing.out, landing.lse))
+            if fills and drive in owners:
+                self._flush(build, drive, cache, start, stop)
+        return self._join(build, lane, results)
+
+    def _segments(
+        self, layer: int, drive: int
+    ) -> tuple[list[tuple[Buffer, Buffer]], tuple[int | Affine, ...], tuple[int | Affine, ...]]:
+        """What a drive attends over: buffers, valid tokens, and first tokens where a window cuts some off."""
+        cache, share = self.caches[layer][drive], self.spread.shares[drive]
+        number = drive if self.spread.by_tokens else 0
+        segments = [cache.generated, cache.tail]
+        tokens: list[int | Affine] = [symbol(f"flushed{number}"), symbol(f"tail{number}")]
+        which = [1, 2]
+        if share.prompt_tokens:
+            segments.insert(0, cache.prompt)
+            tokens.insert(0, self.scenario.effective_tokens(share.prompt_tokens))
+            which.insert(0, 0)
+        cut = self._windowed and self.shape.window(layer) > 0
+        return segments, tuple(tokens), tuple(symbol(f"start{number}.{part}") for part in which) if cut else ()
+
+    def _flush(self, build: PlanBuilder, drive: int, cache: LayerCache, start: int, stop: int) -> None:
+        """A full group goes from the group buffer to flash: whole pages, appended."""
+        number = drive if self.spread.by_tokens else 0
+        for part in range(2):
+            build.kernel(
+                "kv_write", self.drives[drive], [cache.tail[part].rows(start, stop)],
+                [cache.generated[part].rows(start, stop)],
+                position=symbol(f"stored{number}"), tokens=GROUP_TOKENS, label="kv flush",
+            )  # fmt: skip
+
+    def _join(self, build: PlanBuilder, lane: int, results: list[tuple[Buffer, Buffer]]) -> View:
+        stage, landings = self.model.lanes[lane], self.landings[lane]
+        target = stage.attention
+        if len(self.drives) == 1:
+            build.transfer(results[0][0], target, label="attention out")
+            return target
+        for (out, lse), landing in zip(results, landings, strict=True):
+            build.transfer(out, landing.gpu_out, label="attention out")
+            if self.spread.by_tokens:
+                build.transfer(lse, landing.gpu_lse, label="attention out")
+        if self.spread.by_tokens:
+            pairs = [buffer for landing in landings for buffer in (landing.gpu_out, landing.gpu_lse)]
+            build.kernel("merge_attention", self.model.gpu, pairs, [target])
+        else:
+            widths = [share.head_count * self.shape.head_dim for share in self.spread.shares]
+            flat = [
+                landing.gpu_out.view().reshape(stage.rows, width)
+                for landing, width in zip(landings, widths, strict=True)
+            ]
+            build.kernel("concat", self.model.gpu, flat, [target.reshape(stage.rows, self.shape.q_size)])
+        return target
+
+    # -- buffers -------------------------------------------------------------------------------------------------------
+
+    def _cache(self, layer: int, drive: int) -> LayerCache:
+        share, scenario = self.spread.shares[drive], self.scenario
+        capacity = self.spread.generated_capacity(scenario.output_tokens)
+
+        def pair(tier: str, name: str, tokens: int) -> tuple[Buffer, Buffer]:
+            extents = (scenario.batch, share.kv_head_count, tokens, self.shape.head_dim)
+            device = self.drives[drive]
+            return (
+                Buffer(device, tier, f"{name}_k{layer}", scenario.dtype, extents),
+                Buffer(device, tier, f"{name}_v{layer}", scenario.dtype, extents),
+            )
+
+        return LayerCache(
+            pair("flash", "prompt", share.prompt_tokens),
+            pair("flash", "generated", capacity),
+            pair("dram", "group", GROUP_TOKENS),
+        )
+
+    def _landing(self, lane: int, drive: int) -> Landing:
+        share, dim, dtype = self.spread.shares[drive], self.shape.head_dim, self.scenario.dtype
+        start, stop = self.model.row_ranges[lane]
+        rows, device, gpu = stop - start, self.drives[drive], self.model.gpu
+        q, kv = (rows, share.head_count * dim), (rows, share.kv_head_count * dim)
+        heads = (rows, share.head_count, dim)
+        return Landing(
+            Buffer(device, "dram", f"q{lane}", dtype, q),
+            Buffer(device, "dram", f"k{lane}", dtype, kv),
+            Buffer(device, "dram", f"v{lane}", dtype, kv),
+            Buffer(device, "dram", f"out{lane}", dtype, heads),
+            Buffer(device, "dram", f"lse{lane}", "fp32", heads[:2]),
+            Buffer(gpu, "hbm", f"{device}.out{lane}", dtype, heads),
+            Buffer(gpu, "hbm", f"{device}.lse{lane}", "fp32", heads[:2]),
+            (
+                Buffer(gpu, "hbm", f"{device}.q{lane}", dtype, q),
+                Buffer(gpu, "hbm", f"{device}.k{lane}", dtype, kv),
+                Buffer(gpu, "hbm", f"{device}.v{lane}", dtype, kv),
+            ),
+        )
+
+    def _outbound(self, turn: int, drive: int) -> tuple[Buffer, Buffer, Buffer, Buffer]:
+        """On the GPU: keys and values by heads for a drive, and where they are split into when heads are spread."""
+        share, rows, dim = self.spread.shares[drive], self.model.pass_rows, self.shape.head_dim
+        groups, tokens = share.kv_head_count, share.prompt_tokens
+        split = tokens if len(self.drives) > 1 and not self.spread.by_tokens else 0
+        name = f"outbound{turn}.{self.drives[drive]}"
+
+        def buffer(part: str, extents: tuple[int, ...]) -> Buffer:
+            return Buffer(self.model.gpu, "hbm", f"{name}.{part}", self.scenario.dtype, extents)
+
+        by_heads, columns = (rows, groups, tokens, dim), (rows, split, groups * dim)
+        return buffer("k", by_heads), buffer("v", by_heads), buffer("k.columns", columns), buffer("v.columns", columns)
+
+
+def instinfer(run: Run, scenario: Scenario) -> Program:
+    """Decoding with the KV cache and decode attention in drives."""
+    return generate(run, scenario, InstInfer(scenario))

@@ -1,0 +1,78 @@
+"""What a strategy is asked to do: model, workload and options, the same for both executors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.errors import BadWorkload
+from controller.models.shape import ModelShape
+from controller.models.weights import Weights
+from controller.topology.schema import Topology
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run's input.
+
+    Attributes:
+        topology: the declared cluster.
+        shape: the model's shape.
+        batch: sequences decoded together.
+        prompt_tokens: tokens of each prompt.
+        output_tokens: tokens generated for each prompt, the first of which ends the prefill.
+        dtype: element type of weights, activations and KV cache: the published one, or fp32 in a live run.
+        weights: real weights in a live run, None otherwise.
+        prompt_ids: token ids (batch, prompt_tokens) in a live run.
+        stop_ids: tokens that end the generation in a live run of one sequence.
+        effective_context: mean context that decode attention reads [tokens]; None for the real one. A knob of
+            reproductions whose paper contradicts its own hardware; never used in a live run.
+        options: further options of the strategy, by name.
+        seed: of everything that is drawn.
+    """
+
+    topology: Topology
+    shape: ModelShape
+    batch: int
+    prompt_tokens: int
+    output_tokens: int
+    dtype: str
+    weights: Weights | None = None
+    prompt_ids: npt.NDArray[np.int64] | None = None
+    stop_ids: tuple[int, ...] = ()
+    effective_context: float | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "prompt_tokens", "output_tokens"):
+            value = getattr(self, name)
+            if value < 1:
+                raise BadWorkload(f"{name.replace('_', ' ')} is {value}; at least 1 is needed")
+        limit = self.shape.max_positions
+        if self.max_tokens > limit:
+            raise BadWorkload(
+                f"{self.prompt_tokens} prompt + {self.output_tokens} output tokens are {self.max_tokens}; "
+                f"{self.shape.name} has positions for {limit}; shorten one of them"
+            )
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest context of a sequence [tokens]."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def context_scale(self) -> float:
+        """Effective over stated mean context of the decode phase; 1 unless a reproduction sets it."""
+        if self.effective_context is None:
+            return 1.0
+        return self.effective_context / (self.prompt_tokens + self.output_tokens / 2)
+
+    def effective_tokens(self, context_tokens: int) -> int:
+        """Tokens that attention reads when the context holds `context_tokens`, at least 1 if there are any."""
+        if self.effective_context is None:
+            return context_tokens
+        return max(round(context_tokens * self.context_scale), min(context_tokens, 1))

@@ -1,0 +1,158 @@
+"""The table of strategies, and how a name or a file of one's own becomes a program."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from controller.errors import UnknownStrategy
+from controller.execute.program import Program, Run
+from controller.plan.check import accesses
+from controller.plan.ops import Alloc, Buffer, Free, Plan
+from controller.strategies.scenario import Scenario
+
+StrategyFunction = Callable[[Run, Scenario], Program]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One entry.
+
+    Attributes:
+        name: what the command line calls it.
+        summary: one line for people.
+        target: ``module:function``; the function is a `StrategyFunction`.
+        topology: what it runs on unless told otherwise.
+        options: name to explanation of what ``--option name=value`` may say.
+    """
+
+    name: str
+    summary: str
+    target: str
+    topology: str
+    options: dict[str, str] = field(default_factory=dict)
+
+    def program(self) -> StrategyFunction:
+        """The function behind the entry, imported now."""
+        module, _, function = self.target.partition(":")
+        loaded: StrategyFunction = getattr(importlib.import_module(module), function)
+        return loaded
+
+
+_MINI_BATCHES = {"mini_batches": "parts of the batch that take turns on GPU and drives (default 2)"}
+
+STRATEGIES: dict[str, Strategy] = {
+    entry.name: entry
+    for entry in (
+        Strategy(
+            "instinfer",
+            "KV cache and decode attention in computational storage drives, the rest on the GPU",
+            "controller.strategies.instinfer:instinfer",
+            "a6000_csd",
+            _MINI_BATCHES,
+        ),
+        Strategy(
+            "flexgen",
+            "KV cache on an SSD, brought to the GPU through host memory layer by layer",
+            "controller.strategies.kv_streaming:flexgen",
+            "a6000_ssd",
+        ),
+        Strategy(
+            "deepspeed",
+            "KV cache in host memory, brought to the GPU by pageable copies layer by layer",
+            "controller.strategies.kv_streaming:deepspeed",
+            "a6000_ssd",
+        ),
+        Strategy(
+            "gpu_only",
+            "KV cache and everything else in GPU memory",
+            "controller.strategies.gpu_only:gpu_only",
+            "a6000_ssd",
+        ),
+    )
+}
+
+
+def lookup(name: str) -> Strategy:
+    """The strategy called `name`, or the function behind ``path/to/file.py:function``.
+
+    Raises:
+        UnknownStrategy: neither; names the nearest one, or what is wrong with the file.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    path, colon, function = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), function)
+    close = get_close_matches(name, STRATEGIES, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(STRATEGIES)}"
+    raise UnknownStrategy(f"no strategy {name!r}; {hint} (one of your own is path/to/file.py:function)")
+
+
+def _from_file(path: Path, function: str) -> Strategy:
+    if not path.is_file():
+        raise UnknownStrategy(f"{path}: no such file; write path/to/file.py:function")
+    module = f"windtunnel_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module, path)
+    if spec is None or spec.loader is None:
+        raise UnknownStrategy(f"{path}: cannot be imported as Python")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except (SyntaxError, ImportError) as error:
+        raise UnknownStrategy(f"{path}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(loaded, function, None)):
+        names = [key for key, value in vars(loaded).items() if inspect.isfunction(value)]
+        close = get_close_matches(function, names, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(names) or 'no function'}"
+        raise UnknownStrategy(f"{path} has no function {function!r}{hint}")
+    user = getattr(loaded, function)
+    setattr(loaded, f"_windtunnel_{function}", user_program(user))
+    topology = str(getattr(user, "topology", "a6000_csd"))
+    return Strategy(f"{path}:{function}", _summary(user), f"{module}:_windtunnel_{function}", topology)
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return (inspect.getdoc(function) or "a strategy of your own").splitlines()[0]
+
+
+def user_program(function: Callable[..., Any]) -> StrategyFunction:
+    """A user's function as a program: a generator of (run, scenario), or a function of (scenario) that gives a plan."""
+    if inspect.isgeneratorfunction(function):
+        return function
+
+    def program(run: Run, scenario: Scenario) -> Program:
+        plan = function(scenario)
+        if not isinstance(plan, Plan):
+            raise UnknownStrategy(
+                f"{function.__name__} returned {type(plan).__name__}; return a Plan, or make it a generator "
+                f"of (run, scenario) that submits plans"
+            )
+        for buffer in outside_buffers(plan):
+            run.place(buffer, written=True)
+        yield run.submit(plan)
+        run.mark("plan")
+
+    return program
+
+
+def outside_buffers(plan: Plan) -> tuple[Buffer, ...]:
+    """The buffers that a plan uses and does not allocate itself, in order of first use."""
+    own = {op.buffer: None for op in plan.ops if isinstance(op, Alloc)}
+    found: dict[Buffer, None] = {}
+    for op in plan.ops:
+        if isinstance(op, Alloc | Free):
+            continue
+        reads, writes = accesses(op)
+        for view in (*reads, *writes):
+            if view.buffer not in own:
+                found[view.buffer] = None
+    return tuple(found)
