@@ -1,0 +1,141 @@
+"""What a published row is, and what a compared one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controller.experiment import Request
+
+Value = float | str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a row may take from a finished run.
+
+    Attributes:
+        ended: ``ok`` or the text of the outcome.
+        tokens_per_s: generated tokens over prefill and decode [1/s]; None when it did not end well.
+        time_s, prefill_s, decode_s: virtual time [s].
+        steps: whether anything was executed at all.
+    """
+
+    ended: str
+    tokens_per_s: float | None
+    time_s: float
+    prefill_s: float | None
+    decode_s: float | None
+
+
+Results = Mapping[str, RunResult]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """One published value and how ours is computed.
+
+    Attributes:
+        table: which table of the paper.
+        row: what identifies the row, as key and value.
+        quantity: what was measured.
+        published: the number, or the text of an outcome (``OOM``).
+        unit: of the number.
+        mark: P, PF, S, ... as in the paper's facts.
+        ours: from the results of the runs it names.
+        runs: keys of those runs.
+        tolerance: largest |error| that passes; None where the row is only printed.
+        calibration: whether a knob was set from this row.
+    """
+
+    table: str
+    row: Mapping[str, str | int | float]
+    quantity: str
+    published: Value
+    unit: str
+    mark: str
+    ours: Callable[[Results], Value]
+    runs: tuple[str, ...]
+    tolerance: float | None = None
+    calibration: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A published system: its runs and its rows.
+
+    Attributes:
+        name: what ``reproduce`` calls it.
+        title: for people.
+        runs: requests by key.
+        rows: in the order of printing.
+        knob: the one assumed quantity that was set from a row, in words; "" when there is none.
+    """
+
+    name: str
+    title: str
+    runs: Mapping[str, Request]
+    rows: tuple[PublishedRow, ...]
+    knob: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRow:
+    """A row with our value, as ``reproduce --json`` prints it."""
+
+    paper: str
+    table: str
+    row: str
+    quantity: str
+    published: Value
+    ours: Value
+    unit: str
+    mark: str
+    calibration: bool
+    error: float | None
+    tolerance: float | None
+    ok: bool | None
+
+
+def compare(paper: Paper, row: PublishedRow, results: Results) -> ComparedRow:
+    """Our value of a row beside the published one; error is ours / published - 1."""
+    ours = row.ours(results)
+    error: float | None = None
+    ok: bool | None = None
+    if isinstance(ours, str) or isinstance(row.published, str):
+        if row.tolerance is not None:
+            ok = isinstance(ours, str) and isinstance(row.published, str) and ours.startswith(row.published)
+    else:
+        error = ours / row.published - 1
+        if row.tolerance is not None and not row.calibration:
+            ok = abs(error) <= row.tolerance
+    named = " ".join(f"{key}={value}" for key, value in row.row.items())
+    return ComparedRow(
+        paper.name, row.table, named, row.quantity, row.published, ours, row.unit, row.mark, row.calibration,
+        error, row.tolerance, ok,
+    )  # fmt: skip
+
+
+def throughput(key: str) -> Callable[[Results], Value]:
+    """The tokens/s of a run, or the text of how it failed."""
+
+    def ours(results: Results) -> Value:
+        result = results[key]
+        return result.ended if result.tokens_per_s is None else result.tokens_per_s
+
+    return ours
+
+
+def throughput_ratio(key: str, baseline: str) -> Callable[[Results], Value]:
+    """Tokens/s of one run over that of another, or the text of how one of them failed."""
+
+    def ours(results: Results) -> Value:
+        pair = results[key], results[baseline]
+        for result in pair:
+            if result.tokens_per_s is None:
+                return result.ended
+        first, second = pair[0].tokens_per_s, pair[1].tokens_per_s
+        assert first is not None and second is not None
+        return first / second
+
+    return ours

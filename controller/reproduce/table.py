@@ -1,0 +1,33 @@
+"""The table of papers."""
+
+from __future__ import annotations
+
+import importlib
+from difflib import get_close_matches
+
+from controller.errors import UserError
+from controller.reproduce.rows import Paper
+
+PAPERS: dict[str, str] = {
+    "instinfer": "controller.reproduce.instinfer:paper",
+}
+"""Name to ``module:function`` that returns its `Paper`."""
+
+
+class UnknownPaper(UserError):
+    """No paper of that name."""
+
+
+def load_paper(name: str) -> Paper:
+    """The paper called `name`.
+
+    Raises:
+        UnknownPaper: there is none; names the nearest one.
+    """
+    if name not in PAPERS:
+        close = get_close_matches(name, PAPERS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PAPERS)}"
+        raise UnknownPaper(f"no published tables called {name!r}; {hint}")
+    module, _, function = PAPERS[name].partition(":")
+    paper: Paper = getattr(importlib.import_module(module), function)()
+    return paper
