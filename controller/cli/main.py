@@ -1,0 +1,108 @@
+"""``windtunnel``: the table of commands, and the one place where errors become messages and exit codes.
+
+Exit codes: 0 it worked, 1 the run itself failed, 2 the input is wrong (message, no traceback), 130 interrupted,
+143 terminated. Whatever else escapes is a mistake of windtunnel and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from controller.errors import UserError, WindtunnelError
+from node.errors import NodeError, UserInput
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("controller.cli.run:run", "Run a strategy on the virtual clock, or live on node processes."),
+    "reproduce": ("controller.cli.reproduce:reproduce", "Compare published tables with ours, row by row."),
+    "plan": ("controller.cli.plan:plan", "Look at what a strategy would do, without running it."),
+    "topology": ("controller.cli.topology:topology", "Check and show declared clusters."),
+    "devices": ("controller.cli.devices:devices", "The catalog of devices, every constant with its source."),
+    "up": ("controller.cli.nodes:up", "Start the nodes of a topology and leave them running."),
+    "ps": ("controller.cli.nodes:ps", "List the nodes that are running."),
+    "down": ("controller.cli.nodes:down", "Stop nodes that `up` started."),
+}
+"""Name to (``module:attribute``, one line for the overview), in the order of the overview."""
+
+FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The command called `cmd_name`, imported now.
+
+        Raises:
+            UsageError: there is none; names the nearest one.
+        """
+        if cmd_name not in COMMANDS:
+            close = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the overview from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="windtunnel", prog_name="windtunnel")
+def windtunnel() -> None:
+    """Emulates a declared cluster: is this offloading or communication scheme correct, and how fast would it be?"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code.
+
+    Args:
+        arguments: words after the program's name; None takes those of the process.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = windtunnel.main(
+            args=None if arguments is None else list(arguments), prog_name="windtunnel", standalone_mode=False
+        )
+        return status if isinstance(status, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", INTERRUPTED)
+    except (UserError, UserInput) as error:
+        return _complain(str(error), WRONG_INPUT)
+    except (WindtunnelError, NodeError) as error:
+        return _complain(str(error), FAILED)
+    except BrokenPipeError:
+        # Whoever read our output went away (`| head`); the interpreter must not complain about flushing the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _complain(message: str, status: int) -> int:
+    click.echo(f"windtunnel: {message}", err=True)
+    return status
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leaves through every `finally` and context manager, so that nodes are stopped and segments removed."""
+    raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""``windtunnel run``: one strategy, on the virtual clock or live on node processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from controller.cli.options import catalog_option, json_option, named_values, overrides_option, workload_options
+
+if TYPE_CHECKING:
+    from controller.experiment import Experiment, Request
+
+SHOWN = 12
+"""Resources and kinds of op that the tables show; --json has all."""
+
+
+@click.command()
+@click.argument("strategy", metavar="STRATEGY|FILE.py:FUNCTION")
+@click.option("--live/--virtual", "live", default=False, help="On node processes with real tensors, or timed only.")
+@click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
+@click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
+@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write a trace for ui.perfetto.dev.")
+@workload_options
+@overrides_option
+@catalog_option
+@json_option
+def run(
+    strategy: str,
+    live: bool,
+    pace: float | None,
+    prompt: str | None,
+    trace: Path | None,
+    topology: str | None,
+    model: str,
+    batch: int,
+    prompt_tokens: int | None,
+    output_tokens: int,
+    strategy_options: tuple[str, ...],
+    seed: int,
+    overrides: tuple[str, ...],
+    catalog: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Run STRATEGY and print its time, what bounds it, and (live) whether the values are right."""
+    from controller.experiment import Request
+
+    request = Request(
+        strategy, model, topology, overrides, catalog, batch, prompt_tokens, output_tokens, prompt, live, pace, seed,
+        named_values(strategy_options), trace=trace,
+    )  # fmt: skip
+    _run(request, as_json)
+
+
+def _run(request: Request, as_json: bool) -> None:
+    from controller.experiment import run_experiment
+    from controller.report.json_output import dumps
+    from controller.report.progress import progress
+
+    with progress() as tell:
+        experiment = run_experiment(request, progress=tell)
+    if request.trace is not None and experiment.trace is not None:
+        from controller.report.chrome_trace import write_chrome_trace
+
+        written = write_chrome_trace(experiment.trace, request.trace, tuple(experiment.topology.devices))
+        if written.dropped_count:
+            click.echo(
+                f"trace: the first {written.span_count} spans were kept, {written.dropped_count} more left out",
+                err=True,
+            )
+    if as_json:
+        click.echo(dumps(experiment.to_json()))
+    else:
+        _print(experiment)
+    if "tokens_equal" in experiment.comparison:
+        found = experiment.comparison
+        if found["tokens_equal"] != found["tokens_compared"]:
+            raise click.exceptions.Exit(1)
+
+
+def _print(experiment: Experiment) -> None:
+    from controller.report.tables import percent, quantity, show, table
+
+    outcome, scenario = experiment.outcome, experiment.scenario
+    rate = experiment.tokens_per_s
+    facts: list[tuple[str, str]] = [
+        ("strategy", experiment.strategy.name),
+        ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
+        ("model", f"{experiment.shape.name} in {scenario.dtype}"),
+        ("workload", f"batch {scenario.batch}, {scenario.prompt_tokens} + {scenario.output_tokens} tokens"),
+        ("outcome", outcome.ended),
+        ("time", quantity(outcome.time_s, "s")),
+    ]
+    facts += [(f"  {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()]
+    if outcome.paced_s is not None:
+        ratio = outcome.paced_s / outcome.time_s - 1 if outcome.time_s else None
+        facts.append(
+            ("paced time", f"{quantity(outcome.paced_s, 's')} ({percent(ratio)}), {outcome.overruns} overruns")
+        )
+    facts += [
+        ("throughput", "-" if rate is None else f"{rate:.4g} tokens/s"),
+        ("wall time", quantity(outcome.wall_s, "s")),
+    ]
+    show(table(("run", ""), facts))
+    show(
+        table(
+            ("resource", "kind", "busy", "share"),
+            [
+                (use.name, use.kind, quantity(use.busy_s, "s"), f"{use.busy_ratio:.1%}")
+                for use in outcome.resources[:SHOWN]
+            ],
+            "what was busy",
+        )
+    )
+    _print_ops(experiment)
+    _print_values(experiment)
+    if experiment.request.trace is not None:
+        click.echo(f"trace: {experiment.request.trace} (open it in ui.perfetto.dev)")
+
+
+def _print_ops(experiment: Experiment) -> None:
+    from controller.report.tables import percent, quantity, show, table
+
+    outcome = experiment.outcome
+    paced = outcome.paced_s is not None
+    columns = ("op", "count", "time", *(("paced", "difference") if paced else ()))
+    rows: list[tuple[Any, ...]] = []
+    for entry in outcome.op_times[: None if paced else SHOWN]:
+        row: tuple[Any, ...] = (entry.label, entry.count, quantity(entry.time_s, "s"))
+        if paced:
+            known = entry.paced_s is not None and entry.time_s > 0
+            ratio = entry.paced_s / entry.time_s - 1 if known and entry.paced_s is not None else None
+            row += (quantity(entry.paced_s, "s"), percent(ratio))
+        rows.append(row)
+    show(table(columns, rows, "time by kind of op"))
+
+
+def _print_values(experiment: Experiment) -> None:
+    found = experiment.comparison
+    if "text" in found:
+        click.echo(f"\n{found['prompt']}{found['text']}\n")
+    if "tokens_equal" in found:
+        click.echo(f"tokens equal: {found['tokens_equal']}/{found['tokens_compared']} (against {found['reference']})")
+        click.echo(f"largest logit difference: {found['max_logit_difference']:.2e}")

@@ -1,0 +1,53 @@
+"""Every command that the README shows exists, with the options that it shows."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from controller.cli.main import COMMANDS, windtunnel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def shown_commands() -> list[str]:
+    """The lines of the README's console blocks that start windtunnel, continued lines joined, prompts removed."""
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    plain = [line.removeprefix("$ ").strip() for line in lines]
+    return [line for line in plain if line.startswith("windtunnel ")]
+
+
+def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that `words` call, and what is left of them for its parameters."""
+    command: click.Command = windtunnel
+    context = click.Context(windtunnel)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(context, words[0])
+        assert found is not None, f"no command {words[0]!r}"
+        command, words = found, words[1:]
+        context = click.Context(command, parent=context, info_name=command.name)
+    return command, words
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_a_shown_command_parses(line):
+    words = shlex.split(line, comments=True)
+    for stop in ("|", ">", "&&", ";", "&"):
+        if stop in words:
+            words = words[: words.index(stop)]
+    command, rest = resolve(words[1:])
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h", "--version"}
+    shown = {word.partition("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)}
+    assert shown <= known, f"{line}: no option {sorted(shown - known)}"
+    assert not isinstance(command, click.Group) or shown & {"--help", "-h", "--version"}, f"{line}: names no command"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_is_there_and_is_shown(name):
+    command, _ = resolve([name])
+    assert command.help, f"{name} says nothing about itself"
+    shown = [line for line in shown_commands() if line.split()[1] == name]
+    assert shown, f"the README shows no example of {name}"
