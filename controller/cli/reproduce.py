@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from controller.reproduce.rows import ComparedRow, Paper, Value
 
 
+COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target", "")
+
+
 @click.command()
 @click.argument("names", metavar="PAPER...", nargs=-1, required=True)
 @click.option("--processes", type=click.IntRange(min=1), help="Runs at the same time.  [default: one a core]")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown tables instead.")
 @json_option
-def reproduce(names: tuple[str, ...], processes: int | None, as_json: bool) -> None:
+def reproduce(names: tuple[str, ...], processes: int | None, as_markdown: bool, as_json: bool) -> None:
     """Run our side of every row of the published tables of each PAPER and print the error."""
     from controller.report.json_output import dumps
     from controller.report.progress import progress
@@ -30,27 +34,41 @@ def reproduce(names: tuple[str, ...], processes: int | None, as_json: bool) -> N
         with progress() as tell:
             rows = compare(paper, progress=tell, processes=processes)
         everything += rows
-        if not as_json:
+        if as_markdown:
+            click.echo(_markdown(paper, rows))
+        elif not as_json:
             _print(paper, rows)
     if as_json:
         click.echo(dumps([asdict(row) for row in everything]))
 
 
 def _print(paper: Paper, rows: tuple[ComparedRow, ...]) -> None:
-    from controller.report.tables import percent, show, table
+    from controller.report.tables import show, table
 
-    cells = [
-        (
-            row.table, row.row, _value(row.published), _value(row.ours), row.unit, row.mark, percent(row.error),
-            "calibration" if row.calibration else "-" if row.tolerance is None else f"{row.tolerance:.0%}",
-            "-" if row.ok is None else "ok" if row.ok else "MISS",
-        )
-        for row in rows
-    ]  # fmt: skip
-    columns = ("table", "row", "published", "ours", "unit", "mark", "error", "tolerance", "")
-    show(table(columns, cells, paper.title))
+    show(table(COLUMNS, [_cells(row) for row in rows], paper.title))
+    click.echo(_verdict(paper, rows))
+
+
+def _markdown(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
+    lines = [COLUMNS, tuple("---" for _ in COLUMNS), *map(_cells, rows)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{table}\n\n{_verdict(paper, rows)}"
+
+
+def _cells(row: ComparedRow) -> tuple[str, ...]:
+    from controller.report.tables import percent
+
+    role = "calibration" if row.calibration else "printed" if row.tolerance is None else f"within {row.tolerance:.0%}"
+    if row.tolerance is not None and row.error is None:
+        role = "exactly"
+    verdict = "" if row.ok is None else "ok" if row.ok else "MISS"
+    published, ours = _value(row.published), _value(row.ours)
+    return row.table, row.row, published, ours, row.unit, row.mark, percent(row.error), role, verdict
+
+
+def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
     targets = [row for row in rows if row.ok is not None]
-    click.echo(f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met; {paper.knob or 'no knob'}")
+    return f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met. Knob: {paper.knob or 'none'}."
 
 
 def _value(value: Value) -> str:
