@@ -37,11 +37,19 @@ SYSTEM = {"deepspeed": "deepspeed", "flexgen": "flexgen", "instinfer": "dense"}
 """What the rows call each strategy."""
 
 
-def _request(strategy: str, batch: int, model: str = "opt-13b", prompt: int = 1024, output: int = 1024) -> Request:
+def _request(
+    strategy: str,
+    batch: int,
+    model: str = "opt-13b",
+    prompt: int = 1024,
+    output: int = 1024,
+    overrides: tuple[str, ...] = (),
+) -> Request:
     scale = EFFECTIVE_CONTEXT_TOKENS / STATED_MEAN_CONTEXT_TOKENS
     return Request(
         strategy,
         model,
+        overrides=overrides,
         batch=batch,
         prompt_tokens=prompt,
         output_tokens=output,
@@ -86,6 +94,9 @@ def paper() -> Paper:
     runs = {f"{strategy}/{batch}": _request(strategy, batch) for strategy, row in THROUGHPUT.items() for batch in row}
     runs["instinfer/llama"] = _request("instinfer", 128, "llama-2-13b", 2048, 2048)
     runs["flexgen/llama"] = _request("flexgen", 16, "llama-2-13b", 2048, 2048)
+    two_gpus = ("gpu.count=2",)
+    runs["instinfer/opt-30b"] = _request("instinfer", 128, "opt-30b", overrides=two_gpus)
+    runs["flexgen/opt-30b"] = _request("flexgen", 8, "opt-30b", overrides=two_gpus)
     ratios = [
         _ratio(
             {"system": "dense", "batch": 64, "over": "flexgen", "over_batch": 64},
@@ -94,6 +105,10 @@ def paper() -> Paper:
         _ratio(
             {"system": "dense", "batch": 256, "over": "deepspeed", "over_batch": 16},
             1.046, "instinfer/256", "deepspeed/16", 0.15,
+        ),
+        _ratio(
+            {"model": "opt-30b", "system": "dense", "batch": 128, "over": "flexgen", "over_batch": 8},
+            4.09, "instinfer/opt-30b", "flexgen/opt-30b", None,
         ),
         _ratio(
             {"model": "llama-2-13b", "system": "dense", "batch": 128, "over": "flexgen", "over_batch": 16},

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.execute.program import Program, Run
-from controller.models.stage import Stage
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan
 from controller.plan.size import Affine, symbol
 from controller.strategies.generation import BoundPlan, generate
+from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, rows_view
 from controller.strategies.scenario import Scenario
 
@@ -30,20 +30,24 @@ class GpuOnly:
         cache = (scenario.batch, shape.kv_heads, scenario.max_tokens, shape.head_dim)
         self._caches = [
             (
-                Buffer(self.model.gpu, "hbm", f"k{layer}", scenario.dtype, cache),
-                Buffer(self.model.gpu, "hbm", f"v{layer}", scenario.dtype, cache),
+                Buffer(self.model.gpu_of(layer), "hbm", f"k{layer}", scenario.dtype, cache),
+                Buffer(self.model.gpu_of(layer), "hbm", f"v{layer}", scenario.dtype, cache),
             )
             for layer in range(shape.layers)
         ]
         prompt = (self.model.pass_rows, shape.kv_heads, scenario.prompt_tokens, shape.head_dim)
-        self._prompt = tuple(Buffer(self.model.gpu, "hbm", f"prompt_{part}", scenario.dtype, prompt) for part in "kv")
+        self._prompt = {
+            gpu: tuple(Buffer(gpu, "hbm", f"prompt_{part}", scenario.dtype, prompt) for part in "kv")
+            for gpu in self.model.gpus
+        }
         self._step = self._step_plan()
 
     def place(self, run: Run) -> None:
         """See `OffloadedDecoder.place`."""
         self.model.place(run)
-        for buffer in (*self._prompt, *(cache for pair in self._caches for cache in pair)):
-            run.place(buffer, written=True)
+        for pair in (*self._prompt.values(), *self._caches):
+            for buffer in pair:
+                run.place(buffer, written=True)
         self._run = run
 
     def prefill(self) -> Iterator[BoundPlan]:
@@ -59,34 +63,33 @@ class GpuOnly:
             bindings[f"start{layer}"] = min(self.scenario.shape.first_attended(layer, position + 1), context)
         return BoundPlan(self._step, bindings)
 
-    def _emit_prompt(self, build: PlanBuilder, stage: Stage, row: int | Affine) -> None:
+    def _emit_prompt(self, build: PlanBuilder, lane: Lane, row: int | Affine) -> None:
         for layer in range(self.scenario.shape.layers):
-            q, k, v = stage.attention_inputs(build, layer)
-            heads = [rows_view(buffer, 0, stage.rows) for buffer in self._prompt]
+            gpu, stage = self.model.gpu_of(layer), lane.at(layer)
+            q, k, v = lane.attention_inputs(build, layer)
+            heads = [rows_view(buffer, 0, lane.rows) for buffer in self._prompt[gpu]]
             attn, *by_heads = stage.prefill_attention(build, layer, q, k, v, *heads)
             for part, cache in zip(by_heads, self._caches[layer], strict=True):
                 build.kernel(
-                    "kv_write", self.model.gpu, [part], [rows_view(cache, row, stage.rows)],
+                    "kv_write", gpu, [part], [rows_view(cache, row, lane.rows)],
                     position=0, tokens=self.scenario.prompt_tokens,
                 )  # fmt: skip
-            stage.attention_output(build, layer, attn)
-            stage.feed_forward(build, layer)
+            lane.finish_layer(build, layer, attn)
 
     def _step_plan(self) -> Plan:
-        build, stage, shape = PlanBuilder("gpu_only step"), self.model.lanes[0], self.scenario.shape
+        build, lane, shape = PlanBuilder("gpu_only step"), self.model.lanes[0], self.scenario.shape
         position, context = symbol("position"), symbol("context")
-        stage.embed(build, self.next_ids, position)
+        self.model.emit_embed(build)
         for layer in range(shape.layers):
-            q, k, v = stage.attention_inputs(build, layer, position)
+            q, k, v = lane.attention_inputs(build, layer, position)
             cache = self._caches[layer]
             for part, kept in zip((k, v), cache, strict=True):
-                new = part.reshape(stage.rows, shape.kv_heads, 1, shape.head_dim)
-                build.kernel("kv_write", self.model.gpu, [new], [kept], position=position, tokens=1)
+                new = part.reshape(lane.rows, shape.kv_heads, 1, shape.head_dim)
+                build.kernel("kv_write", self.model.gpu_of(layer), [new], [kept], position=position, tokens=1)
             starts = (symbol(f"start{layer}"),) if shape.window(layer) else ()
-            attn = stage.decode_attention(build, q, [cache], (context,), starts)
-            stage.attention_output(build, layer, attn)
-            stage.feed_forward(build, layer)
-        self.model.emit_head(build, stage, 0, stage.rows)
+            attn = lane.at(layer).decode_attention(build, q, [cache], (context,), starts)
+            lane.finish_layer(build, layer, attn)
+        self.model.emit_heads(build)
         return build.plan()
 
 

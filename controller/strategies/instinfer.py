@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.execute.program import Program, Run
-from controller.models.stage import Stage
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
 from controller.strategies.generation import BoundPlan, generate
 from controller.strategies.kv_spread import GROUP_TOKENS, KvSpread
+from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, option_int, rows_view
 from controller.strategies.scenario import Scenario
 from node.hardware.operation import ITEM_BYTES
@@ -38,16 +38,22 @@ class LayerCache:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where one mini-batch arrives on a drive, where its attention leaves, and where that arrives on the GPU."""
+    """Where one mini-batch arrives on a drive, and where its attention leaves."""
 
     q: Buffer
     k: Buffer
     v: Buffer
     out: Buffer
     lse: Buffer
-    gpu_out: Buffer
-    gpu_lse: Buffer
-    gpu_parts: tuple[Buffer, Buffer, Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Counterpart:
+    """The same on a GPU: the drive's parts of q, k and v on the way out, its attention on the way in."""
+
+    parts: tuple[Buffer, Buffer, Buffer]
+    out: Buffer
+    lse: Buffer
 
 
 class InstInfer:
@@ -62,8 +68,16 @@ class InstInfer:
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
         self.caches = [[self._cache(layer, drive) for drive in self._every_drive] for layer in range(shape.layers)]
         self.landings = [[self._landing(lane, drive) for drive in self._every_drive] for lane in self._every_lane]
+        gpus = self.model.gpus
+        self.counterparts = {
+            gpu: [[self._counterpart(gpu, lane, drive) for drive in self._every_drive] for lane in self._every_lane]
+            for gpu in gpus
+        }
         # The prompt's KV of one layer leaves while the next layer computes: two sets of buffers.
-        self.outbound = [[self._outbound(turn, drive) for drive in self._every_drive] for turn in range(2)]
+        self.outbound = {
+            gpu: [[self._outbound(gpu, turn, drive) for drive in self._every_drive] for turn in range(2)]
+            for gpu in gpus
+        }
         self._steps: dict[tuple[tuple[int, ...], bool], Plan] = {}
 
     @property
@@ -85,46 +99,47 @@ class InstInfer:
                         run.place(buffer, written=True)
         for landings in self.landings:
             for landing in landings:
-                here = [landing.q, landing.k, landing.v, landing.out, landing.lse]
-                if len(self.drives) > 1:
-                    here += [landing.gpu_out, *landing.gpu_parts]
-                for buffer in (*here, *([landing.gpu_lse] if self.spread.by_tokens else [])):
+                for buffer in (landing.q, landing.k, landing.v, landing.out, landing.lse):
+                    run.place(buffer, written=True)
+        if len(self.drives) > 1:
+            for counterpart in (one for lanes in self.counterparts.values() for drives in lanes for one in drives):
+                parts = (counterpart.lse,) if self.spread.by_tokens else counterpart.parts
+                for buffer in (counterpart.out, *parts):
                     run.place(buffer, written=True)
 
     # -- prefill: layer by layer, the KV of a layer leaves while the next one computes --------------------------------
 
     def prefill(self) -> Iterator[BoundPlan]:
         """See `OffloadedDecoder.prefill`."""
-        buffers = [buffer for turn in self.outbound for parts in turn for buffer in parts if buffer.nbytes]
+        turns = [turn for turns in self.outbound.values() for turn in turns]
+        buffers = [buffer for turn in turns for parts in turn for buffer in parts if buffer.nbytes]
         for buffer in buffers:
             self._run.place(buffer, written=True)
         yield from self.model.prefill(self._run, "instinfer", self._emit_prompt)
         for buffer in buffers:
             self._run.release(buffer)
 
-    def _emit_prompt(self, build: PlanBuilder, stage: Stage, row: int | Affine) -> None:
+    def _emit_prompt(self, build: PlanBuilder, lane: Lane, row: int | Affine) -> None:
         for layer in range(self.shape.layers):
-            q, k, v = stage.attention_inputs(build, layer)
-            self._push_prompt(build, stage, layer, (k, v), row)
-            attn, _, _ = stage.prefill_attention(build, layer, q, k, v)
-            stage.attention_output(build, layer, attn)
-            stage.feed_forward(build, layer)
+            q, k, v = lane.attention_inputs(build, layer)
+            self._push_prompt(build, lane, layer, (k, v), row)
+            attn, _, _ = lane.at(layer).prefill_attention(build, layer, q, k, v)
+            lane.finish_layer(build, layer, attn)
 
     def _push_prompt(
-        self, build: PlanBuilder, stage: Stage, layer: int, kv: tuple[View, View], row: int | Affine
+        self, build: PlanBuilder, lane: Lane, layer: int, kv: tuple[View, View], row: int | Affine
     ) -> None:
         """Keys and values of a prompt, by heads, straight into the flash of the drives."""
+        gpu = self.model.gpu_of(layer)
         for part, whole in enumerate(kv):
-            pieces = self._prompt_pieces(build, stage, layer, part, whole)
-            for drive, piece in pieces:
-                share = self.spread.shares[drive]
-                outbound = rows_view(self.outbound[layer % 2][drive][part], 0, stage.rows)
-                build.kernel("to_heads", self.model.gpu, [piece], [outbound], heads=share.kv_head_count)
-                target = rows_view(self.caches[layer][drive].prompt[part], row, stage.rows)
+            for drive, piece in self._prompt_pieces(build, lane, layer, part, whole):
+                outbound = rows_view(self.outbound[gpu][layer % 2][drive][part], 0, lane.rows)
+                build.kernel("to_heads", gpu, [piece], [outbound], heads=self.spread.shares[drive].kv_head_count)
+                target = rows_view(self.caches[layer][drive].prompt[part], row, lane.rows)
                 build.transfer(outbound, target, label="kv push")
 
     def _prompt_pieces(
-        self, build: PlanBuilder, stage: Stage, layer: int, part: int, whole: View
+        self, build: PlanBuilder, lane: Lane, layer: int, part: int, whole: View
     ) -> list[tuple[int, View]]:
         """The part of (rows, tokens, g*d) that goes to each drive."""
         if len(self.drives) == 1:
@@ -138,8 +153,10 @@ class InstInfer:
                     offset = whole.offset_bytes + share.prompt[0] * self.shape.kv_size * item
                     pieces.append((drive, View(whole.buffer, offset, (1, share.prompt_tokens, self.shape.kv_size))))
             return pieces
-        columns = [rows_view(self.outbound[layer % 2][drive][part + 2], 0, stage.rows) for drive in self._every_drive]
-        build.kernel("split", self.model.gpu, [whole], columns)
+        gpu = self.model.gpu_of(layer)
+        outbound = self.outbound[gpu][layer % 2]
+        columns = [rows_view(outbound[drive][part + 2], 0, lane.rows) for drive in self._every_drive]
+        build.kernel("split", gpu, [whole], columns)
         return list(enumerate(columns))
 
     # -- decode: one plan a step ---------------------------------------------------------------------------------------
@@ -170,40 +187,34 @@ class InstInfer:
         return 0 < self.shape.sliding_window < self.scenario.max_tokens
 
     def _step_plan(self, owners: tuple[int, ...], fills: bool) -> Plan:
-        build, position = PlanBuilder("instinfer step" + (" with flush" if fills else "")), symbol("position")
-        model = self.model
-        for stage, (start, stop) in zip(model.lanes, model.row_ranges, strict=True):
-            stage.embed(build, self.next_ids.rows(start, stop), position)
+        build = PlanBuilder("instinfer step" + (" with flush" if fills else ""))
+        self.model.emit_embed(build)
         for lane in self._every_lane:
             self._send(build, lane, 0, owners)
         for layer in range(self.shape.layers):
             for lane in self._every_lane:
                 attn = self._attend(build, lane, layer, owners, fills)
-                model.lanes[lane].attention_output(build, layer, attn)
-                model.lanes[lane].feed_forward(build, layer)
+                self.model.lanes[lane].finish_layer(build, layer, attn)
                 if layer + 1 < self.shape.layers:
                     self._send(build, lane, layer + 1, owners)
-        for stage, (start, stop) in zip(model.lanes, model.row_ranges, strict=True):
-            model.emit_head(build, stage, start, stop - start)
+        self.model.emit_heads(build)
         return build.plan()
 
     def _send(self, build: PlanBuilder, lane: int, layer: int, owners: tuple[int, ...]) -> None:
         """Q to every drive, K and V of the new token to the drives that append it."""
-        stage = self.model.lanes[lane]
-        parts = stage.attention_inputs(build, layer, symbol("position"))
-        names = ("q", "k", "v")
-        whole_to_all = len(self.drives) == 1 or self.spread.by_tokens
-        if not whole_to_all:
-            for part, view in enumerate(parts):
-                pieces = [landing.gpu_parts[part] for landing in self.landings[lane]]
-                build.kernel("split", self.model.gpu, [view], pieces)
-        for drive in self._every_drive:
-            landing = self.landings[lane][drive]
-            for part, target in enumerate((landing.q, landing.k, landing.v)):
-                if part and drive not in owners:
-                    continue
-                source = parts[part] if whole_to_all else landing.gpu_parts[part].view()
-                build.transfer(source, target, label=f"send {names[part]}")
+        gpu = self.model.gpu_of(layer)
+        whole = self.model.lanes[lane].attention_inputs(build, layer, symbol("position"))
+        counterparts = self.counterparts[gpu][lane]
+        by_heads = len(self.drives) > 1 and not self.spread.by_tokens
+        if by_heads:
+            for part, view in enumerate(whole):
+                build.kernel("split", gpu, [view], [counterpart.parts[part] for counterpart in counterparts])
+        for drive, (landing, counterpart) in enumerate(zip(self.landings[lane], counterparts, strict=True)):
+            sources = [buffer.view() for buffer in counterpart.parts] if by_heads else list(whole)
+            build.transfer(sources[0], landing.q, label="send q")
+            if drive in owners:
+                build.transfer(sources[1], landing.k, label="send k")
+                build.transfer(sources[2], landing.v, label="send v")
 
     def _attend(self, build: PlanBuilder, lane: int, layer: int, owners: tuple[int, ...], fills: bool) -> View:
         """Appends the new token, attends on every drive, brings the results to the GPU and joins them."""
@@ -229,7 +240,7 @@ class InstInfer:
             results.append((landing.out, landing.lse))
             if fills and drive in owners:
                 self._flush(build, drive, cache, start, stop)
-        return self._join(build, lane, results)
+        return self._join(build, lane, layer, results)
 
     def _segments(
         self, layer: int, drive: int
@@ -257,26 +268,24 @@ class InstInfer:
                 position=symbol(f"stored{number}"), tokens=GROUP_TOKENS, label="kv flush",
             )  # fmt: skip
 
-    def _join(self, build: PlanBuilder, lane: int, results: list[tuple[Buffer, Buffer]]) -> View:
-        stage, landings = self.model.lanes[lane], self.landings[lane]
-        target = stage.attention
+    def _join(self, build: PlanBuilder, lane: int, layer: int, results: list[tuple[Buffer, Buffer]]) -> View:
+        gpu, rows = self.model.gpu_of(layer), self.model.lanes[lane].rows
+        target = self.model.lanes[lane].at(layer).attention
         if len(self.drives) == 1:
             build.transfer(results[0][0], target, label="attention out")
             return target
-        for (out, lse), landing in zip(results, landings, strict=True):
-            build.transfer(out, landing.gpu_out, label="attention out")
+        arrived = self.counterparts[gpu][lane]
+        for (out, lse), counterpart in zip(results, arrived, strict=True):
+            build.transfer(out, counterpart.out, label="attention out")
             if self.spread.by_tokens:
-                build.transfer(lse, landing.gpu_lse, label="attention out")
+                build.transfer(lse, counterpart.lse, label="attention out")
         if self.spread.by_tokens:
-            pairs = [buffer for landing in landings for buffer in (landing.gpu_out, landing.gpu_lse)]
-            build.kernel("merge_attention", self.model.gpu, pairs, [target])
+            pairs = [buffer for counterpart in arrived for buffer in (counterpart.out, counterpart.lse)]
+            build.kernel("merge_attention", gpu, pairs, [target])
         else:
             widths = [share.head_count * self.shape.head_dim for share in self.spread.shares]
-            flat = [
-                landing.gpu_out.view().reshape(stage.rows, width)
-                for landing, width in zip(landings, widths, strict=True)
-            ]
-            build.kernel("concat", self.model.gpu, flat, [target.reshape(stage.rows, self.shape.q_size)])
+            flat = [one.out.view().reshape(rows, width) for one, width in zip(arrived, widths, strict=True)]
+            build.kernel("concat", gpu, flat, [target.reshape(rows, self.shape.q_size)])
         return target
 
     # -- buffers -------------------------------------------------------------------------------------------------------
@@ -301,34 +310,39 @@ class InstInfer:
 
     def _landing(self, lane: int, drive: int) -> Landing:
         share, dim, dtype = self.spread.shares[drive], self.shape.head_dim, self.scenario.dtype
-        start, stop = self.model.row_ranges[lane]
-        rows, device, gpu = stop - start, self.drives[drive], self.model.gpu
-        q, kv = (rows, share.head_count * dim), (rows, share.kv_head_count * dim)
-        heads = (rows, share.head_count, dim)
+        rows, device = self.model.lanes[lane].rows, self.drives[drive]
+        kv = (rows, share.kv_head_count * dim)
         return Landing(
-            Buffer(device, "dram", f"q{lane}", dtype, q),
+            Buffer(device, "dram", f"q{lane}", dtype, (rows, share.head_count * dim)),
             Buffer(device, "dram", f"k{lane}", dtype, kv),
             Buffer(device, "dram", f"v{lane}", dtype, kv),
-            Buffer(device, "dram", f"out{lane}", dtype, heads),
-            Buffer(device, "dram", f"lse{lane}", "fp32", heads[:2]),
-            Buffer(gpu, "hbm", f"{device}.out{lane}", dtype, heads),
-            Buffer(gpu, "hbm", f"{device}.lse{lane}", "fp32", heads[:2]),
-            (
-                Buffer(gpu, "hbm", f"{device}.q{lane}", dtype, q),
-                Buffer(gpu, "hbm", f"{device}.k{lane}", dtype, kv),
-                Buffer(gpu, "hbm", f"{device}.v{lane}", dtype, kv),
-            ),
+            Buffer(device, "dram", f"out{lane}", dtype, (rows, share.head_count, dim)),
+            Buffer(device, "dram", f"lse{lane}", "fp32", (rows, share.head_count)),
         )
 
-    def _outbound(self, turn: int, drive: int) -> tuple[Buffer, Buffer, Buffer, Buffer]:
-        """On the GPU: keys and values by heads for a drive, and where they are split into when heads are spread."""
+    def _counterpart(self, gpu: str, lane: int, drive: int) -> Counterpart:
+        share, dim, dtype = self.spread.shares[drive], self.shape.head_dim, self.scenario.dtype
+        rows, name = self.model.lanes[lane].rows, f"{self.drives[drive]}.%s{lane}"
+        kv = (rows, share.kv_head_count * dim)
+        return Counterpart(
+            (
+                Buffer(gpu, "hbm", name % "q", dtype, (rows, share.head_count * dim)),
+                Buffer(gpu, "hbm", name % "k", dtype, kv),
+                Buffer(gpu, "hbm", name % "v", dtype, kv),
+            ),
+            Buffer(gpu, "hbm", name % "out", dtype, (rows, share.head_count, dim)),
+            Buffer(gpu, "hbm", name % "lse", "fp32", (rows, share.head_count)),
+        )
+
+    def _outbound(self, gpu: str, turn: int, drive: int) -> tuple[Buffer, Buffer, Buffer, Buffer]:
+        """On a GPU: keys and values by heads for a drive, and where they are split into when heads are spread."""
         share, rows, dim = self.spread.shares[drive], self.model.pass_rows, self.shape.head_dim
         groups, tokens = share.kv_head_count, share.prompt_tokens
         split = tokens if len(self.drives) > 1 and not self.spread.by_tokens else 0
         name = f"outbound{turn}.{self.drives[drive]}"
 
         def buffer(part: str, extents: tuple[int, ...]) -> Buffer:
-            return Buffer(self.model.gpu, "hbm", f"{name}.{part}", self.scenario.dtype, extents)
+            return Buffer(gpu, "hbm", f"{name}.{part}", self.scenario.dtype, extents)
 
         by_heads, columns = (rows, groups, tokens, dim), (rows, split, groups * dim)
         return buffer("k", by_heads), buffer("v", by_heads), buffer("k.columns", columns), buffer("v.columns", columns)

@@ -3,7 +3,8 @@
 Paper: FlexGen, arXiv 2303.06865; DeepSpeed inference (ZeRO-Inference), arXiv 2206.01861; both as the baselines of
     InstInfer, arXiv 2409.04992, section VI.
 Follows: attention on the GPU; FlexGen keeps the cache on an SSD, moves it through host memory and fetches the next
-    layer while one computes; DeepSpeed keeps it in host memory and copies it through pageable memory when a layer needs it.
+    layer while one computes; DeepSpeed keeps it in host memory and copies it through pageable memory when a layer needs
+    it. Several GPUs share the layers.
 Differs: FlexGen's disk path runs at the rates that an independent study measured (``options`` of the topology), one
     transfer at a time, since the study's reads and its small appends share one path; prompts are written in long
     sequential pieces at the drive's own rate. During the prefill FlexGen keeps the keys and values of the whole prompt
@@ -20,11 +21,11 @@ from dataclasses import dataclass
 
 from controller.errors import BadTopology
 from controller.execute.program import Program, Run
-from controller.models.stage import Stage
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
 from controller.strategies.generation import BoundPlan, generate
+from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, rows_view
 from controller.strategies.scenario import Scenario
 from node.hardware.units import parse
@@ -52,6 +53,23 @@ class KvPath:
     turns: int
 
 
+@dataclass(frozen=True, slots=True)
+class OnGpu:
+    """What one GPU has for the cache: where it arrives, its layouts for attention, and where new keys leave from."""
+
+    prompt: list[Pair]
+    generated: list[Pair]
+    rows_first: Pair
+    by_heads: Pair
+    new: list[Pair]
+    out: list[Pair]
+
+    @property
+    def step_pairs(self) -> list[Pair]:
+        """What decode steps use; `out` serves the prefill alone."""
+        return [*self.prompt, *self.generated, self.rows_first, self.by_heads, *self.new]
+
+
 class KvStreaming:
     """Decoder whose KV cache is fetched for every layer of every step."""
 
@@ -59,15 +77,11 @@ class KvStreaming:
         self.scenario, self.path, self.model = scenario, path, GpuModel(scenario)
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
         self.shape = scenario.shape
-        here = (self.model.gpu, "hbm")
         layers = range(self.shape.layers)
         self._prompt = [self._prompt_pair(path.home, f"prompt.{layer}", scenario.batch) for layer in layers]
         self._generated = [self._generated_pair(path.home, f"generated.{layer}") for layer in layers]
         turns = range(path.turns)
-        self._prompt_here = [self._prompt_pair(here, f"prompt_in.{turn}", scenario.batch) for turn in turns]
-        self._generated_here = [self._generated_pair(here, f"generated_in.{turn}") for turn in turns]
-        self._rows_first = self._generated_pair(here, "rows_first")
-        self._by_heads = self._generated_pair(here, "by_heads")
+        self._here = {gpu: self._on_gpu(gpu) for gpu in self.model.gpus}
         self._prompt_between: list[Pair] = []
         self._generated_between: list[Pair] = []
         self._held: list[Pair] = []
@@ -79,8 +93,6 @@ class KvStreaming:
             self._generated_between = [self._generated_pair(path.through, f"generated_via.{turn}") for turn in turns]
             self._held = [self._prompt_pair(path.through, f"prefill.{layer}", scenario.batch) for layer in layers]
             self._new_between = [self._new_pair(path.through, f"new_via.{turn}") for turn in turns]
-        self._out = [self._prompt_pair(here, f"prompt_out.{turn}", self.model.pass_rows) for turn in range(2)]
-        self._new_out = [self._new_pair(here, f"new_out.{turn}") for turn in turns]
         self._one_at_a_time: tuple[int, ...] = ()
         self._first, self._later = self._step_plan(first=True), self._step_plan(first=False)
 
@@ -93,15 +105,16 @@ class KvStreaming:
 
     def prefill(self) -> Iterator[BoundPlan]:
         """See `OffloadedDecoder.prefill`."""
-        for pair in (*self._out, *self._held):
+        leaving = [pair for here in self._here.values() for pair in here.out] + self._held
+        for pair in leaving:
             self._place(pair)
         yield from self.model.prefill(self._run, "kv_streaming", self._emit_prompt)
         if self._held:
             yield BoundPlan(self._store_plan(), {})
-        for pair in (*self._out, *self._held):
+        for pair in leaving:
             for buffer in pair:
                 self._run.release(buffer)
-        step = (*self._prompt_here, *self._generated_here, self._rows_first, self._by_heads, *self._new_out)
+        step = [pair for here in self._here.values() for pair in here.step_pairs]
         for pair in (*step, *self._prompt_between, *self._generated_between, *self._new_between):
             self._place(pair)
 
@@ -130,17 +143,17 @@ class KvStreaming:
 
     # -- prefill -------------------------------------------------------------------------------------------------------
 
-    def _emit_prompt(self, build: PlanBuilder, stage: Stage, row: int | Affine) -> None:
+    def _emit_prompt(self, build: PlanBuilder, lane: Lane, row: int | Affine) -> None:
         self._one_at_a_time = ()
         for layer in range(self.shape.layers):
-            q, k, v = stage.attention_inputs(build, layer)
-            out = [rows_view(buffer, 0, stage.rows) for buffer in self._out[layer % 2]]
-            attn, *_ = stage.prefill_attention(build, layer, q, k, v, *out)
+            q, k, v = lane.attention_inputs(build, layer)
+            here = self._here[self.model.gpu_of(layer)]
+            out = [rows_view(buffer, 0, lane.rows) for buffer in here.out[layer % 2]]
+            attn, *_ = lane.at(layer).prefill_attention(build, layer, q, k, v, *out)
             for part, source in enumerate(out):
-                target = rows_view((self._held or self._prompt)[layer][part], row, stage.rows)
+                target = rows_view((self._held or self._prompt)[layer][part], row, lane.rows)
                 self._gpu_copy(build, source, target, "kv out")
-            stage.attention_output(build, layer, attn)
-            stage.feed_forward(build, layer)
+            lane.finish_layer(build, layer, attn)
 
     def _store_plan(self) -> Plan:
         build = PlanBuilder("kv_streaming store")
@@ -153,37 +166,35 @@ class KvStreaming:
 
     def _step_plan(self, *, first: bool) -> Plan:
         """One step; the first has no generated tokens in the cache yet, only the new one."""
-        build, stage = PlanBuilder("kv_streaming step"), self.model.lanes[0]
+        build, lane = PlanBuilder("kv_streaming step"), self.model.lanes[0]
         self._one_at_a_time = ()
-        position = symbol("position")
-        stage.embed(build, self.next_ids, position)
+        self.model.emit_embed(build)
         fetched = self._fetch(build, 0, first)
         for layer in range(self.shape.layers):
-            q, k, v = stage.attention_inputs(build, layer, position)
+            q, k, v = lane.attention_inputs(build, layer, symbol("position"))
             ahead = self._fetch(build, layer + 1, first) if self.path.turns > 1 else None
-            attn = self._attend(build, stage, layer, (q, k, v), fetched, first)
+            attn = self._attend(build, lane, layer, (q, k, v), fetched, first)
             self._append(build, layer, (k, v), first)
-            stage.attention_output(build, layer, attn)
-            stage.feed_forward(build, layer)
+            lane.finish_layer(build, layer, attn)
             fetched = ahead if ahead is not None else self._fetch(build, layer + 1, first)
-        self.model.emit_head(build, stage, 0, stage.rows)
+        self.model.emit_heads(build)
         return build.plan()
 
     def _fetch(self, build: PlanBuilder, layer: int, first: bool) -> list[tuple[View, View]]:
         """Brings the cache of a layer to the GPU: the prompt by heads, and generated tokens if there are any."""
         if layer >= self.shape.layers:
             return []
-        turn = layer % self.path.turns
+        turn, here = layer % self.path.turns, self._here[self.model.gpu_of(layer)]
         tokens = self.scenario.effective_tokens(self.scenario.prompt_tokens)
         whole = tokens == self.scenario.prompt_tokens
         fetched: list[tuple[View, View]] = []
-        pieces = [(self._prompt[layer], self._prompt_between, self._prompt_here[turn])]
+        pieces = [(self._prompt[layer], self._prompt_between, here.prompt[turn])]
         if not first:
-            pieces.append((self._generated[layer], self._generated_between, self._generated_here[turn]))
-        for number, (home, between, here) in enumerate(pieces):
+            pieces.append((self._generated[layer], self._generated_between, here.generated[turn]))
+        for number, (home, between, arrived) in enumerate(pieces):
             views: list[View] = []
             for part in range(2):
-                parts = [home[part], *([between[turn][part]] if between else []), here[part]]
+                parts = [home[part], *([between[turn][part]] if between else []), arrived[part]]
                 if number:
                     hops = [View(buffer, 0, (symbol("generated"), *buffer.shape[1:])) for buffer in parts]
                 elif whole:
@@ -193,7 +204,7 @@ class KvStreaming:
                     share = self.scenario.batch * self.shape.kv_size * tokens
                     hops = [View(buffer, 0, (share,)) for buffer in parts]
                 self._copy(build, hops)
-                views.append(hops[-1] if number else here[part].view())
+                views.append(hops[-1] if number else arrived[part].view())
             fetched.append((views[0], views[1]))
         return fetched
 
@@ -217,23 +228,24 @@ class KvStreaming:
     def _attend(
         self,
         build: PlanBuilder,
-        stage: Stage,
+        lane: Lane,
         layer: int,
         qkv: tuple[View, View, View],
         fetched: list[tuple[View, View]],
         first: bool,
     ) -> View:
-        rows, shape = stage.rows, self.shape
+        rows, shape, gpu = lane.rows, self.shape, self.model.gpu_of(layer)
+        here = self._here[gpu]
         new = (rows, shape.kv_heads, 1, shape.head_dim)
         segments: list[tuple[Operand, Operand]] = [fetched[0]]
         tokens: list[int | Affine] = [self.scenario.effective_tokens(self.scenario.prompt_tokens)]
         if not first:
             by_heads: list[View] = []
             for part, source in enumerate(fetched[1]):
-                rows_first = View(self._rows_first[part], 0, (rows, symbol("generated"), shape.kv_size))
-                heads = View(self._by_heads[part], 0, (rows, shape.kv_heads, symbol("generated"), shape.head_dim))
-                build.kernel("swap_axes", self.model.gpu, [source], [rows_first])
-                build.kernel("to_heads", self.model.gpu, [rows_first], [heads], heads=shape.kv_heads)
+                rows_first = View(here.rows_first[part], 0, (rows, symbol("generated"), shape.kv_size))
+                heads = View(here.by_heads[part], 0, (rows, shape.kv_heads, symbol("generated"), shape.head_dim))
+                build.kernel("swap_axes", gpu, [source], [rows_first])
+                build.kernel("to_heads", gpu, [rows_first], [heads], heads=shape.kv_heads)
                 by_heads.append(heads)
             segments.append((by_heads[0], by_heads[1]))
             tokens.append(symbol("generated"))
@@ -242,14 +254,14 @@ class KvStreaming:
         starts: tuple[int | Affine, ...] = ()
         if self._windowed and shape.window(layer):
             starts = (symbol("start0"), *(() if first else (symbol("start1"),)), 0)
-        return stage.decode_attention(build, qkv[0], segments, tokens, starts)
+        return lane.at(layer).decode_attention(build, qkv[0], segments, tokens, starts)
 
     def _append(self, build: PlanBuilder, layer: int, kv: tuple[View, View], first: bool) -> None:
         """The new keys and values go home, as the next row of the generated tokens."""
-        turn = layer % self.path.turns
+        turn, gpu = layer % self.path.turns, self.model.gpu_of(layer)
         for part, view in enumerate(kv):
-            out = self._new_out[turn][part]
-            build.kernel("copy", self.model.gpu, [view], [out.view().reshape(*out.shape)])
+            out = self._here[gpu].new[turn][part]
+            build.kernel("copy", gpu, [view], [out.view().reshape(*out.shape)])
             target = rows_view(self._generated[layer][part], 0 if first else symbol("slot"), 1)
             hops = [out.view(), *([self._new_between[turn][part].view()] if self._new_between else []), target]
             self._gpu_copy(build, hops[0], hops[1], "kv out")
@@ -261,6 +273,17 @@ class KvStreaming:
                 self._one_at_a_time = (append,)
 
     # -- buffers -------------------------------------------------------------------------------------------------------
+
+    def _on_gpu(self, gpu: str) -> OnGpu:
+        here, turns = (gpu, "hbm"), range(self.path.turns)
+        return OnGpu(
+            [self._prompt_pair(here, f"prompt_in.{turn}", self.scenario.batch) for turn in turns],
+            [self._generated_pair(here, f"generated_in.{turn}") for turn in turns],
+            self._generated_pair(here, "rows_first"),
+            self._generated_pair(here, "by_heads"),
+            [self._new_pair(here, f"new_out.{turn}") for turn in turns],
+            [self._prompt_pair(here, f"prompt_out.{turn}", self.model.pass_rows) for turn in range(2)],
+        )
 
     def _pair(self, where: tuple[str, str], name: str, extents: tuple[int, ...]) -> Pair:
         dtype = self.scenario.dtype

@@ -9,13 +9,13 @@ import numpy as np
 from controller.errors import BadTopology, BadWorkload
 from controller.execute.program import Array, Content, Run
 from controller.models.decoder import Decoder
-from controller.models.stage import Stage
 from controller.models.weights import weight_content
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
 from controller.strategies.generation import BoundPlan
 from controller.strategies.kv_spread import even_ranges
+from controller.strategies.lane import Lane
 from controller.strategies.scenario import Scenario
 from controller.topology.schema import Device
 
@@ -23,7 +23,7 @@ PREFILL_TOKENS = 8192
 """Prompt tokens that a GPU takes in one pass; frameworks bound it so that activations stay small beside weights."""
 
 Rows = tuple[int, int]
-EmitPrefill = Callable[[PlanBuilder, Stage, int | Affine], None]
+EmitPrefill = Callable[[PlanBuilder, Lane, int | Affine], None]
 """Adds the layers of a prompt pass whose first row is given; the row may be open."""
 
 
@@ -45,49 +45,69 @@ def devices(scenario: Scenario, kind: str, what: str, *, computes: bool = False)
 
 
 class GpuModel:
-    """The model on one GPU: weights, stages, token ids.
+    """The model on the GPUs of the topology, its layers spread over them in order: weights, stages, token ids.
 
     Attributes:
-        gpu: name of the device.
-        decoder: weights.
-        ids: prompt (batch, prompt_tokens); next_ids: last tokens (batch); logits: of the last step (batch, vocab).
+        gpus: names of the devices.
+        decoders: weights, one a GPU.
+        ids: prompt (batch, prompt_tokens) on the first GPU; next_ids: last tokens (batch) on the last one.
+        logits: of the last step (batch, vocab), on the last GPU.
+        lanes: decode, one a mini-batch; row_ranges: the sequences of each.
     """
 
     def __init__(self, scenario: Scenario, mini_batches: int = 1, *, by_row: bool = False) -> None:
         self.scenario = scenario
-        self.gpu = devices(scenario, "gpu", "the weights")[0].name
-        batch, shape = scenario.batch, scenario.shape
-        self.decoder = Decoder(shape, self.gpu, "hbm", dtype=scenario.dtype)
-        self.ids = Buffer(self.gpu, "hbm", "prompt_ids", "int64", (batch, scenario.prompt_tokens))
-        self.next_ids = Buffer(self.gpu, "hbm", "next_ids", "int64", (batch,))
-        self.logits = Buffer(self.gpu, "hbm", "logits", scenario.dtype, (batch, shape.vocab))
-        parts = min(mini_batches, batch)
-        self.row_ranges = even_ranges(batch, parts)
+        batch, shape, dtype = scenario.batch, scenario.shape, scenario.dtype
+        found = devices(scenario, "gpu", "the weights")[: shape.layers]
+        self.gpus = [device.name for device in found]
+        ranges = [range(start, stop) for start, stop in even_ranges(shape.layers, len(self.gpus))]
+        self.decoders = [
+            Decoder(shape, gpu, "hbm", dtype=dtype, layers=layers)
+            for gpu, layers in zip(self.gpus, ranges, strict=True)
+        ]
+        first, last = self.gpus[0], self.gpus[-1]
+        self.ids = Buffer(first, "hbm", "prompt_ids", "int64", (batch, scenario.prompt_tokens))
+        self._ids_in = Buffer(first, "hbm", "last_ids", "int64", (batch,))
+        self.next_ids = Buffer(last, "hbm", "next_ids", "int64", (batch,))
+        self.logits = Buffer(last, "hbm", "logits", dtype, (batch, shape.vocab))
+        self.row_ranges = even_ranges(batch, min(mini_batches, batch))
         self.lanes = tuple(
-            self.decoder.decode(f"lane{index}", stop - start) for index, (start, stop) in enumerate(self.row_ranges)
+            Lane([(decoder.layers, decoder.decode(f"lane{index}", stop - start)) for decoder in self.decoders])
+            for index, (start, stop) in enumerate(self.row_ranges)
         )
-        per_pass = 1 if by_row else max(1, min(batch, PREFILL_TOKENS // scenario.prompt_tokens))
-        self.pass_rows = per_pass
-        self.passes = {
-            rows: self.decoder.prefill(f"prompt{rows}", rows, scenario.prompt_tokens)
-            for rows in dict.fromkeys((per_pass, batch % per_pass))
+        self.pass_rows = 1 if by_row else max(1, min(batch, PREFILL_TOKENS // scenario.prompt_tokens))
+        self._passes = {
+            rows: Lane(
+                [
+                    (decoder.layers, decoder.prefill(f"prompt{rows}", rows, scenario.prompt_tokens))
+                    for decoder in self.decoders
+                ]
+            )
+            for rows in dict.fromkeys((self.pass_rows, batch % self.pass_rows))
             if rows
         }
+
+    def gpu_of(self, layer: int) -> str:
+        """The GPU that has `layer`."""
+        return next(decoder.device for decoder in self.decoders if layer in decoder.layers)
 
     def place(self, run: Run) -> None:
         """Weights, scratch and token ids; prompt scratch comes and goes with the prefill."""
         weights = self.scenario.weights
-        for name, buffer in self.decoder.weights.items():
-            run.place(buffer, None if weights is None else _values(self.scenario, name), written=True)
+        for decoder in self.decoders:
+            for name, buffer in decoder.weights.items():
+                run.place(buffer, None if weights is None else _values(self.scenario, name), written=True)
         ids = self.scenario.prompt_ids
         run.place(self.ids, None if ids is None else np.asarray(ids, np.int64), written=True)
         run.place(self.next_ids)
         run.place(self.logits)
+        if len(self.gpus) > 1:
+            run.place(self._ids_in)
 
     def prefill(self, run: Run, name: str, emit: EmitPrefill) -> Iterator[BoundPlan]:
         """Passes over the prompts, a few rows at a time, then the switch from prompt scratch to decode scratch."""
-        plans = {rows: self._prefill_plan(f"{name} prefill", rows, emit) for rows in self.passes}
-        for stage in self.passes.values():
+        plans = {rows: self._prefill_plan(f"{name} prefill", rows, emit) for rows in self._passes}
+        for stage in self._passes.values():
             for buffer in stage.buffers:
                 run.place(buffer, written=True)
         done = 0
@@ -96,7 +116,7 @@ class GpuModel:
             yield BoundPlan(plans[rows], {"row": done})
             done += rows
             run.progress(done, self.scenario.batch, "prefill")
-        for stage in self.passes.values():
+        for stage in self._passes.values():
             for buffer in stage.buffers:
                 run.release(buffer)
         for stage in self.lanes:
@@ -104,17 +124,31 @@ class GpuModel:
                 run.place(buffer, written=True)
 
     def _prefill_plan(self, name: str, rows: int, emit: EmitPrefill) -> Plan:
-        build, stage, row = PlanBuilder(name), self.passes[rows], symbol("row")
-        stage.embed(build, rows_view(self.ids, row, rows), 0)
-        emit(build, stage, row)
-        self.emit_head(build, stage, row, rows)
+        build, lane, row = PlanBuilder(name), self._passes[rows], symbol("row")
+        lane.embed(build, rows_view(self.ids, row, rows), 0)
+        emit(build, lane, row)
+        self._emit_head(build, lane, row)
         return build.plan()
 
-    def emit_head(self, build: PlanBuilder, stage: Stage, row: int | Affine, rows: int) -> None:
-        """Logits and next tokens of a stage, kept where the loop reads them."""
-        logits = stage.head(build)
-        build.kernel("copy", self.gpu, [logits], [rows_view(self.logits, row, rows)])
-        stage.next_token(build, logits, rows_view(self.next_ids, row, rows))
+    def emit_embed(self, build: PlanBuilder) -> None:
+        """The last tokens of every mini-batch enter the first GPU."""
+        ids = self.next_ids
+        if len(self.gpus) > 1:
+            build.transfer(self.next_ids, self._ids_in, label="next gpu")
+            ids = self._ids_in
+        for lane, (start, stop) in zip(self.lanes, self.row_ranges, strict=True):
+            lane.embed(build, ids.rows(start, stop), symbol("position"))
+
+    def emit_heads(self, build: PlanBuilder) -> None:
+        """Logits and next tokens of every mini-batch."""
+        for lane, (start, _) in zip(self.lanes, self.row_ranges, strict=True):
+            self._emit_head(build, lane, start)
+
+    def _emit_head(self, build: PlanBuilder, lane: Lane, row: int | Affine) -> None:
+        """Logits and next tokens, kept where the loop reads them."""
+        logits = lane.last.head(build)
+        build.kernel("copy", self.gpus[-1], [logits], [rows_view(self.logits, row, lane.rows)])
+        lane.last.next_token(build, logits, rows_view(self.next_ids, row, lane.rows))
 
 
 def rows_view(buffer: Buffer, row: int | Affine, rows: int) -> View:
