@@ -1,0 +1,321 @@
+"""The way to a node from outside: plain calls, and the command stream.
+
+Every call has a deadline, raises the errors of `node.errors` and is safe to use from several threads. Arrays are numpy;
+a type that numpy lacks travels as its bits: bf16 as uint16 (see `bf16_values`), fp8 as uint8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from node.errors import DtypeMismatch, NodeError, OutOfRange, PeerUnreachable
+from node.hardware.operation import ITEM_BYTES
+from node.rpc import node_pb2, node_pb2_grpc
+from node.wire.arrays import NUMPY_DTYPES, bf16_bits, bf16_values
+from node.wire.checks import (
+    CHUNK_BYTES,
+    DEFAULT_DEADLINE_S,
+    MESSAGE_BYTES,
+    RUN_DEADLINE_S,
+    checked_range,
+    checked_size_bytes,
+)
+from node.wire.command_stream import CommandStream
+from node.wire.commands import Allocate, Command, Completion, Free, Launch, Operand, Push
+from node.wire.description import BufferInfo, Description, TierUse, description_of
+from node.wire.specs import spec_to_data
+from node.wire.status import error_of_call
+
+__all__ = [
+    "Allocate",
+    "ArbiterClient",
+    "BufferInfo",
+    "Command",
+    "Completion",
+    "Description",
+    "Free",
+    "Launch",
+    "NodeClient",
+    "Operand",
+    "Push",
+    "TierUse",
+    "bf16_bits",
+    "bf16_values",
+    "spec_to_data",
+]
+
+BATCH_TIMEOUT_S = 600.0
+"""How long commands wait for their events unless told otherwise [s of wall time]."""
+CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class NodeClient:
+    """One node.
+
+    Attributes:
+        device: its name.
+        stub: the generated client, for calls that have no method here.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        device: str,
+        unreachable: Callable[[str], Exception] = PeerUnreachable,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+    ) -> None:
+        """Makes a channel; nothing is sent yet.
+
+        Args:
+            target: as gRPC names it, ``unix:/path``.
+            device: name, for errors.
+            unreachable: makes the error that is raised when the node does not answer.
+            deadline_s: of each call [s of wall time].
+        """
+        self.device, self._unreachable, self._deadline_s = device, unreachable, deadline_s
+        self.channel = grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
+        self.stub = node_pb2_grpc.NodeStub(self.channel)
+        self._dtypes: dict[str, str] = {}
+        self._stream = CommandStream(device, self.stub, self.error_of)
+        self._gone: Exception | None = None
+
+    def describe(self) -> Description:
+        """What the node is and holds."""
+        with self._errors():
+            return description_of(self.stub.Describe(node_pb2.DescribeRequest(), timeout=self._deadline_s))
+
+    def allocate(self, name: str, tier: str, dtype: str, shape: Sequence[int]) -> None:
+        """A new buffer of zeros.
+
+        Raises:
+            BadName, DtypeMismatch, ShapeMismatch, UnknownTier, BufferExists: of the request.
+            TierFull: it does not fit.
+        """
+        checked_size_bytes(dtype, shape)
+        request = node_pb2.AllocateRequest(name=name, tier=tier, dtype=dtype, shape=shape)
+        with self._errors():
+            self.stub.Allocate(request, timeout=self._deadline_s)
+        self._dtypes[name] = dtype
+
+    def free(self, name: str) -> None:
+        """Gives a buffer back.
+
+        Raises:
+            UnknownBuffer: there is none of that name.
+        """
+        self._dtypes.pop(name, None)
+        with self._errors():
+            self.stub.Free(node_pb2.FreeRequest(name=name), timeout=self._deadline_s)
+
+    def write(self, name: str, array: npt.NDArray[Any], offset_bytes: int = 0) -> None:
+        """Fills a range of a buffer.
+
+        Args:
+            name: of the buffer.
+            array: of the buffer's type; for bf16 either its bits (uint16) or fp32, which is rounded to nearest even.
+            offset_bytes: where the range starts [bytes].
+
+        Raises:
+            UnknownBuffer, OutOfRange: no such range.
+            DtypeMismatch: an array of another type.
+        """
+        dtype = self._dtypes.get(name) or self._dtype_of(name)
+        if dtype == "bf16" and array.dtype == np.float32:
+            array = bf16_bits(array)
+        if array.dtype != np.dtype(NUMPY_DTYPES[dtype]):
+            raise DtypeMismatch(
+                f"{self.device}.{name} holds {dtype}, written as {np.dtype(NUMPY_DTYPES[dtype])}; the array is "
+                f"{array.dtype}; convert it first"
+            )
+        self.write_bytes(name, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, offset_bytes, dtype=dtype)
+
+    def write_bytes(
+        self, name: str, data: memoryview, offset_bytes: int = 0, *, pushed: bool = False, dtype: str = ""
+    ) -> None:
+        """Fills a range of a buffer with raw bytes; `pushed` by a peer, not loaded from outside.
+
+        Raises:
+            UnknownBuffer, OutOfRange: no such range.
+            DtypeMismatch: `dtype` is given and the buffer holds another.
+        """
+        if offset_bytes < 0:
+            raise OutOfRange(f"offset {offset_bytes} bytes of {self.device}.{name} is negative")
+
+        def chunks() -> Iterator[node_pb2.WriteChunk]:
+            yield node_pb2.WriteChunk(
+                name=name,
+                offset_bytes=offset_bytes,
+                total_bytes=len(data),
+                data=bytes(data[:CHUNK_BYTES]),
+                pushed=pushed,
+                dtype=dtype,
+            )
+            for start in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
+                yield node_pb2.WriteChunk(data=bytes(data[start : start + CHUNK_BYTES]))
+
+        with self._errors():
+            self.stub.Write(chunks(), timeout=self._deadline_s + len(data) / 1e8)
+
+    def read(self, name: str, offset_bytes: int = 0, shape: Sequence[int] | None = None) -> npt.NDArray[Any]:
+        """A range of a buffer as an array of its own; the whole buffer in its shape when `shape` is None.
+
+        Raises:
+            UnknownBuffer, OutOfRange: no such range.
+        """
+        if offset_bytes < 0:
+            raise OutOfRange(f"offset {offset_bytes} bytes of {self.device}.{name} is negative")
+        size_bytes, dtype = 0, ""
+        if shape is not None:
+            dtype = self._dtypes.get(name) or self._dtype_of(name)
+            size_bytes = checked_size_bytes(dtype, shape)
+            if not size_bytes:
+                return np.empty(tuple(shape), NUMPY_DTYPES[dtype])
+        request = node_pb2.ReadRequest(name=name, offset_bytes=offset_bytes, size_bytes=size_bytes)
+        pieces: list[bytes] = []
+        with self._errors():
+            info: node_pb2.BufferInfo | None = None
+            for chunk in self.stub.Read(request, timeout=self._deadline_s + size_bytes / 1e8):
+                info = chunk.buffer if info is None else info
+                pieces.append(chunk.data)
+        if info is None:
+            raise NodeError(f"{self.device} sent nothing of {name}")
+        if shape is not None and info.dtype != dtype:  # freed and allocated anew since
+            self._dtypes[name] = info.dtype
+            return self.read(name, offset_bytes, shape)
+        if shape is None:
+            items = sum(map(len, pieces)) // ITEM_BYTES[info.dtype]
+            shape = tuple(info.shape) if not offset_bytes else (items,)
+        array = np.empty(tuple(shape), NUMPY_DTYPES[info.dtype])
+        into, start = array.reshape(-1).view(np.uint8), 0
+        for piece in pieces:
+            into[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
+            start += len(piece)
+        checked_range(name, 0, into.size, start)
+        return array
+
+    def submit(
+        self, commands: Sequence[Command], *, ready_at: float, timeout_s: float = BATCH_TIMEOUT_S
+    ) -> Future[list[Completion]]:
+        """Sends commands as one batch; the result has one completion each, in order, failed ones with an error.
+
+        Args:
+            commands: in the order of their queues.
+            ready_at: no command starts earlier [device time, s].
+            timeout_s: how long commands wait for their events [s of wall time].
+
+        Raises:
+            MessageTooLarge: more commands than fit one message.
+            BadAttribute, OutOfRange: a command that cannot be meant.
+        """
+        if self._gone is not None:
+            raise self._gone
+        return self._stream.submit(commands, ready_at, timeout_s)
+
+    def wait(self, events: Sequence[int], timeout_s: float = DEFAULT_DEADLINE_S) -> tuple[float, ...]:
+        """When events ended [device time, s]; blocks until they have.
+
+        Raises:
+            WaitTimeout: one has not ended in time.
+            NodeError: one has failed; says why.
+        """
+        request = node_pb2.WaitRequest(id=events, timeout_s=timeout_s)
+        with self._errors():
+            return tuple(self.stub.Wait(request, timeout=timeout_s + 5.0).end_at)
+
+    def locate(self, name: str) -> node_pb2.Location:
+        """Where a buffer lies."""
+        with self._errors():
+            return self.stub.Locate(node_pb2.LocateRequest(name=name), timeout=self._deadline_s)
+
+    def is_serving(self, timeout_s: float = DEFAULT_DEADLINE_S) -> bool:
+        """Whether the node says that it serves."""
+        request = health_pb2.HealthCheckRequest(service="windtunnel.node.v1.Node")
+        with self._errors():
+            reply = health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=timeout_s, wait_for_ready=True)
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def start_clock(self, epoch: float) -> None:
+        """Sets device time 0 to an instant of the monotonic clock [s]; nothing may be running."""
+        with self._errors():
+            self.stub.StartClock(node_pb2.StartClockRequest(epoch=epoch), timeout=self._deadline_s)
+
+    def counters(self, *, reset: bool = False) -> node_pb2.CountersReply:
+        """Bytes, FLOP and busy time of each tier, unit and port."""
+        with self._errors():
+            return self.stub.Counters(node_pb2.CountersRequest(reset=reset), timeout=self._deadline_s)
+
+    def commit(self) -> int:
+        """Makes what was written to flash survive the process; returns the bytes written [bytes]."""
+        with self._errors():
+            reply = self.stub.Commit(node_pb2.CommitRequest(), timeout=RUN_DEADLINE_S)
+        return int(reply.written_bytes)
+
+    def shutdown(self) -> None:
+        """Ends the process."""
+        with self._errors():
+            self.stub.Shutdown(node_pb2.ShutdownRequest(), timeout=self._deadline_s)
+
+    def gone(self, error: Exception) -> None:
+        """Says from outside that the node has died: everything in flight and everything later fails with `error`."""
+        self._gone = error
+        self._stream.fail(error)
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._stream.close()
+        self.channel.close()
+
+    def _dtype_of(self, name: str) -> str:
+        dtype = str(self.locate(name).buffer.dtype)
+        self._dtypes[name] = dtype
+        return dtype
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as call:
+            raise self.error_of(call) from None
+        except ValueError as error:  # what protobuf says to numbers that no field can hold
+            raise OutOfRange(f"{self.device}: {error}") from error
+
+    def error_of(self, call: grpc.RpcError) -> Exception:
+        """The error behind a failed RPC."""
+        if self._gone is not None:
+            return self._gone
+        return error_of_call(call, self.device) or self._unreachable(
+            f"{self.device} does not answer ({call.details()}); its process has ended or is stuck"
+        )
+
+
+class ArbiterClient:
+    """The arbiter of the links of a run."""
+
+    def __init__(self, target: str, unreachable: Callable[[str], Exception] = PeerUnreachable) -> None:
+        self._unreachable = unreachable
+        self._channel = grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
+        self._stub = node_pb2_grpc.ArbiterStub(self._channel)
+
+    def start_clock(self, epoch: float) -> None:
+        """As `NodeClient.start_clock`."""
+        try:
+            self._stub.StartClock(node_pb2.StartClockRequest(epoch=epoch), timeout=DEFAULT_DEADLINE_S)
+        except grpc.RpcError as call:
+            raise self._unreachable(f"the arbiter of the links does not answer ({call.details()})") from None
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()

@@ -1,0 +1,120 @@
+"""All tiers of one device: buffers by name, with every size and name checked before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from threading import Lock
+
+from node.errors import BufferExists, UnknownBuffer, UnknownTier
+from node.hardware.device import DeviceSpec
+from node.hardware.operation import ITEM_BYTES
+from node.memory.arena import Arena
+from node.memory.flash import FlashTier
+from node.memory.tier import Buffer, Tier
+from node.wire.checks import checked_name, checked_range, checked_size_bytes
+
+
+class Store:
+    """The memory of a device.
+
+    Attributes:
+        device: its name.
+        tiers: by name, in the order of the spec.
+    """
+
+    def __init__(self, device: str, spec: DeviceSpec, flash_folder: Path) -> None:
+        """Opens every tier; flash tiers find what was committed in `flash_folder`.
+
+        Raises:
+            CorruptTier: what is there is not what was committed.
+        """
+        self.device = device
+        self._buffers: dict[str, Buffer] = {}
+        self._names = Lock()
+        tiers: dict[str, Tier] = {}
+        for tier in spec.tiers.values():
+            if tier.storage == "flash":
+                flash = FlashTier(device, tier, flash_folder / tier.name)
+                self._buffers.update((buffer.name, buffer) for buffer in flash.found)
+                tiers[tier.name] = flash
+            else:
+                tiers[tier.name] = Arena(device, tier)
+        self.tiers: Mapping[str, Tier] = tiers
+
+    def allocate(self, name: str, tier: str, dtype: str, shape: Sequence[int]) -> Buffer:
+        """A new buffer of zeros.
+
+        Raises:
+            BadName, DtypeMismatch, ShapeMismatch: of the request.
+            UnknownTier: the device has no such tier.
+            BufferExists: the name is taken.
+            TierFull: it does not fit.
+        """
+        checked_name(name)
+        size_bytes = checked_size_bytes(dtype, shape)
+        if tier not in self.tiers:
+            raise UnknownTier(f"{self.device} has no tier {tier!r}; it has {', '.join(self.tiers)}")
+        with self._names:
+            if name in self._buffers:
+                there = self._buffers[name]
+                raise BufferExists(
+                    f"{self.device} already has a buffer {name!r} in {there.tier.spec.name} "
+                    f"({there.size_bytes} bytes); free it first or use another name"
+                )
+            buffer = self.tiers[tier].allocate(name, dtype, tuple(shape), size_bytes)
+            self._buffers[name] = buffer
+        return buffer
+
+    def free(self, name: str) -> int:
+        """Gives a buffer back; returns its size [bytes].
+
+        Raises:
+            UnknownBuffer: there is none of that name, perhaps because it was freed before.
+        """
+        with self._names:
+            buffer = self.find(name)
+            del self._buffers[name]
+            buffer.tier.free(buffer)
+        return buffer.size_bytes
+
+    def find(self, name: str) -> Buffer:
+        """The buffer called `name`.
+
+        Raises:
+            UnknownBuffer: there is none.
+        """
+        buffer = self._buffers.get(name)
+        if buffer is None:
+            close = get_close_matches(name, list(self._buffers), 1)
+            hint = f"did you mean {close[0]!r}?" if close else "allocate it first; it may have been freed"
+            raise UnknownBuffer(f"{self.device} has no buffer {name!r}; {hint}")
+        return buffer
+
+    def range_of(self, name: str, offset_bytes: int, shape: Sequence[int]) -> tuple[Buffer, int]:
+        """A buffer and the size [bytes] of the range in it that has `shape`.
+
+        Raises:
+            UnknownBuffer: there is none of that name.
+            OutOfRange: the range leaves it.
+            ShapeMismatch: a shape that no memory can hold.
+        """
+        buffer = self.find(name)
+        size_bytes = checked_size_bytes(buffer.dtype, shape)
+        checked_range(name, offset_bytes, size_bytes, buffer.size_bytes, ITEM_BYTES[buffer.dtype])
+        return buffer, size_bytes
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Every buffer, in the order of allocation."""
+        return tuple(self._buffers.values())
+
+    def commit(self) -> int:
+        """Makes what was written to flash survive the process; returns the bytes written [bytes]."""
+        return sum(tier.commit() for tier in self.tiers.values())
+
+    def close(self) -> None:
+        """Lets go of descriptors."""
+        for tier in self.tiers.values():
+            tier.close()

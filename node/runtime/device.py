@@ -1,0 +1,192 @@
+"""An emulated device: its memory, its queues, its clock and its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from node.clock import PacedClock, wall_now
+from node.errors import ShuttingDown, Unsupported
+from node.hardware.device import DeviceSpec
+from node.memory.resources import DeviceResources
+from node.memory.store import Store
+from node.runtime.batch import BatchRun, Call, Command
+from node.runtime.counters import Counters
+from node.runtime.events import Cause, Events
+from node.runtime.grants import GrantDesk
+from node.runtime.kernels import KernelCall
+from node.runtime.peers import Address, Peers
+from node.runtime.pushes import PushCall
+from node.runtime.queues import FreeRunner, InOrderQueue, Runner
+from node.runtime.timekeeping import LogicalTime, PacedTime
+from node.wire.commands import Launch, Push
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What a node is told when it starts.
+
+    Attributes:
+        device, host: its name in the topology and its chassis.
+        spec: what it emulates.
+        target: where it listens, as gRPC names it.
+        flash_folder: where its flash tiers lie.
+        epoch: instant of the monotonic clock that is device time 0 [s].
+        dilation: wall time over device time; None without pacing.
+        peers: the other nodes.
+        links: capacity of every direction of every link [bytes/s].
+        arbiter: where the arbiter listens; "" without pacing.
+    """
+
+    device: str
+    host: str
+    spec: DeviceSpec
+    target: str
+    flash_folder: Path
+    epoch: float = 0.0
+    dilation: float | None = None
+    peers: Mapping[str, Address] = field(default_factory=dict)
+    links: Mapping[str, float] = field(default_factory=dict)
+    arbiter: str = ""
+
+
+class MemoryCall:
+    """An allocation or a free in the course of a batch; takes no device time."""
+
+    issued = False
+    queue = ""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def execute(self, start_at: float) -> tuple[float, bool]:
+        """Does it."""
+        self._act()
+        return start_at, False
+
+
+class EmulatedDevice:
+    """One device.
+
+    Attributes:
+        config: what it was started with.
+        store: its tiers and buffers.
+        counters: what it has done.
+        events: what has ended, here and on peers that said so.
+        resources: its tiers and ports.
+        peers: the other nodes.
+        timekeeper: its clock.
+        grants: shares of its ports and tiers for what peers push here; None without pacing.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        """Opens the tiers.
+
+        Raises:
+            CorruptTier, BufferExists: of a flash folder.
+        """
+        self.config = config
+        self.store = Store(config.device, config.spec, config.flash_folder)
+        self.counters = Counters(config.spec)
+        self.events = Events(config.device)
+        self.resources = DeviceResources(config.device, config.spec)
+        self.peers = Peers(config.device, config.host, config.peers, config.arbiter)
+        self._runner = Runner(self.events, self.peers.tell)
+        self._queues = {
+            queue.name: InOrderQueue(config.device, queue, self._runner) for queue in config.spec.queues.values()
+        }
+        self._free = FreeRunner(config.device, self._runner)
+        self._issue = config.spec.issue_queue
+        self._arrival = Lock()  # one batch after the other enters the queues
+        self._closed = False
+        self.timekeeper: LogicalTime | PacedTime
+        self.start_clock(config.epoch)
+
+    def start_clock(self, epoch: float) -> None:
+        """Sets device time 0 and forgets what queues and resources were booked for; nothing may be running."""
+        config = self.config
+        self.grants: GrantDesk | None = None
+        if config.dilation is None:
+            self.timekeeper = LogicalTime()
+        else:
+            self.timekeeper = PacedTime(PacedClock(epoch, config.dilation))
+            self.grants = GrantDesk(config.device, self.resources.by_name, self.timekeeper.pacer)
+        for resource in self.resources.by_name.values():
+            resource.forget()
+        for queue in self._queues.values():
+            queue.restart()
+        self._launched_at = 0.0
+
+    def kernel(self, launch: Launch) -> Call:
+        """What a launch does."""
+        compute = self.config.spec.compute_queue
+        if not launch.queue and compute is None:
+            raise Unsupported(
+                f"{self.config.device} ({self.config.spec.kind}) has no compute queue: it runs no kernels"
+            )
+        return KernelCall(launch, self)
+
+    def push(self, push: Push) -> Call:
+        """What a push does."""
+        return PushCall(push, self)
+
+    def begin(self, batch: BatchRun, commands: Sequence[Command]) -> None:
+        """Puts commands on their queues.
+
+        Raises:
+            Unsupported: a queue that the device lacks.
+            ShuttingDown: it takes no more work.
+        """
+        if self._closed:
+            raise ShuttingDown(f"{self.config.device} is shutting down and takes no more commands")
+        issue = self._issue
+        by_queue: dict[str, list[Command]] = {}
+        free: list[Command] = []
+        compute = self.config.spec.compute_queue
+        default = compute.name if compute is not None else ""
+        for command in commands:
+            queue = command.call.queue or (default if command.call.issued else "")
+            if not queue:
+                free.append(command)
+            elif queue in by_queue:
+                by_queue[queue].append(command)
+            elif queue in self._queues:
+                by_queue[queue] = [command]
+            else:
+                has = ", ".join(self._queues) or "none"
+                raise Unsupported(f"{self.config.device} has no queue {queue!r}; it has {has}")
+        with self._arrival:
+            if issue is not None:
+                at = max(self._launched_at, batch.ready_at)
+                for command in commands:
+                    if command.call.issued:
+                        at += issue.launch_s
+                        command.launched_at = at
+                self._launched_at = at
+            for name, entries in by_queue.items():
+                self._queues[name].add(entries)
+            for command in free:
+                self._free.add(command)
+
+    def batch(
+        self, number: int, size: int, ready_at: float, timeout_s: float, done: Callable[[BatchRun], None]
+    ) -> BatchRun:
+        """A batch whose end is counted and then told to `done`."""
+
+        def ended(batch: BatchRun) -> None:
+            self.counters.batch(size, len(batch.failures), sum(batch.overrun))
+            done(batch)
+
+        return BatchRun(number, size, ready_at, wall_now() + timeout_s, ended)
+
+    def peer_event(self, event: int, outcome: float | Cause) -> None:
+        """A peer says how one of its commands ended."""
+        self.events.end(event, outcome)
+
+    def close(self) -> None:
+        """Takes no more commands, fails those that wait, and lets go of the tiers."""
+        self._closed = True
+        self._free.close()
+        self.store.close()

@@ -1,0 +1,101 @@
+"""Grants shares of what this process owns, its ports and tiers or the links, to pushes that others carry out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from node.errors import NodeError, Unsupported
+from node.memory.pacer import Flow, Pacer
+from node.memory.resources import Resource
+from node.rpc import node_pb2
+from node.wire.status import failure_of
+
+_WORKERS = 128
+
+Reply = Callable[[node_pb2.GrantReply], None]
+
+
+class GrantDesk:
+    """The flows of others on one pacer."""
+
+    def __init__(self, owner: str, resources: Mapping[str, Resource], pacer: Pacer) -> None:
+        self._owner, self._resources, self._pacer = owner, resources, pacer
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="grants")
+
+    def conversation(self, reply: Reply) -> Conversation:
+        """One stream of requests; its replies go to `reply` in any order of flows."""
+        return Conversation(self, reply)
+
+    def resource(self, name: str) -> Resource:
+        """The resource called `name`.
+
+        Raises:
+            Unsupported: there is none.
+        """
+        if name not in self._resources:
+            has = ", ".join(self._resources) or "none"
+            raise Unsupported(f"{self._owner} has no resource {name!r} to grant; it has {has}")
+        return self._resources[name]
+
+    def open(self, request: node_pb2.GrantRequest) -> Flow:
+        """Starts a flow.
+
+        Raises:
+            Unsupported: it names a resource that is not here, or none.
+        """
+        loads = tuple(
+            (self.resource(name), weight) for name, weight in zip(request.resources, request.weights, strict=True)
+        )
+        if not loads:
+            raise Unsupported(f"{self._owner} was asked to grant a flow that loads nothing")
+        limit = request.rate_limit_bytes_per_s or math.inf
+        return self._pacer.open(float(request.target_bytes), limit, loads, request.start_at)
+
+    def extend(self, flow: Flow, request: node_pb2.GrantRequest) -> None:
+        """Lets a flow go on."""
+        self._pacer.extend(flow, float(request.target_bytes))
+
+    def answer(self, flow: Flow, request: node_pb2.GrantRequest, reply: Reply) -> None:
+        """Answers a request when it is reached, in a thread of its own."""
+        self._pool.submit(self._wait, flow, request, reply)
+
+    def close(self, flow: Flow) -> None:
+        """Forgets a flow."""
+        self._pacer.close(flow)
+
+    def _wait(self, flow: Flow, request: node_pb2.GrantRequest, reply: Reply) -> None:
+        end_at = self._pacer.wait(flow, float(request.target_bytes))
+        if request.last:
+            self.close(flow)
+        reply(node_pb2.GrantReply(flow=request.flow, target_bytes=request.target_bytes, end_at=end_at))
+
+
+class Conversation:
+    """One asker's flows."""
+
+    def __init__(self, desk: GrantDesk, reply: Reply) -> None:
+        self._desk, self._reply = desk, reply
+        self._flows: dict[int, Flow] = {}
+
+    def take(self, request: node_pb2.GrantRequest) -> None:
+        """Takes the next request of a flow."""
+        try:
+            flow = self._flows.get(request.flow)
+            if flow is None:
+                flow = self._flows[request.flow] = self._desk.open(request)
+            else:
+                self._desk.extend(flow, request)
+        except (NodeError, ValueError) as error:
+            self._reply(node_pb2.GrantReply(flow=request.flow, failure=failure_of(error)))
+            return
+        if request.last:
+            del self._flows[request.flow]
+        self._desk.answer(flow, request, self._reply)
+
+    def end(self) -> None:
+        """The asker has gone; what it left unfinished takes no share any more."""
+        for flow in self._flows.values():
+            self._desk.close(flow)
+        self._flows.clear()

@@ -1,0 +1,125 @@
+"""Kernel calls: checked, costed and bound to memory once, then run as often as they are commanded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from node.compute.dtypes import torch_dtype
+from node.compute.kernels import run
+from node.hardware.cost import KernelCost, kernel_cost
+from node.hardware.operation import ITEM_BYTES, Demand, TensorType
+from node.hardware.operations import complete_attributes, operation
+from node.hardware.peak import choose_unit
+from node.memory.resources import Use
+from node.memory.tensors import Tensor, tensor_view
+from node.memory.tier import Buffer
+from node.runtime.counters import KernelCount
+from node.runtime.timekeeping import Work
+from node.wire.commands import Launch, Operand
+
+if TYPE_CHECKING:
+    from node.runtime.device import EmulatedDevice
+
+_Range = tuple[Buffer, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A call with everything that does not change as long as its buffers are there."""
+
+    buffers: tuple[Buffer, ...]
+    work: Work
+    use: Use
+    count: KernelCount
+
+
+class KernelCall:
+    """A launch on one device."""
+
+    issued = True
+
+    def __init__(self, launch: Launch, device: EmulatedDevice) -> None:
+        self._launch, self._device = launch, device
+        self._bound: _Bound | None = None
+        self.queue = launch.queue
+
+    def execute(self, start_at: float) -> tuple[float, bool]:
+        """Runs the kernel.
+
+        Raises:
+            NodeError: operands or attributes that do not fit, or a buffer that is not there.
+        """
+        bound = self._bound
+        if bound is not None:
+            for buffer in bound.buffers:
+                if buffer.freed:
+                    bound = None
+                    break
+        if bound is None:
+            bound = self._bound = self._bind()
+        ended = self._device.timekeeper.run(start_at, bound.use, bound.work)
+        self._device.counters.kernel(bound.count)
+        return ended
+
+    def _bind(self) -> _Bound:
+        launch = self._launch
+        entry = operation(launch.op)
+        attributes = complete_attributes(entry, launch.attributes)
+        inputs, outputs = self._ranges(launch.inputs), self._ranges(launch.outputs)
+        input_types, output_types = _types(launch.inputs, inputs), _types(launch.outputs, outputs)
+        entry.check(input_types, output_types, attributes)
+        demand = entry.demand(input_types, output_types, attributes)
+        cost = kernel_cost(
+            self._device.config.spec,
+            demand,
+            [buffer.tier.spec.name for buffer, _, _ in inputs],
+            [buffer.tier.spec.name for buffer, _, _ in outputs],
+        )
+        tensors_in = [_tensor(operand, place) for operand, place in zip(launch.inputs, inputs, strict=True)]
+        tensors_out = [_tensor(operand, place) for operand, place in zip(launch.outputs, outputs, strict=True)]
+        work: Work = partial(run, launch.op, tensors_in, tensors_out, attributes)
+        if not all(buffer.tier.resident for buffer, _, _ in (*inputs, *outputs)):
+            work = partial(_run_held, work, inputs, outputs)
+        use = self._device.resources.kernel_use(cost.time_s, cost.latency_s, cost.read_bytes, cost.write_bytes)
+        return _Bound(tuple(buffer for buffer, _, _ in (*inputs, *outputs)), work, use, self._count(demand, cost))
+
+    def _ranges(self, operands: Sequence[Operand]) -> list[_Range]:
+        found = []
+        for operand in operands:
+            buffer, size_bytes = self._device.store.range_of(operand.name, operand.offset_bytes, operand.shape)
+            found.append((buffer, operand.offset_bytes, size_bytes))
+        return found
+
+    def _count(self, demand: Demand, cost: KernelCost) -> KernelCount:
+        device_spec, tiers = self._device.config.spec, []
+        for name, spec in device_spec.tiers.items():
+            read, written = cost.read_bytes.get(name, 0), cost.write_bytes.get(name, 0)
+            if read or written:
+                busy_s = read / spec.read_bytes_per_s + written / spec.write_bytes_per_s
+                tiers.append((name, read, written, busy_s))
+        if demand.family == "delay":
+            return KernelCount(tuple(tiers), "", 0.0, 0.0)
+        return KernelCount(tuple(tiers), choose_unit(device_spec, demand.unit).name, demand.flop, cost.time_s)
+
+
+def _types(operands: Sequence[Operand], ranges: Sequence[_Range]) -> list[TensorType]:
+    return [TensorType(operand.shape, buffer.dtype) for operand, (buffer, _, _) in zip(operands, ranges, strict=True)]
+
+
+def _tensor(operand: Operand, place: _Range) -> Tensor:
+    buffer = place[0]
+    return tensor_view(buffer, operand.offset_bytes, operand.shape, torch_dtype(buffer.dtype), ITEM_BYTES[buffer.dtype])
+
+
+def _run_held(work: Work, inputs: Sequence[_Range], outputs: Sequence[_Range]) -> None:
+    """Runs with every range loaded and at its address."""
+    with ExitStack() as stack:
+        for buffer, offset_bytes, size_bytes in inputs:
+            stack.enter_context(buffer.tier.held(buffer, offset_bytes, size_bytes, writes=False))
+        for buffer, offset_bytes, size_bytes in outputs:
+            stack.enter_context(buffer.tier.held(buffer, offset_bytes, size_bytes, writes=True))
+        work()

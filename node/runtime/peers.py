@@ -1,0 +1,265 @@
+"""Streams to the other nodes of the run: what has ended, what has arrived, and a share of their ports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+
+import grpc
+
+from node.client import CHANNEL_OPTIONS, NodeClient
+from node.errors import PeerUnreachable
+from node.memory.attach import Attachment, Segment
+from node.memory.resources import DeviceResources, Side
+from node.memory.tensors import copy_bytes
+from node.rpc import node_pb2, node_pb2_grpc
+from node.runtime.events import Cause
+from node.wire.checks import RUN_DEADLINE_S, checked_range
+from node.wire.commands import Operand
+from node.wire.status import error_of
+
+_DRAIN = 2048
+"""How many events one signal message carries at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a node listens and in which chassis it is."""
+
+    target: str
+    host: str
+
+
+class Grants:
+    """Asks an owner of shared resources, a peer or the arbiter, for a share as a push goes on."""
+
+    def __init__(self, owner: str, stub: node_pb2_grpc.NodeStub | node_pb2_grpc.ArbiterStub) -> None:
+        self._owner, self._stub = owner, stub
+        self._requests: SimpleQueue[node_pb2.GrantRequest] = SimpleQueue()
+        self._replies: dict[int, SimpleQueue[node_pb2.GrantReply]] = {}
+        self._numbers = count(1)
+        self._lock = Lock()
+        self._started = False
+
+    def open(self, loads: Side, start_at: float, rate_limit_bytes_per_s: float, first_bytes: int, last: bool) -> int:
+        """Starts a flow and asks for its first bytes; returns its number."""
+        with self._lock:
+            if not self._started:
+                self._started = True
+                Thread(target=self._receive, name=f"grants.{self._owner}", daemon=True).start()
+        number = next(self._numbers)
+        self._replies[number] = SimpleQueue()
+        self._requests.put(
+            node_pb2.GrantRequest(
+                flow=number,
+                resources=[resource.name for resource, _ in loads],
+                weights=[weight for _, weight in loads],
+                start_at=start_at,
+                rate_limit_bytes_per_s=rate_limit_bytes_per_s,
+                target_bytes=first_bytes,
+                last=last,
+            )
+        )
+        return number
+
+    def extend(self, number: int, target_bytes: int, last: bool) -> None:
+        """Asks for more bytes."""
+        self._requests.put(node_pb2.GrantRequest(flow=number, target_bytes=target_bytes, last=last))
+
+    def reached(self, number: int) -> float:
+        """Blocks until the oldest request that was not answered yet is granted; when it was [device time, s].
+
+        Raises:
+            PeerUnreachable: the owner has gone.
+        """
+        reply = self._replies[number].get()
+        if reply.failure.type:
+            raise error_of(reply.failure)
+        return reply.end_at
+
+    def close(self, number: int) -> None:
+        """Forgets a flow whose last request is granted."""
+        self._replies.pop(number, None)
+
+    def _receive(self) -> None:
+        try:
+            for reply in self._stub.Grant(iter(self._requests.get, None), timeout=RUN_DEADLINE_S):
+                waiting = self._replies.get(reply.flow)
+                if waiting is not None:
+                    waiting.put(reply)
+        except grpc.RpcError:
+            pass
+        text = f"{self._owner} does not grant bandwidth any more; its process has ended"
+        gone = node_pb2.GrantReply(failure=node_pb2.Failure(type="PeerUnreachable", text=text))
+        for waiting in list(self._replies.values()):
+            waiting.put(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A buffer of a peer.
+
+    Attributes:
+        attachment: its bytes, mapped; None when they must be sent.
+        size_bytes, tier, dtype: of the buffer.
+    """
+
+    attachment: Attachment | None
+    size_bytes: int
+    tier: str
+    dtype: str
+
+
+class Peer:
+    """One other node."""
+
+    def __init__(self, own: str, host: str, name: str, address: Address) -> None:
+        self.name = name
+        self.mapped = address.host == host
+        self._own = own
+        self._client = NodeClient(address.target, name)
+        self.grants = Grants(name, self._client.stub)
+        self._outbox: SimpleQueue[node_pb2.SignalMessage | tuple[int, float | Cause]] = SimpleQueue()
+        self._places: dict[str, Place] = {}
+        self._resources: DeviceResources | None = None
+        self._lock = Lock()
+        self._signalling = False
+
+    @property
+    def resources(self) -> DeviceResources:
+        """What the peer is made of."""
+        if self._resources is None:
+            self._resources = DeviceResources(self.name, self._client.describe().spec)
+        return self._resources
+
+    def signal(self, event: int, outcome: float | Cause) -> None:
+        """Tells it how an event ended."""
+        self._begin()
+        self._outbox.put((event, outcome))
+
+    def arrived(self, tier: str, port: str, size_bytes: int) -> None:
+        """Tells it that bytes have been copied into its memory."""
+        self._begin()
+        arrival = node_pb2.Arrival(tier=tier, port=port, size_bytes=size_bytes)
+        self._outbox.put(node_pb2.SignalMessage(device=self._own, arrivals=[arrival]))
+
+    def deliver(self, place: Place, operand: Operand, data: memoryview) -> None:
+        """Copies bytes into a buffer of the peer.
+
+        Raises:
+            UnknownBuffer, OutOfRange: of the peer's buffer.
+            PeerUnreachable: it has gone.
+        """
+        checked_range(f"{self.name}.{operand.name}", operand.offset_bytes, len(data), place.size_bytes)
+        if place.attachment is not None:
+            copy_bytes(place.attachment.bytes[operand.offset_bytes : operand.offset_bytes + len(data)], data)
+        elif len(data):
+            self._client.write_bytes(operand.name, data, operand.offset_bytes, pushed=True)
+
+    def place(self, name: str) -> Place:
+        """Where a buffer of the peer is, mapped here when both are in one chassis and it can be.
+
+        Raises:
+            UnknownBuffer: it has none of that name.
+            PeerUnreachable: it has gone.
+        """
+        known = self._places.get(name)
+        if known is not None and (known.attachment is None or known.attachment.current):
+            return known
+        location = self._client.locate(name)
+        attachment = None
+        if location.mappable and self.mapped:
+            segment = Segment(
+                location.process,
+                location.descriptor,
+                location.inode,
+                location.offset_bytes,
+                location.buffer.size_bytes,
+                location.generation,
+            )
+            if known is not None and known.attachment is not None and known.attachment.renewed(segment):
+                return known
+            attachment = Attachment(segment)
+        buffer = location.buffer
+        place = self._places[name] = Place(attachment, buffer.size_bytes, buffer.tier, buffer.dtype)
+        return place
+
+    def _begin(self) -> None:
+        with self._lock:
+            if not self._signalling:
+                self._signalling = True
+                Thread(target=self._send, name=f"signal.{self.name}", daemon=True).start()
+
+    def _send(self) -> None:
+        try:
+            self._client.stub.Signal(self._messages(), timeout=RUN_DEADLINE_S)
+        except grpc.RpcError:
+            # The controller watches every process and ends the run; here nobody is left to be told.
+            return
+
+    def _messages(self) -> Iterator[node_pb2.SignalMessage]:
+        while True:
+            message = node_pb2.SignalMessage(device=self._own)
+            entry = self._outbox.get()
+            for _ in range(_DRAIN):
+                if isinstance(entry, node_pb2.SignalMessage):
+                    message.arrivals.extend(entry.arrivals)
+                else:
+                    event, outcome = entry
+                    message.id.append(event)
+                    if isinstance(outcome, Cause):
+                        message.end_at.append(math.nan)
+                        message.failures.add(type=outcome.type, text=outcome.text, cause=outcome.id)
+                    else:
+                        message.end_at.append(outcome)
+                try:
+                    entry = self._outbox.get_nowait()
+                except Empty:
+                    break
+            else:
+                self._outbox.put(entry)
+            yield message
+
+
+class Peers:
+    """The other nodes of the run by name, and the arbiter of the links."""
+
+    def __init__(self, own: str, host: str, addresses: Mapping[str, Address], arbiter: str) -> None:
+        self.own, self.host = own, host
+        self._addresses = addresses
+        self._peers: dict[str, Peer] = {}
+        self._lock = Lock()
+        self.arbiter: Grants | None = None
+        if arbiter:
+            channel = grpc.insecure_channel(arbiter, list(CHANNEL_OPTIONS))
+            self.arbiter = Grants("the arbiter", node_pb2_grpc.ArbiterStub(channel))
+
+    def __getitem__(self, name: str) -> Peer:
+        peer = self._peers.get(name)
+        if peer is None:
+            with self._lock:
+                self.known((name,))
+                peer = self._peers.get(name) or Peer(self.own, self.host, name, self._addresses[name])
+                self._peers[name] = peer
+        return peer
+
+    def tell(self, names: Sequence[str], event: int, outcome: float | Cause) -> None:
+        """Tells peers how an event ended."""
+        for name in names:
+            if name != self.own:
+                self[name].signal(event, outcome)
+
+    def known(self, names: Sequence[str]) -> None:
+        """Checks names before anything runs that would tell them.
+
+        Raises:
+            PeerUnreachable: no node of that name.
+        """
+        for name in names:
+            if name != self.own and name not in self._addresses:
+                known = ", ".join(self._addresses) or "none"
+                raise PeerUnreachable(f"{self.own} knows no node {name!r}; its peers are {known}")

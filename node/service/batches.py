@@ -1,0 +1,134 @@
+"""The command stream: batches in, replies out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Lock, Thread
+
+import grpc
+
+from node.errors import BadAttribute, NodeError
+from node.rpc import node_pb2
+from node.runtime.batch import BatchRun, Call, Command
+from node.runtime.device import EmulatedDevice, MemoryCall
+from node.wire.commands import Launch, Push, attribute_value, operand_value
+from node.wire.status import failure_of
+
+
+class CommandStream:
+    """One client's stream."""
+
+    def __init__(self, device: EmulatedDevice) -> None:
+        self._device = device
+        self._calls: dict[int, Call] = {}
+        self._replies: SimpleQueue[node_pb2.BatchReply | None] = SimpleQueue()
+        self._running = 1  # the reader
+        self._lock = Lock()
+
+    def serve(self, batches: Iterator[node_pb2.Batch]) -> Iterator[node_pb2.BatchReply]:
+        """Replies as batches end, until the client has closed its side and all have."""
+        Thread(target=self._read, args=(batches,), name="batches", daemon=True).start()
+        return iter(self._replies.get, None)
+
+    def _read(self, batches: Iterator[node_pb2.Batch]) -> None:
+        try:
+            for message in batches:
+                with self._lock:
+                    self._running += 1
+                try:
+                    self._begin(message)
+                except (NodeError, ValueError, IndexError, KeyError) as error:
+                    self._reply(node_pb2.BatchReply(batch=message.batch, refused=failure_of(error)))
+        except grpc.RpcError:
+            pass  # the client has gone; what it commanded still runs
+        finally:
+            self._ended()
+
+    def _begin(self, message: node_pb2.Batch) -> None:
+        device, calls = self._device, self._calls
+        if message.forget_calls:
+            calls.clear()
+        for description in message.calls:
+            calls[description.key] = _call(device, description)
+        device.peers.known(message.devices)
+        batch = device.batch(
+            message.batch,
+            len(message.id),
+            message.ready_at,
+            message.timeout_s,
+            lambda run: self._reply(_packed(run)),
+        )
+        devices = tuple(message.devices)
+        waits, notifies = list(message.wait), list(message.notify)
+        commands: list[Command] = []
+        wait_at = notify_at = 0
+        columns = zip(message.id, message.call, message.wait_count, message.notify_count, strict=True)
+        for index, (event, key, wait_count, notify_count) in enumerate(columns):
+            wait = waits[wait_at : wait_at + wait_count] if wait_count else ()
+            notify = [devices[n] for n in notifies[notify_at : notify_at + notify_count]] if notify_count else ()
+            wait_at += wait_count
+            notify_at += notify_count
+            commands.append(Command(event, calls[key], wait, notify, index, batch))
+        device.begin(batch, commands)
+
+    def _reply(self, reply: node_pb2.BatchReply) -> None:
+        self._replies.put(reply)
+        self._ended()
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._running -= 1
+            last = not self._running
+        if last:
+            self._replies.put(None)
+
+
+def _call(device: EmulatedDevice, description: node_pb2.Call) -> Call:
+    kind = description.WhichOneof("kind")
+    if kind == "launch":
+        launch = description.launch
+        return device.kernel(
+            Launch(
+                0,
+                launch.op,
+                tuple(operand_value(operand) for operand in launch.inputs),
+                tuple(operand_value(operand) for operand in launch.outputs),
+                {name: attribute_value(value) for name, value in launch.attributes.items()},
+                description.queue,
+            )
+        )
+    if kind == "push":
+        push = description.push
+        return device.push(
+            Push(
+                id=0,
+                source=operand_value(push.source),
+                destinations=tuple((there.device, operand_value(there.operand)) for there in push.destinations),
+                queue=description.queue,
+                latency_s=push.latency_s,
+                rate_limit_bytes_per_s=push.rate_limit_bytes_per_s,
+                out_port=push.out_port,
+                in_port=push.in_port,
+                links=tuple(push.links),
+            )
+        )
+    if kind == "allocate":
+        wanted = description.allocate
+        shape = tuple(wanted.shape)
+        return MemoryCall(lambda: device.store.allocate(wanted.name, wanted.tier, wanted.dtype, shape))
+    if kind == "free":
+        name = description.free.name
+        return MemoryCall(lambda: device.store.free(name))
+    raise BadAttribute(f"call {description.key} says nothing to do; set one of launch, push, allocate, free")
+
+
+def _packed(run: BatchRun) -> node_pb2.BatchReply:
+    return node_pb2.BatchReply(
+        batch=run.number,
+        start_at=run.start_at,
+        end_at=run.end_at,
+        wall_s=run.wall_s,
+        overrun=run.overrun,
+        failures=[node_pb2.CommandFailure(index=index, failure=failure_of(error)) for index, error in run.failures],
+    )

@@ -1,0 +1,75 @@
+"""The Grant stream, of a node and of the arbiter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from threading import Lock, Thread
+
+import grpc
+
+from node.clock import PacedClock
+from node.errors import Unsupported
+from node.memory.pacer import Pacer
+from node.memory.resources import Resource
+from node.rpc import node_pb2, node_pb2_grpc
+from node.runtime.grants import Conversation, GrantDesk
+from node.wire.status import failure_of
+
+
+def granted(
+    requests: Iterator[node_pb2.GrantRequest], desk_now: Callable[[], GrantDesk | None]
+) -> Iterator[node_pb2.GrantReply]:
+    """Replies as requests are reached, until the asker closes the stream."""
+    replies: SimpleQueue[node_pb2.GrantReply | None] = SimpleQueue()
+
+    def read() -> None:
+        conversations: dict[int, Conversation] = {}
+        try:
+            for request in requests:
+                desk = desk_now()  # a clock that is started again comes with a desk of its own
+                if desk is None:
+                    error = Unsupported("bandwidth is granted with pacing only; start the run with it")
+                    replies.put(node_pb2.GrantReply(flow=request.flow, failure=failure_of(error)))
+                    continue
+                conversation = conversations.get(id(desk))
+                if conversation is None:
+                    conversations.clear()
+                    conversation = conversations[id(desk)] = desk.conversation(replies.put)
+                conversation.take(request)
+        except grpc.RpcError:
+            pass  # the asker has gone
+        finally:
+            for conversation in conversations.values():
+                conversation.end()
+            replies.put(None)
+
+    Thread(target=read, name="grants", daemon=True).start()
+    return iter(replies.get, None)
+
+
+class ArbiterService(node_pb2_grpc.ArbiterServicer):
+    """Grants the links of a run."""
+
+    def __init__(self, links: dict[str, float], epoch: float, dilation: float) -> None:
+        self._links, self._dilation = links, dilation
+        self._lock = Lock()
+        self._start(epoch)
+
+    def Grant(
+        self, requests: Iterator[node_pb2.GrantRequest], context: grpc.ServicerContext
+    ) -> Iterator[node_pb2.GrantReply]:
+        """See the contract in proto/node/rpc/node.proto."""
+        return granted(requests, lambda: self._desk)
+
+    def StartClock(
+        self, request: node_pb2.StartClockRequest, context: grpc.ServicerContext
+    ) -> node_pb2.StartClockReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with self._lock:
+            self._start(request.epoch)
+        return node_pb2.StartClockReply()
+
+    def _start(self, epoch: float) -> None:
+        resources = {name: Resource(name, capacity) for name, capacity in self._links.items()}
+        self._desk = GrantDesk("the arbiter", resources, Pacer(PacedClock(epoch, self._dilation)))

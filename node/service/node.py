@@ -1,0 +1,220 @@
+"""The Node service: unpack, call, pack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from math import isnan
+from threading import Event as Gate
+
+import grpc
+
+from node.clock import wall_now
+from node.errors import DtypeMismatch, NodeError, Unsupported
+from node.memory.arena import Arena
+from node.memory.tensors import copy_bytes
+from node.memory.tier import Buffer
+from node.rpc import node_pb2, node_pb2_grpc
+from node.runtime.device import EmulatedDevice
+from node.runtime.events import Cause, DependencyFailed
+from node.service.batches import CommandStream
+from node.service.grants import granted
+from node.service.status import end_with, statuses
+from node.wire.checks import CHUNK_BYTES, checked_range
+from node.wire.specs import spec_to_json
+
+
+class NodeService(node_pb2_grpc.NodeServicer):
+    """Serves one device."""
+
+    def __init__(self, device: EmulatedDevice, stop: Gate) -> None:
+        self._device, self._stop = device, stop
+
+    def Describe(self, request: node_pb2.DescribeRequest, context: grpc.ServicerContext) -> node_pb2.Description:
+        """See the contract in proto/node/rpc/node.proto."""
+        device = self._device
+        return node_pb2.Description(
+            device=device.config.device,
+            host=device.config.host,
+            spec_json=spec_to_json(device.config.spec),
+            process=os.getpid(),
+            dilation=device.config.dilation or 0.0,
+            buffers=[_info(buffer) for buffer in device.store.buffers],
+            tiers=[
+                node_pb2.TierUse(
+                    tier=name,
+                    capacity_bytes=tier.spec.capacity_bytes,
+                    used_bytes=tier.used_bytes,
+                    peak_bytes=tier.peak_bytes,
+                )
+                for name, tier in device.store.tiers.items()
+            ],
+        )
+
+    def Allocate(self, request: node_pb2.AllocateRequest, context: grpc.ServicerContext) -> node_pb2.BufferInfo:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            return _info(self._device.store.allocate(request.name, request.tier, request.dtype, tuple(request.shape)))
+
+    def Free(self, request: node_pb2.FreeRequest, context: grpc.ServicerContext) -> node_pb2.FreeReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            return node_pb2.FreeReply(freed_bytes=self._device.store.free(request.name))
+
+    def Write(self, chunks: Iterator[node_pb2.WriteChunk], context: grpc.ServicerContext) -> node_pb2.WriteReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            first = next(chunks, None)
+            if first is None:
+                raise Unsupported("a write without a chunk; send at least one, with the name of the buffer")
+            buffer = self._device.store.find(first.name)
+            checked_range(first.name, first.offset_bytes, first.total_bytes, buffer.size_bytes)
+            if first.dtype and first.dtype != buffer.dtype:
+                raise DtypeMismatch(
+                    f"{first.name} holds {buffer.dtype}, the write says {first.dtype}; read its dtype again"
+                )
+            end, at = first.offset_bytes + first.total_bytes, first.offset_bytes
+            chunk: node_pb2.WriteChunk | None = first
+            while chunk is not None:
+                size = len(chunk.data)
+                checked_range(first.name, at, size, end)
+                if size:
+                    with buffer.tier.held(buffer, at, size, writes=True):
+                        copy_bytes(buffer.tier.view(buffer, at, size), memoryview(chunk.data))
+                at += size
+                chunk = next(chunks, None)
+            if at != end:
+                raise Unsupported(f"a write of {first.total_bytes} bytes to {first.name} ended {end - at} bytes early")
+            spec = buffer.tier.spec
+            if not first.pushed:
+                self._device.counters.loaded(spec.name, first.total_bytes)
+            device_s = spec.write_latency_s + first.total_bytes / spec.write_bytes_per_s
+            return node_pb2.WriteReply(written_bytes=first.total_bytes, device_s=device_s)
+
+    def Read(self, request: node_pb2.ReadRequest, context: grpc.ServicerContext) -> Iterator[node_pb2.ReadChunk]:
+        """See the contract in proto/node/rpc/node.proto."""
+        try:
+            buffer = self._device.store.find(request.name)
+            size = request.size_bytes or max(0, buffer.size_bytes - request.offset_bytes)
+            checked_range(request.name, request.offset_bytes, size, buffer.size_bytes)
+            self._device.counters.fetched(buffer.tier.spec.name, size)
+            end = request.offset_bytes + size
+            for start in range(request.offset_bytes, max(end, request.offset_bytes + 1), CHUNK_BYTES):
+                length = min(CHUNK_BYTES, end - start)
+                with buffer.tier.held(buffer, start, length, writes=False):
+                    data = bytes(buffer.tier.view(buffer, start, length))
+                first = start == request.offset_bytes
+                yield node_pb2.ReadChunk(data=data, buffer=_info(buffer) if first else None)
+        except NodeError as error:
+            end_with(context, error)
+
+    def Stream(self, batches: Iterator[node_pb2.Batch], context: grpc.ServicerContext) -> Iterator[node_pb2.BatchReply]:
+        """See the contract in proto/node/rpc/node.proto."""
+        return CommandStream(self._device).serve(batches)
+
+    def Wait(self, request: node_pb2.WaitRequest, context: grpc.ServicerContext) -> node_pb2.WaitReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            events = self._device.events
+            try:
+                events.wait(request.id, 0.0, wall_now() + request.timeout_s)
+            except DependencyFailed as error:
+                raise NodeError(str(error)) from error
+            outcomes = (events.outcome(event) for event in request.id)
+            return node_pb2.WaitReply(end_at=[outcome for outcome in outcomes if isinstance(outcome, float)])
+
+    def Locate(self, request: node_pb2.LocateRequest, context: grpc.ServicerContext) -> node_pb2.Location:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            buffer = self._device.store.find(request.name)
+            tier = buffer.tier
+            if not isinstance(tier, Arena):
+                return node_pb2.Location(buffer=_info(buffer))
+            generation = tier.generation
+            buffer = self._device.store.find(request.name)  # again: the generation is older than what it vouches for
+            return node_pb2.Location(
+                buffer=_info(buffer),
+                mappable=True,
+                process=os.getpid(),
+                descriptor=tier.descriptor,
+                inode=tier.inode,
+                offset_bytes=buffer.place,
+                generation=generation,
+            )
+
+    def Signal(self, messages: Iterator[node_pb2.SignalMessage], context: grpc.ServicerContext) -> node_pb2.SignalReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        device = self._device
+        for message in messages:
+            failures = iter(message.failures)
+            for arrival in message.arrivals:
+                device.counters.written(arrival.tier, arrival.size_bytes)
+                device.counters.port(arrival.port, in_bytes=arrival.size_bytes)
+            for event, end_at in zip(message.id, message.end_at, strict=True):
+                if isnan(end_at):
+                    failure = next(failures)
+                    device.peer_event(event, Cause(failure.cause, failure.type, failure.text))
+                else:
+                    device.peer_event(event, end_at)
+        return node_pb2.SignalReply()
+
+    def Grant(
+        self, requests: Iterator[node_pb2.GrantRequest], context: grpc.ServicerContext
+    ) -> Iterator[node_pb2.GrantReply]:
+        """See the contract in proto/node/rpc/node.proto."""
+        return granted(requests, lambda: self._device.grants)
+
+    def StartClock(
+        self, request: node_pb2.StartClockRequest, context: grpc.ServicerContext
+    ) -> node_pb2.StartClockReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        self._device.start_clock(request.epoch)
+        return node_pb2.StartClockReply()
+
+    def Counters(self, request: node_pb2.CountersRequest, context: grpc.ServicerContext) -> node_pb2.CountersReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        totals = self._device.counters.taken(reset=request.reset)
+        return node_pb2.CountersReply(
+            tiers=[
+                node_pb2.TierCounter(
+                    tier=name,
+                    read_bytes=count.read_bytes,
+                    written_bytes=count.written_bytes,
+                    busy_s=count.busy_s,
+                    loaded_bytes=count.loaded_bytes,
+                    fetched_bytes=count.fetched_bytes,
+                )
+                for name, count in totals.tiers.items()
+            ],
+            units=[
+                node_pb2.UnitCounter(unit=name, flop=count.flop, busy_s=count.busy_s, launches=count.launches)
+                for name, count in totals.units.items()
+            ],
+            ports=[
+                node_pb2.PortCounter(port=name, out_bytes=count.out_bytes, in_bytes=count.in_bytes, busy_s=count.busy_s)
+                for name, count in totals.ports.items()
+            ],
+            commands=totals.commands,
+            failures=totals.failures,
+            overruns=totals.overruns,
+        )
+
+    def Commit(self, request: node_pb2.CommitRequest, context: grpc.ServicerContext) -> node_pb2.CommitReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            return node_pb2.CommitReply(written_bytes=self._device.store.commit())
+
+    def Shutdown(self, request: node_pb2.ShutdownRequest, context: grpc.ServicerContext) -> node_pb2.ShutdownReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        self._stop.set()
+        return node_pb2.ShutdownReply()
+
+
+def _info(buffer: Buffer) -> node_pb2.BufferInfo:
+    return node_pb2.BufferInfo(
+        name=buffer.name,
+        tier=buffer.tier.spec.name,
+        dtype=buffer.dtype,
+        shape=buffer.shape,
+        size_bytes=buffer.size_bytes,
+    )
