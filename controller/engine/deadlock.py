@@ -48,12 +48,15 @@ class Explanation:
         self._store = store
         self._batches = batches
         self._names = names
+        self._first_in_queue: dict[int, tuple[int, int]] = {}
 
     def deadlock(self) -> Deadlock:
         """The error, with the causes first: flows that stall, then chains of who waits for whom."""
         stalled: list[tuple[int, int]] = []
         waiting: list[tuple[int, int]] = []
         for ticket, i in self._unfinished():
+            queue = int(self._batches[ticket].template.queue[i])
+            self._first_in_queue.setdefault(queue, (ticket, i))
             (waiting if self._row(ticket, i)["flow"] == WAITING else stalled).append((ticket, i))
         failed = sorted({r for ticket, i in stalled for r in self._failed(ticket, i)})
         lines = [self._stall(ticket, i) for ticket, i in stalled[:NAMED]]
@@ -94,39 +97,31 @@ class Explanation:
         resources = ", ".join(self._names.resource(r) for r in self._failed(ticket, i))
         return f"{self._names.activity(ticket, i)} flows at rate zero: capacity 0 of {resources}"
 
-    def _holders(self, ticket: int, i: int) -> list[tuple[int, int]]:
-        """Whom a waiting activity waits for directly."""
+    def _holder(self, ticket: int, i: int) -> tuple[str, tuple[int, int]] | None:
+        """Whom a waiting activity waits for directly, and how; None if for nobody."""
         template = self._batches[ticket].template
-        deps = template.dep[template.dep_start[i] : template.dep_start[i + 1]]
-        first = [(ticket, int(d)) for d in deps if np.isnan(self._row(ticket, int(d))["end_at"])]
-        if first:
-            return first
+        for dep in template.dep[template.dep_start[i] : template.dep_start[i + 1]]:
+            if np.isnan(self._row(ticket, int(dep))["end_at"]):
+                return "waits for", (ticket, int(dep))
         queue = int(template.queue[i])
-        return [
-            (other, j)
-            for other, j in self._unfinished()
-            if self._batches[other].template.queue[j] == queue and (other, j) < (ticket, i)
-        ]
+        if queue < 0 or self._first_in_queue[queue] == (ticket, i):
+            return None
+        return f"waits in {self._names.queue(queue)} behind", self._first_in_queue[queue]
 
     def _chain(self, ticket: int, i: int, explained: set[tuple[int, int]]) -> str:
         """From one activity to a cause or round to itself; empty if a chain before has named it."""
         if (ticket, i) in explained:
             return ""
+        links = [self._names.activity(ticket, i)]
         here = (ticket, i)
-        text = self._names.activity(*here)
         seen = {here}
-        while True:
-            holders = self._holders(*here)
-            if not holders:
-                break
-            template = self._batches[here[0]].template
-            deps = template.dep[template.dep_start[here[1]] : template.dep_start[here[1] + 1]]
-            by_dep = holders[0][0] == here[0] and holders[0][1] in deps
-            how = " waits for " if by_dep else f" waits in {self._names.queue(int(template.queue[here[1]]))} behind "
-            text += how + self._names.activity(*holders[0])
-            here = holders[0]
+        while (held := self._holder(*here)) is not None:
+            how, here = held
+            links.append(f"{how} {self._names.activity(*here)}")
             if here in seen or here in explained:
                 break
             seen.add(here)
         explained |= seen
-        return text
+        if len(links) > NAMED:
+            links[NAMED // 2 : -NAMED // 2] = [f"... {len(links) - NAMED} more ..."]
+        return " ".join(links)

@@ -147,7 +147,11 @@ class Engine:
             self._successors.take(len(batch.dep)),
             self._slots.take(1),
         )
-        self._make_room()
+        try:
+            self._make_room()
+        except (BadActivities, MemoryError):
+            self._give_back(lies)
+            raise
         places = self._places
         places[0] = self._resource_count
         places[1] = self._queue_count

@@ -4,7 +4,7 @@ The state between two solves is a certificate: every flow is frozen either by it
 (its group) that is full and on which no flow is faster. An allocation with such a certificate is the max-min fair
 one, and there is only one. A solve picks the flows whose rate may change, leaves the others as they are, fills the
 picked ones from zero up together (progressive filling), and thereby makes new certificates for the picked ones. Those
-of the others hold on when two things are true, and the solve sees to both:
+of the others hold on when three things are true, and the solve sees to each:
 
 - *No picked flow changes what is left of a resource that freezes an unpicked one.* Whoever is picked brings along the
   groups of all resources that it loads. This goes one way only: a flow that is frozen below the level of a resource
@@ -12,10 +12,12 @@ of the others hold on when two things are true, and the solve sees to both:
 - *No unpicked flow is faster than the level at which a resource fills up.* If one is, it is picked too and the filling
   starts again. This is rare: only a resource whose level falls can meet it, and where flows were added or capacity was
   lost, a bound on the new level tells beforehand who will be picked.
+- *No resource that froze nobody is overdrawn.* Those are left out of the filling, and looked at when it is done. One
+  that is overdrawn takes part from then on, and the filling starts again.
 
-What a picked flow touches is kept small by three numbers per resource that are carried from solve to solve: what its
-members take, and a bound on the rate of those that others freeze. Both are summed anew before rounding can show in
-them.
+So what a solve walks over are the picked flows and what they load, never the other members of a resource: what all
+members take, and a bound on the rate of those that others freeze, are numbers that are carried from solve to solve
+and summed anew before rounding can show in them.
 """
 
 from __future__ import annotations

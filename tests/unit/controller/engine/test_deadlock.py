@@ -91,3 +91,18 @@ def test_a_crowd_is_summed_up():
         engine.run()
     assert len(caught.value.stalled) == 100
     assert len(str(caught.value)) < 2000
+
+
+def test_a_long_chain_is_cut_in_the_middle():
+    engine = Engine()
+    engine.add_resources([1.0])
+    engine.set_capacity(0, 0.0)
+    n = 2000
+    engine.submit(tasks([[]] + [[i] for i in range(n - 1)], [-1] * n, [0] + [-1] * (n - 1)))
+    with pytest.raises(Deadlock) as caught:
+        engine.run()
+    lines = str(caught.value).splitlines()
+    assert lines[1].strip() == "activity 0 of ticket 0 flows at rate zero: capacity 0 of resource 0"
+    assert lines[2].strip() == "activity 1 of ticket 0 waits for activity 0 of ticket 0"
+    assert len(caught.value.waiting) == n - 1
+    assert len(str(caught.value)) < 4000
