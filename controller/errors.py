@@ -9,6 +9,8 @@
     │   ├── UnknownStrategy         no such strategy, or a file without such a function
     │   ├── UnknownModel            no model of that name and no config.json at that path
     │   ├── BadWorkload             batch, prompt or output that cannot be
+    │   ├── BadQuestion             sizes that no prediction can be made for
+    │   ├── BadMeasurements         a file of measurements that cannot be used; file and line
     │   ├── BadPlan                 a plan that cannot be executed anywhere
     │   │   ├── PlanCycle           ops that wait for each other
     │   │   ├── UnorderedAccess     two writers, or a writer and a reader, without an order
@@ -16,7 +18,9 @@
     │   │   ├── DoubleFree          a buffer freed twice, or used after it was freed
     │   │   ├── UnknownDevice       a device, tier or queue that the topology lacks
     │   │   ├── UnboundParameter    an open size without a value
+    │   │   ├── OutsideBuffer       a view that leaves its buffer, or begins inside an element
     │   │   └── TransferMismatch    source and destination of different size
+    │   ├── BadWait                 a program that waits for one thing twice, or for no such thing
     │   ├── NoRoute                 two devices that no link joins
     │   ├── MissingExtra            an optional dependency that is not installed
     │   └── PreflightFailed         this machine lacks memory, disk, files or speed for a live run
@@ -25,6 +29,7 @@
         ├── DeviceUnreachable       a node that does not answer or has died
         ├── StartFailed             a node that did not become ready
         ├── KernelFailed            a node refused or failed an op
+        ├── StrategyFailed          a strategy of the user's own raised an exception; file and line
         └── Deadlock                nothing can go on: who waits for what
 """
 
@@ -59,6 +64,14 @@ class BadWorkload(UserError):
     """A batch, prompt or output that cannot be."""
 
 
+class BadQuestion(UserError):
+    """Sizes that no prediction can be made for; says which."""
+
+
+class BadMeasurements(UserError):
+    """A file of measurements that cannot be used; says file and line."""
+
+
 class BadPlan(UserError):
     """A plan that no executor can run."""
 
@@ -87,8 +100,16 @@ class UnboundParameter(BadPlan):
     """An open size without a value."""
 
 
+class OutsideBuffer(BadPlan):
+    """A view that leaves its buffer, or begins inside an element."""
+
+
 class TransferMismatch(BadPlan):
     """Source and destination of different size."""
+
+
+class BadWait(UserError):
+    """A program that waits for one thing twice, or for what is no ticket."""
 
 
 class NoRoute(UserError):
@@ -142,6 +163,10 @@ class StartFailed(RunError):
 
 class KernelFailed(RunError):
     """A node refused or failed an op; says which."""
+
+
+class StrategyFailed(RunError):
+    """A strategy of the user's own raised an exception; says file and line."""
 
 
 class Deadlock(RunError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from controller.errors import BadWait
 from controller.execute.program import Array, Completion, Delay, Fetch, Program, Ticket, Wish
 from controller.plan.ops import View
 
@@ -15,17 +16,23 @@ class Clock(Protocol):
     def sleep_ticket(self, duration_s: float) -> Ticket:
         """A ticket that ends after `duration_s` [s]."""
 
+    def unfinished(self) -> tuple[int, ...]:
+        """Tickets that have not been advanced to, in order of submission."""
+
     def advance(self, tickets: Sequence[int]) -> list[Completion]:
         """Lets time pass until at least one of the tickets has ended, and says which, in order."""
 
 
 def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Array | None]) -> None:
-    """Runs programs until all have ended.
+    """Runs programs until all have ended, and everything that they submitted with them.
 
     Args:
         clock: the executor.
         programs: generators; each is resumed with the completion or the values that it waited for.
         read: the values of a view, None where there are none.
+
+    Raises:
+        BadWait: a program waits for what it, or another program, has waited for already.
     """
     waiting: dict[int, Program] = {}
 
@@ -38,7 +45,16 @@ def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Arra
             if isinstance(wish, Fetch):
                 value = read(wish.view)
                 continue
+            if not isinstance(wish, Ticket | Delay):
+                raise BadWait(
+                    f"a program yielded {type(wish).__name__}; yield what run.submit, run.fetch or run.delay returned"
+                )
             ticket = clock.sleep_ticket(wish.duration_s) if isinstance(wish, Delay) else wish
+            if ticket.number in waiting or ticket.number not in clock.unfinished():
+                raise BadWait(
+                    f"a program waits for plan {ticket.plan!r} (ticket {ticket.number}), which has been waited for "
+                    f"already; yield each ticket once"
+                )
             waiting[ticket.number] = program
             return
 
@@ -47,3 +63,6 @@ def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Arra
     while waiting:
         for completion in clock.advance(tuple(waiting)):
             resume(waiting.pop(completion.ticket.number), completion)
+    # What was started and never waited for takes its time too.
+    while left := clock.unfinished():
+        clock.advance(left)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,19 +50,22 @@ class Ledger:
     def resources(self, duration_s: float) -> tuple[ResourceUse, ...]:
         """Every resource and queue that was used, busiest first.
 
-        A simplex or total limit is counted in shares of its time, so its amount is seconds.
+        A simplex resource is counted in shares of its time, so its amount is seconds.
         """
         uses: list[ResourceUse] = []
         for index, name in enumerate(self._fabric.resource_names):
             amount = float(self._amount[index])
             if amount > 0:
                 busy_s = amount / float(self._fabric.capacity[index])
-                uses.append(ResourceUse(name, _kind(self._fabric, self._fabric.resources[index]), busy_s, 0.0, amount))
+                resource = self._fabric.resources[index]
+                unit = "s" if resource.side == "simplex" else "bytes"
+                uses.append(ResourceUse(name, _kind(self._fabric, resource), busy_s, 0.0, amount, unit))
         for index, name in enumerate(self._fabric.queue_names):
             if self._ran[index] > 0:
-                uses.append(ResourceUse(name, "queue", float(self._held[index]), 0.0, float(self._ran[index])))
+                held_s, ran = float(self._held[index]), float(self._ran[index])
+                uses.append(ResourceUse(name, "queue", held_s, 0.0, ran, "ops"))
         ratio = 1.0 / duration_s if duration_s > 0 else 0.0
-        uses = [ResourceUse(use.name, use.kind, use.busy_s, use.busy_s * ratio, use.amount) for use in uses]
+        uses = [replace(use, busy_ratio=use.busy_s * ratio) for use in uses]
         return tuple(sorted(uses, key=lambda use: (-use.busy_s, use.name)))
 
     def op_times(self) -> tuple[OpTimes, ...]:

@@ -132,6 +132,10 @@ class LiveRun:
         """See `Run.progress`."""
         self.virtual.progress(done, total, what)
 
+    def unfinished(self) -> tuple[int, ...]:
+        """See `Clock.unfinished`."""
+        return self.virtual.unfinished()
+
     def advance(self, tickets: Sequence[int]) -> list[Completion]:
         """Waits until the plans that end next on the virtual clock have ended on the nodes too."""
         ended = self.virtual.advance(tickets)

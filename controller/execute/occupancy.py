@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from controller.errors import DoubleFree, OutOfMemory, UnknownDevice, UnwrittenRead
 from controller.execute.trace import Level, Trace
-from controller.plan.capacity import TierKey
+from controller.plan.capacity import TierKey, fit_plan
+from controller.plan.check import accesses
 from controller.plan.ops import Alloc, Buffer, Free, Plan
 from controller.topology.schema import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """What the allocations inside one running plan come to.
+
+    Attributes:
+        extra_after: for op index, further ops that must have ended before it starts, so that it fits.
+        reserved_bytes: what it takes at most beyond what was there before, by tier [bytes].
+        made: buffers that stay when it has ended.
+        freed: buffers that were there before and are gone when it has ended.
+    """
+
+    extra_after: Mapping[int, tuple[int, ...]]
+    reserved_bytes: Mapping[TierKey, int]
+    made: tuple[Buffer, ...]
+    freed: tuple[Buffer, ...]
+
+
+_NOTHING = Lifetimes({}, {}, (), ())
 
 
 class Occupancy:
@@ -42,6 +66,7 @@ class Occupancy:
         if used + need > capacity:
             raise OutOfMemory(*key, need, capacity - used, capacity, buffer.name)
         self._there[buffer] = written
+        self._changes += 1
         self._level(key, used + need, now)
 
     def give(self, buffer: Buffer, *, now: float) -> None:
@@ -61,7 +86,13 @@ class Occupancy:
         return buffer in self._there
 
     def set_written(self, buffer: Buffer) -> None:
-        """Notes that the buffer has content."""
+        """Notes that the buffer has content.
+
+        Raises:
+            UnwrittenRead: it is not placed.
+        """
+        if buffer not in self._there:
+            raise UnwrittenRead(f"{buffer} is written but not placed; place it first")
         self._there[buffer] = True
 
     def admit(self, plan: Plan) -> None:
@@ -69,32 +100,70 @@ class Occupancy:
 
         Raises:
             UnwrittenRead: a byte without a source, or a buffer that nobody placed.
+            DoubleFree: a buffer is freed that is not there, or allocated while it is.
         """
-        # A plan that was admitted is admissible until a buffer goes: a decode loop asks a thousand times.
-        if plan.cache.get("admitted") == (id(self), self._changes):
+        # A plan that was admitted is admissible until a buffer comes or goes: a decode loop asks a thousand times.
+        admitted = plan.cache.get("admitted")
+        if admitted is not None and admitted[0] is self and admitted[1] == self._changes:
             return
         facts = plan.cache.get("buffers")
         if facts is None:
-            facts = plan.cache["buffers"] = _buffers_of(plan)
-        read_first, written, own = facts
-        for buffer in read_first:
+            facts = plan.cache["buffers"] = _Facts.of(plan)
+        for buffer in facts.made:
+            if buffer in self._there:
+                raise DoubleFree(f"plan {plan.name!r} allocates {buffer}, which is already there; release it first")
+        for buffer in facts.read_first:
             if not self._there.get(buffer, False):
-                state = "has no content" if buffer in self._there else "is not placed"
+                known = buffer in self._there or buffer in facts.made
+                state = "has no content" if known else "is not placed"
                 raise UnwrittenRead(
                     f"plan {plan.name!r} reads {buffer}, which {state}; place it, or write it before this plan"
                 )
-        for buffer in written:
-            if buffer in own:
+        for buffer in facts.ended:
+            if buffer not in self._there:
+                raise DoubleFree(f"plan {plan.name!r} frees {buffer}, which is not there")
+        for buffer in facts.written:
+            if buffer in facts.made:
                 continue
             if buffer not in self._there:
                 raise UnwrittenRead(f"plan {plan.name!r} writes {buffer}, which is not placed; place or allocate it")
             self._there[buffer] = True
-        plan.cache["admitted"] = (id(self), self._changes)
+        plan.cache["admitted"] = (self, self._changes)
 
-    def note_peak(self, peaks: dict[TierKey, int]) -> None:
-        """Raises the recorded peaks to what a plan reaches inside."""
-        for key, peak in peaks.items():
-            self.peak_bytes[key] = max(self.peak_bytes.get(key, 0), peak)
+    def begin(self, plan: Plan, *, now: float) -> Lifetimes:
+        """Accounts for the allocations inside `plan`; what they reach at most counts as taken until `end`.
+
+        Raises:
+            OutOfMemory: they do not fit, even after every earlier free of the plan.
+            DoubleFree: a buffer is freed twice, or allocated twice without a free.
+        """
+        if plan.cache.get("allocates") is None:
+            plan.cache["allocates"] = any(isinstance(op, Alloc | Free) for op in plan.ops)
+        if not plan.cache["allocates"]:
+            return _NOTHING
+        fit = fit_plan(plan, self.used_bytes, self.capacity_bytes)
+        last = {op.buffer: op for op in plan.ops if isinstance(op, Alloc | Free)}
+        made = tuple(buffer for buffer, op in last.items() if isinstance(op, Alloc) and buffer not in self._there)
+        freed = tuple(buffer for buffer, op in last.items() if isinstance(op, Free) and buffer in self._there)
+        reserved = {key: peak - self.used_bytes[key] for key, peak in fit.peak_bytes.items()}
+        for key, peak in fit.peak_bytes.items():
+            self._level(key, peak, now)
+        self._there.update(dict.fromkeys(made, True))
+        self._changes += bool(made)
+        return Lifetimes(fit.extra_after, reserved, made, freed)
+
+    def end(self, lifetimes: Lifetimes, *, now: float) -> None:
+        """The plan behind `lifetimes` has ended: what it freed is gone, what it allocated and kept stays."""
+        change = {key: -size for key, size in lifetimes.reserved_bytes.items()}
+        for buffer in lifetimes.made:
+            change[buffer.device, buffer.tier] += buffer.nbytes
+        for buffer in lifetimes.freed:
+            if self._there.pop(buffer, None) is not None:
+                key = (buffer.device, buffer.tier)
+                change[key] = change.get(key, 0) - buffer.nbytes
+                self._changes += 1
+        for key, size in change.items():
+            self._level(key, self.used_bytes[key] + size, now)
 
     def _level(self, key: TierKey, used: int, now: float) -> None:
         self.used_bytes[key] = used
@@ -103,20 +172,33 @@ class Occupancy:
             self._trace.levels.append(Level(*key, now, used))
 
 
-def _buffers_of(plan: Plan) -> tuple[tuple[Buffer, ...], tuple[Buffer, ...], frozenset[Buffer]]:
-    """What a plan reads before writing, what it writes, and what it allocates itself."""
-    from controller.plan.check import accesses
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a plan needs to be there: buffers that it reads before writing, writes, allocates first and frees first."""
 
-    own = frozenset(op.buffer for op in plan.ops if isinstance(op, Alloc))
-    read_first: dict[Buffer, None] = {}
-    written: dict[Buffer, None] = {}
-    for op in plan.ops:
-        if isinstance(op, Alloc | Free):
-            continue
-        reads, writes = accesses(op)
-        for view in reads:
-            if view.buffer not in written:
-                read_first[view.buffer] = None
-        for view in writes:
-            written[view.buffer] = None
-    return tuple(read_first), tuple(written), own
+    read_first: tuple[Buffer, ...]
+    written: tuple[Buffer, ...]
+    made: frozenset[Buffer]
+    ended: tuple[Buffer, ...]
+
+    @classmethod
+    def of(cls, plan: Plan) -> _Facts:
+        made: dict[Buffer, None] = {}
+        ended: dict[Buffer, None] = {}
+        read_first: dict[Buffer, None] = {}
+        written: dict[Buffer, None] = {}
+        for op in plan.ops:
+            if isinstance(op, Alloc):
+                if op.buffer not in ended and op.buffer not in read_first and op.buffer not in written:
+                    made[op.buffer] = None
+            elif isinstance(op, Free):
+                if op.buffer not in made:
+                    ended[op.buffer] = None
+            else:
+                reads, writes = accesses(op)
+                for view in reads:
+                    if view.buffer not in written:
+                        read_first[view.buffer] = None
+                for view in writes:
+                    written[view.buffer] = None
+        return cls(tuple(read_first), tuple(written), frozenset(made), tuple(ended))

@@ -16,7 +16,8 @@ class ResourceUse:
         kind: tier, port, link or queue.
         busy_s: time at full capacity that its load amounts to; for a queue the time that it was held [s].
         busy_ratio: busy_s over the duration of the run.
-        amount: bytes moved; for a queue the ops that it ran.
+        amount: bytes moved; of what is simplex the time that it was taken for [s]; of a queue the ops that it ran.
+        unit: of the amount: ``bytes``, ``s`` or ``ops``.
     """
 
     name: str
@@ -24,6 +25,7 @@ class ResourceUse:
     busy_s: float
     busy_ratio: float
     amount: float
+    unit: str = "bytes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from controller.errors import OutOfMemory
 from controller.execute.drive import drive
 from controller.execute.occupancy import Occupancy
 from controller.execute.program import Completion, Content, Delay, Fetch, Ticket
-from controller.plan.capacity import TierKey, fit_plan
+from controller.plan.capacity import TierKey
 from controller.plan.check import check_plan
-from controller.plan.ops import Alloc, Buffer, Free, Plan, View
+from controller.plan.ops import Buffer, Plan, View
 from controller.topology.schema import Topology
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class SurveyRun:
             entry.last = bindings
             entry.submission_count += 1
         self.occupancy.admit(plan)
-        self._fit(plan)
+        self.occupancy.end(self.occupancy.begin(plan, now=self.now), now=self.now)
         return self._ended(plan.name)
 
     def fetch(self, view: Buffer | View) -> Fetch:
@@ -137,6 +137,10 @@ class SurveyRun:
         """A ticket that has ended."""
         return self._ended("delay")
 
+    def unfinished(self) -> tuple[int, ...]:
+        """See `Clock.unfinished`."""
+        return tuple(self._tickets)
+
     def advance(self, tickets: Sequence[int]) -> list[Completion]:
         """Everything has ended."""
         return [Completion(self._tickets.pop(number), self.now, self.now) for number in tickets]
@@ -145,15 +149,3 @@ class SurveyRun:
         number = max(self._tickets, default=0) + 1
         ticket = self._tickets[number] = Ticket(number, name)
         return ticket
-
-    def _fit(self, plan: Plan) -> None:
-        """Accounts for what the plan allocates, as the executors do."""
-        fit = fit_plan(plan, self.occupancy.used_bytes, self.occupancy.capacity_bytes)
-        self.occupancy.note_peak(dict(fit.peak_bytes))
-        freed = [op.buffer for op in plan.ops if isinstance(op, Free)]
-        for op in plan.ops:
-            if isinstance(op, Alloc) and op.buffer not in freed:
-                self.occupancy.take(op.buffer, written=True, now=self.now)
-        for buffer in freed:
-            if self.occupancy.is_there(buffer):
-                self.occupancy.give(buffer, now=self.now)

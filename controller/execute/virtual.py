@@ -5,26 +5,27 @@ No byte moves. Every op is an activity of the engine, and the clock is the engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from controller.clock import wall_clock_s
 from controller.engine import Activities, Engine
+from controller.engine.deadlock import Names
 from controller.engine.errors import EngineError
 from controller.errors import Deadlock, OutOfMemory
 from controller.execute.drive import drive
 from controller.execute.ledger import Ledger
-from controller.execute.occupancy import Occupancy
+from controller.execute.occupancy import Lifetimes, Occupancy
 from controller.execute.outcome import Outcome
 from controller.execute.program import Completion, Content, Delay, Fetch, Program, Run, Ticket
 from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
 from controller.fabric.resources import Fabric
-from controller.plan.capacity import fit_plan
-from controller.plan.ops import Alloc, Buffer, Free, Plan, View
+from controller.plan.check import check_plan, describe
+from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Bindings
 from controller.topology.schema import Topology
 
@@ -38,7 +39,7 @@ class _Submission:
     template: Template | None
     bound: Bound | None
     submitted_at: float
-    freed: tuple[Buffer, ...]
+    lifetimes: Lifetimes | None
 
 
 class VirtualRun:
@@ -50,7 +51,13 @@ class VirtualRun:
         self.topology = topology
         self.trace = trace
         self.fabric = Fabric(topology)
-        self.engine = Engine()
+        self.engine = Engine(
+            names=Names(
+                self._activity_name,
+                lambda number: str(self.fabric.resource_names[number]),
+                lambda number: str(self.fabric.queue_names[number]),
+            )
+        )
         self.engine.add_resources(self.fabric.capacity)
         self.engine.add_queues(self.fabric.slots)
         self.costs = Costs(topology, self.fabric)
@@ -81,8 +88,11 @@ class VirtualRun:
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
         """See `Run.submit`."""
         self.occupancy.admit(plan)
-        plan, freed = self._with_allocations(plan)
-        compiled, bound = self._compile(plan, bindings)
+        if plan.cache.get("checked") is not self.topology:
+            check_plan(plan, self.topology, bindings)
+            plan.cache["checked"] = self.topology
+        lifetimes = self.occupancy.begin(plan, now=self.now)
+        compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after), bindings)
         number = self.engine.submit(
             compiled.activities,
             work=bound.work,
@@ -91,7 +101,7 @@ class VirtualRun:
             load_weight=bound.load_weight,
         )
         ticket = Ticket(number, plan.name)
-        self._submissions[number] = _Submission(ticket, compiled, bound, self.now, freed)
+        self._submissions[number] = _Submission(ticket, compiled, bound, self.now, lifetimes)
         return ticket
 
     def plan_of(self, ticket: Ticket) -> Plan:
@@ -136,8 +146,12 @@ class VirtualRun:
     def sleep_ticket(self, duration_s: float) -> Ticket:
         """A ticket that ends after `duration_s` [s]."""
         number = self.engine.submit(_delay(duration_s))
-        self._submissions[number] = _Submission(Ticket(number, "delay"), None, None, self.now, ())
+        self._submissions[number] = _Submission(Ticket(number, "delay"), None, None, self.now, None)
         return Ticket(number, "delay")
+
+    def unfinished(self) -> tuple[int, ...]:
+        """See `Clock.unfinished`."""
+        return tuple(self._submissions)
 
     def advance(self, tickets: Sequence[int]) -> list[Completion]:
         """Lets time pass until at least one of the tickets has ended, and says which.
@@ -152,6 +166,15 @@ class VirtualRun:
             raise Deadlock(f"plans {plans} cannot end at {self.now} s: {error}") from error
         return [self._close(number) for number in ended]
 
+    def _activity_name(self, number: int, row: int) -> str:
+        """What a report of a deadlock calls an activity."""
+        template = self._submissions[number].template
+        if template is None:
+            return "a delay"
+        index = int(template.op_of[row])
+        what = "launch" if index < 0 else describe(template.plan.ops[index])
+        return f"{what} (plan {template.plan.name!r})"
+
     def _close(self, number: int) -> Completion:
         done = self._submissions.pop(number)
         end_at = self.now
@@ -163,29 +186,9 @@ class VirtualRun:
             if self.trace is not None:
                 record_spans(self.trace, done.template, done.bound, start, end)
         self.engine.release(number)
-        for buffer in done.freed:
-            if self.occupancy.is_there(buffer):
-                self.occupancy.give(buffer, now=self.now)
+        if done.lifetimes is not None:
+            self.occupancy.end(done.lifetimes, now=self.now)
         return Completion(done.ticket, done.submitted_at, end_at)
-
-    def _with_allocations(self, plan: Plan) -> tuple[Plan, tuple[Buffer, ...]]:
-        """Accounts for the allocations inside `plan`, and adds the edges that its fit needs."""
-        if plan.cache.get("allocates") is None:
-            plan.cache["allocates"] = any(isinstance(op, Alloc | Free) for op in plan.ops)
-        if not plan.cache["allocates"]:
-            return plan, ()
-        fit = fit_plan(plan, self.occupancy.used_bytes, self.occupancy.capacity_bytes)
-        self.occupancy.note_peak(dict(fit.peak_bytes))
-        freed = tuple(op.buffer for op in plan.ops if isinstance(op, Free))
-        for op in plan.ops:
-            if isinstance(op, Alloc) and op.buffer not in freed:
-                self.occupancy.take(op.buffer, written=True, now=self.now)
-        if fit.extra_after:
-            after = tuple(
-                tuple(sorted({*waits, *fit.extra_after.get(index, ())})) for index, waits in enumerate(plan.after)
-            )
-            plan = Plan(plan.name, plan.ops, after, plan.parameters)
-        return plan, freed
 
     def out_of_memory(self, error: OutOfMemory) -> None:
         """Makes running out of memory the outcome."""
@@ -206,6 +209,19 @@ class VirtualRun:
         self.outcome.peak_bytes = {
             f"{device}.{tier}": peak for (device, tier), peak in self.occupancy.peak_bytes.items() if peak
         }
+
+
+def _with_edges(plan: Plan, extra_after: Mapping[int, tuple[int, ...]]) -> Plan:
+    """`plan` with further edges; the same object for the same edges, so that what was compiled from it is kept."""
+    if not extra_after:
+        return plan
+    kept: tuple[Mapping[int, tuple[int, ...]], Plan] | None = plan.cache.get("with_edges")
+    if kept is not None and kept[0] == extra_after:
+        return kept[1]
+    after = tuple(tuple(sorted({*waits, *extra_after.get(index, ())})) for index, waits in enumerate(plan.after))
+    made = Plan(plan.name, plan.ops, after, plan.parameters)
+    plan.cache["with_edges"] = (extra_after, made)
+    return made
 
 
 def _delay(duration_s: float) -> Activities:

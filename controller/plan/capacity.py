@@ -46,6 +46,7 @@ def fit_plan(plan: Plan, used_bytes: Mapping[TierKey, int], capacity_bytes: Mapp
     extra: dict[int, tuple[int, ...]] = {}
     claimed: dict[TierKey, int] = dict(used)
     frees: dict[TierKey, list[tuple[int, int]]] = {}
+    waited: dict[TierKey, int] = {}
     alive: dict[Buffer, None] = {}
     gone: dict[Buffer, None] = {}
     for index, op in enumerate(plan.ops):
@@ -58,14 +59,16 @@ def fit_plan(plan: Plan, used_bytes: Mapping[TierKey, int], capacity_bytes: Mapp
             need, capacity = op.buffer.nbytes, capacity_bytes[key]
             if used.get(key, 0) + need > capacity:
                 raise OutOfMemory(*key, need, capacity - used.get(key, 0), capacity, op.buffer.name)
-            waits: list[int] = []
+            # A free may have made more room than its first taker needed: who takes the rest comes after that taker.
+            waits = [waited[key]] if key in waited else []
             queue = frees.setdefault(key, [])
             while claimed.get(key, 0) + need > capacity:
                 freed_by, freed_bytes = queue.pop(0)
                 waits.append(freed_by)
                 claimed[key] -= freed_bytes
+                waited[key] = index
             if waits:
-                extra[index] = tuple(waits)
+                extra[index] = tuple(sorted(waits))
             used[key] = used.get(key, 0) + need
             claimed[key] = claimed.get(key, 0) + need
             peak[key] = max(peak.get(key, 0), claimed[key])

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.errors import DoubleFree, PlanCycle, TransferMismatch, UnknownDevice, UnorderedAccess
+from controller.errors import (
+    BadPlan,
+    DoubleFree,
+    OutsideBuffer,
+    PlanCycle,
+    TransferMismatch,
+    UnknownDevice,
+    UnorderedAccess,
+)
 from controller.plan.bound import bind_attributes, tensor_type, view_bytes
 from controller.plan.hazards import byte_range
 from controller.plan.ops import Buffer, Free, Kernel, Op, Plan, Transfer, View
-from controller.plan.size import Bindings
+from controller.plan.size import Bindings, bind_size
 from controller.topology.schema import Topology
 from node.errors import Unsupported
+from node.hardware.operation import ITEM_BYTES
 from node.hardware.operations import complete_attributes, operation
 
 
@@ -27,7 +36,9 @@ def check_plan(plan: Plan, topology: Topology, bindings: Bindings | None = None)
         bindings: numbers for the open sizes, needed when the plan has any.
 
     Raises:
-        PlanCycle, UnknownDevice, UnorderedAccess, DoubleFree, TransferMismatch, UnboundParameter: as named.
+        PlanCycle, UnknownDevice, UnorderedAccess, DoubleFree, TransferMismatch, UnboundParameter, OutsideBuffer: as
+            named.
+        BadPlan: an op that waits for one which is listed after it.
         UserInput: from the operation table, for shapes, types and attributes.
     """
     bound: Bindings = bindings or {}
@@ -35,6 +46,7 @@ def check_plan(plan: Plan, topology: Topology, bindings: Bindings | None = None)
     _check_names(plan, topology)
     _check_order(plan, ancestors)
     _check_signatures(plan, bound)
+    _check_bounds(plan, bound)
 
 
 def _ancestors(plan: Plan) -> list[int]:
@@ -63,6 +75,13 @@ def _ancestors(plan: Plan) -> list[int]:
         stuck = [index for index in range(count) if waiting[index] > 0]
         names = ", ".join(f"{index} ({describe(plan.ops[index])})" for index in stuck[:6])
         raise PlanCycle(f"plan {plan.name!r}: these ops wait for each other: {names}; break the cycle in `after`")
+    for index, after in enumerate(plan.after):
+        late = max(after, default=-1)
+        if late > index:
+            raise BadPlan(
+                f"plan {plan.name!r}: op {index} ({describe(plan.ops[index])}) waits for op {late}, which is listed "
+                f"after it; list ops in an order in which they could run one by one"
+            )
     return before
 
 
@@ -150,8 +169,8 @@ def _check_order(plan: Plan, before: list[int]) -> None:
                         f"plan {plan.name!r}, op {index} ({describe(op)}): {view.buffer} was freed "
                         f"by op {freed[view.buffer]}"
                     )
-                del freed[view.buffer]
-                history.pop(view.buffer, None)
+                # A new life of the buffer, which must not begin before the end of the old one.
+                history[view.buffer] = [(freed.pop(view.buffer), 0, view.buffer.nbytes, True)]
             start, stop = byte_range(view)
             past = history.setdefault(view.buffer, [])
             for other, other_start, other_stop, other_write in past:
@@ -194,3 +213,18 @@ def _check_signatures(plan: Plan, bindings: Mapping[str, int]) -> None:
                         f"plan {plan.name!r}, op {index} ({describe(op)}): {size} bytes leave and "
                         f"{view_bytes(view, bindings)} arrive; both views must be of one size"
                     )
+
+
+def _check_bounds(plan: Plan, bindings: Mapping[str, int]) -> None:
+    for index, op in enumerate(plan.ops):
+        reads, writes = accesses(op)
+        for view in (*reads, *writes):
+            if view.shape is view.buffer.shape and view.offset_bytes == 0:
+                continue
+            start = bind_size(view.offset_bytes, bindings)
+            stop = start + view_bytes(view, bindings)
+            if start < 0 or stop > view.buffer.nbytes or start % ITEM_BYTES[view.buffer.dtype]:
+                raise OutsideBuffer(
+                    f"plan {plan.name!r}, op {index} ({describe(op)}): bytes {start} to {stop} are not whole elements "
+                    f"of {view.buffer}, which has {view.buffer.nbytes} bytes of {view.buffer.dtype}"
+                )

@@ -69,6 +69,8 @@ class Hazards:
             if piece.writer != NEVER_WRITTEN:
                 waits.add(piece.writer)
             waits.update(piece.readers)
+        # Whoever allocates the same buffer again does so after it is gone.
+        self._ranges[buffer] = [_Range(0, buffer.nbytes, op, [])]
 
     def _split(self, buffer: Buffer, start: int, stop: int) -> list[_Range]:
         ranges = self._ranges.get(buffer)
@@ -81,6 +83,10 @@ class Hazards:
         for piece in ranges:
             if piece.stop <= start or piece.start >= stop:
                 kept.append(piece)
+                continue
+            if piece.start >= start and piece.stop <= stop:
+                kept.append(piece)
+                touched.append(piece)
                 continue
             if piece.start < start:
                 kept.append(_Range(piece.start, start, piece.writer, list(piece.readers)))
