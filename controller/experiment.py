@@ -16,11 +16,12 @@ import numpy as np
 from controller.errors import BadWorkload
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
-from controller.execute.virtual import ProgressSink, run_virtual
+from controller.execute.virtual import ProgramFunction, ProgressSink, run_virtual
 from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
+from controller.shortage import report_shortage
 from controller.strategies.scenario import Scenario
-from controller.strategies.table import Strategy, lookup
+from controller.strategies.table import Strategy, blaming, lookup
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 
@@ -103,6 +104,7 @@ class Experiment:
         outcome, scenario = self.outcome, self.scenario
         return {
             "strategy": self.strategy.name,
+            "executor": "live" if self.request.live else "virtual",
             "topology": self.topology.name,
             "model": self.shape.name,
             "workload": {
@@ -119,11 +121,15 @@ class Experiment:
             "paced_s": outcome.paced_s,
             "prefill_s": outcome.phases.get("prefill"),
             "decode_s": outcome.phases.get("decode"),
+            "phases": dict(outcome.phases),
+            "paced_phases": dict(outcome.paced_phases),
             "tokens_per_s": self.tokens_per_s,
+            "reports": dict(outcome.reports),
             "by_resource": [
                 {
                     "name": use.name,
                     "kind": use.kind,
+                    "unit": use.unit,
                     "busy_s": use.busy_s,
                     "busy_ratio": use.busy_ratio,
                     "amount": use.amount,
@@ -166,6 +172,7 @@ def prepare(request: Request) -> tuple[Strategy, Topology, ModelShape]:
         UserError: an unknown name, a wrong file or a wrong override.
     """
     strategy = lookup(request.strategy)
+    strategy.check_options(request.options)
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
     return strategy, topology, load_model(request.model)
 
@@ -208,7 +215,11 @@ def run_experiment(request: Request, *, progress: ProgressSink | None = None) ->
         raise BadWorkload("--pace holds node processes to device speed: add --live")
     scenario = virtual_scenario(request, topology, shape)
     program = strategy.program()
-    outcome = run_virtual(topology, [lambda run: program(run, scenario)], trace=trace, progress=progress)
+    programs: list[ProgramFunction] = [lambda run: program(run, scenario)]
+    with blaming(strategy):
+        outcome = run_virtual(topology, programs, trace=trace, progress=progress)
+    if "out_of_memory" in outcome.reports:
+        report_shortage(outcome, None, topology, programs)
     return Experiment(request, strategy, topology, shape, scenario, outcome, trace)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from controller.errors import BadWorkload, PreflightFailed
 from controller.execute.live import run_live
+from controller.execute.outcome import Outcome
 from controller.execute.survey import Survey, survey
 from controller.execute.template import Costs
 from controller.execute.trace import Trace
@@ -22,8 +23,9 @@ from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
 from controller.plan.bound import bind_attributes, tensor_type
 from controller.plan.ops import Kernel, Transfer
+from controller.shortage import report_shortage
 from controller.strategies.scenario import Scenario
-from controller.strategies.table import Strategy
+from controller.strategies.table import Strategy, blaming
 from controller.topology.schema import Topology
 from node.hardware.operations import complete_attributes, operation
 
@@ -52,9 +54,13 @@ def run_live_experiment(
     )  # fmt: skip
     function = strategy.program()
     programs: list[ProgramFunction] = [lambda run: function(run, scenario)]
-    found = survey(topology, programs)
+    with blaming(strategy):
+        found = survey(topology, programs)
     if found.does_not_fit is not None:
-        raise found.does_not_fit
+        # A result like any other, found before a process was started.
+        outcome = Outcome()
+        report_shortage(outcome, found.does_not_fit, topology, programs)
+        return Experiment(request, strategy, topology, shape, scenario, outcome, trace)
     preflight(topology, found.peak_bytes)
     feasible = _feasible_dilation(topology, found) if request.pace is not None else None
     if request.pace is not None and feasible is not None and request.pace < feasible:
@@ -62,7 +68,7 @@ def run_live_experiment(
             f"this machine cannot keep up with the devices at --pace {request.pace:g}; the smallest feasible dilation "
             f"is about {feasible:.3g}"
         )
-    with launch(topology, request.pace, needs=found.peak_bytes) as cluster:
+    with launch(topology, request.pace, needs=found.peak_bytes) as cluster, blaming(strategy):
         outcome = run_live(topology, programs, cluster, trace=trace, progress=progress)
     experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace)
     if feasible is not None:

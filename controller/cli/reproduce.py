@@ -68,7 +68,11 @@ def _cells(row: ComparedRow) -> tuple[str, ...]:
 
 def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
     targets = [row for row in rows if row.ok is not None]
-    return f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met. Knob: {paper.knob or 'none'}."
+    printed = [abs(row.error) for row in rows if row.ok is None and not row.calibration and row.error is not None]
+    far = sum(error > 0.25 for error in printed)
+    off = f"; {len(printed)} rows are printed only, {far} of them off by more than 25 %"
+    met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met{off if printed else ''}"
+    return f"{met}. Knob: {paper.knob or 'none'}. Marks: P read in the text, PF read off a figure."
 
 
 def _value(value: Value) -> str:

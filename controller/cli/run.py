@@ -21,6 +21,12 @@ SHOWN = 12
 @click.option("--live/--virtual", "live", default=False, help="On node processes with real tensors, or timed only.")
 @click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
 @click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
+@click.option(
+    "--effective-context",
+    type=float,
+    metavar="TOKENS",
+    help="Mean context that decode attention reads, instead of the real one (--virtual); the knob of `reproduce`.",
+)
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write a trace for ui.perfetto.dev.")
 @workload_options
 @overrides_option
@@ -31,6 +37,7 @@ def run(
     live: bool,
     pace: float | None,
     prompt: str | None,
+    effective_context: float | None,
     trace: Path | None,
     topology: str | None,
     model: str,
@@ -43,12 +50,16 @@ def run(
     catalog: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Run STRATEGY and print its time, what bounds it, and (live) whether the values are right."""
+    """Run STRATEGY and print its time, what was busy, and (live, generating) whether every token is right.
+
+    `windtunnel strategies` lists the strategies with their options, `windtunnel models` the models. Running out of
+    memory is a result (exit code 0); wrong input is 2; a run that fails, or tokens that differ, is 1.
+    """
     from controller.experiment import Request
 
     request = Request(
         strategy, model, topology, overrides, catalog, batch, prompt_tokens, output_tokens, prompt, live, pace, seed,
-        named_values(strategy_options), trace=trace,
+        named_values(strategy_options), effective_context, trace,
     )  # fmt: skip
     _run(request, as_json)
 
@@ -85,7 +96,10 @@ def _print(experiment: Experiment) -> None:
     outcome, scenario = experiment.outcome, experiment.scenario
     rate = experiment.tokens_per_s
     facts: list[tuple[str, str]] = [
-        ("strategy", experiment.strategy.name),
+        (
+            "strategy",
+            f"{experiment.strategy.name}, {'live on node processes' if experiment.request.live else 'virtual'}",
+        ),
         ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
         ("model", f"{experiment.shape.name} in {scenario.dtype}"),
         ("workload", f"batch {scenario.batch}, {scenario.prompt_tokens} + {scenario.output_tokens} tokens"),
@@ -93,6 +107,7 @@ def _print(experiment: Experiment) -> None:
         ("time", quantity(outcome.time_s, "s")),
     ]
     facts += [(f"  {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()]
+    facts += [(f"  {name}", str(value)) for name, value in outcome.reports.items() if _is_short(value)]
     if outcome.paced_s is not None:
         ratio = outcome.paced_s / outcome.time_s - 1 if outcome.time_s else None
         facts.append(
@@ -102,21 +117,24 @@ def _print(experiment: Experiment) -> None:
         ("throughput", "-" if rate is None else f"{rate:.4g} tokens/s"),
         ("wall time", quantity(outcome.wall_s, "s")),
     ]
+    if outcome.resources:
+        top = outcome.resources[0]
+        facts.append(("busiest", f"{top.name}, {top.busy_ratio:.1%} of the time"))
     show(table(("run", ""), facts))
-    show(
-        table(
-            ("resource", "kind", "busy", "share"),
-            [
-                (use.name, use.kind, quantity(use.busy_s, "s"), f"{use.busy_ratio:.1%}")
-                for use in outcome.resources[:SHOWN]
-            ],
-            "what was busy",
-        )
-    )
-    _print_ops(experiment)
+    if outcome.resources:
+        rows = [
+            (use.name, use.kind, quantity(use.busy_s, "s"), f"{use.busy_ratio:.1%}")
+            for use in outcome.resources[:SHOWN]
+        ]
+        show(table(("resource", "kind", "busy", "share"), rows, "what was busy"))
+        _print_ops(experiment)
     _print_values(experiment)
     if experiment.request.trace is not None:
         click.echo(f"trace: {experiment.request.trace} (open it in ui.perfetto.dev)")
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)
 
 
 def _print_ops(experiment: Experiment) -> None:

@@ -76,11 +76,9 @@ def chrome_events(trace: Trace, devices: Sequence[str] = ()) -> Iterator[dict[st
     lanes = _lanes(trace.spans)
     seen = [*(span.device for span in trace.spans), *(level.device for level in trace.levels)]
     process = {device: number for number, device in enumerate(dict.fromkeys([*devices, *seen]), 1)}
-    present = set(seen)
     for device, pid in process.items():
-        if device in present:
-            yield _name("process_name", pid, 0, device)
-            yield _sort_index("process_sort_index", pid, 0, pid)
+        yield _name("process_name", pid, 0, device)
+        yield _sort_index("process_sort_index", pid, 0, pid)
     thread: dict[tuple[str, str, int], int] = {}
     for device, track, lane in dict.fromkeys(_in_order_of_tracks(trace.spans, lanes)):
         tid = thread[device, track, lane] = len(thread) + 1
@@ -112,7 +110,7 @@ def chrome_events(trace: Trace, devices: Sequence[str] = ()) -> Iterator[dict[st
     if trace.dropped:
         last = max((_nanoseconds(span.end_at) for span in trace.spans), default=0)
         text = f"{trace.dropped} spans dropped: the recorder keeps {trace.limit}"
-        yield {"ph": "i", "s": "g", "name": text, "pid": 0, "tid": 0, "ts": _microseconds(last)}
+        yield {"ph": "i", "s": "g", "name": text, "pid": 1, "tid": 0, "ts": _microseconds(last)}
 
 
 def _write(trace: Trace, devices: Sequence[str], stream: IO[str]) -> None:

@@ -117,7 +117,7 @@ def paper() -> Paper:
     ]  # fmt: skip
     knob = (
         f"effective context {EFFECTIVE_CONTEXT_TOKENS:g} tokens instead of {STATED_MEAN_CONTEXT_TOKENS:g} (assumed), "
-        f"set from the row dense, batch 256"
+        f"for every strategy alike, set from the row dense, batch 256"
     )
     title = "InstInfer: attention in computational storage (OPT-13B, 1,024 + 1,024 tokens)"
     return Paper("instinfer", title, runs, (*_throughput_rows(), *ratios), knob)

@@ -157,9 +157,10 @@ class KvStreaming:
 
     def _store_plan(self) -> Plan:
         build = PlanBuilder("kv_streaming store")
+        before: tuple[int, ...] = ()
         for held, kept in zip(self._held, self._prompt, strict=True):
             for source, target in zip(held, kept, strict=True):
-                build.transfer(source, target, label="kv store")
+                before = (build.transfer(source, target, after=before, label="kv store"),)
         return build.plan()
 
     # -- decode --------------------------------------------------------------------------------------------------------

@@ -6,17 +6,20 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from controller.errors import UnknownStrategy
+from controller.errors import BadWorkload, StrategyFailed, UnknownStrategy, WindtunnelError
 from controller.execute.program import Program, Run
 from controller.plan.check import accesses
 from controller.plan.ops import Alloc, Buffer, Free, Plan
 from controller.strategies.scenario import Scenario
+from node.errors import NodeError
 
 StrategyFunction = Callable[[Run, Scenario], Program]
 
@@ -30,14 +33,29 @@ class Strategy:
         summary: one line for people.
         target: ``module:function``; the function is a `StrategyFunction`.
         topology: what it runs on unless told otherwise.
-        options: name to explanation of what ``--option name=value`` may say.
+        options: name to explanation of what ``--option name=value`` may say; None takes anything.
     """
 
     name: str
     summary: str
     target: str
     topology: str
-    options: dict[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] | None = field(default_factory=dict)
+
+    def check_options(self, given: Mapping[str, str]) -> None:
+        """Refuses options that the strategy does not know; one of a user's own file takes any.
+
+        Raises:
+            BadWorkload: an unknown option; names the nearest one.
+        """
+        if self.options is None:
+            return
+        for name in given:
+            if name not in self.options:
+                close = get_close_matches(name, self.options, 1)
+                known = ", ".join(self.options) or "none"
+                hint = f"did you mean {close[0]!r}?" if close else f"it has {known}"
+                raise BadWorkload(f"{self.name} has no option {name!r}; {hint}")
 
     def program(self) -> StrategyFunction:
         """The function behind the entry, imported now."""
@@ -117,7 +135,28 @@ def _from_file(path: Path, function: str) -> Strategy:
     user = getattr(loaded, function)
     setattr(loaded, f"_windtunnel_{function}", user_program(user))
     topology = str(getattr(user, "topology", "a6000_csd"))
-    return Strategy(f"{path}:{function}", _summary(user), f"{module}:_windtunnel_{function}", topology)
+    return Strategy(f"{path}:{function}", _summary(user), f"{module}:_windtunnel_{function}", topology, None)
+
+
+@contextmanager
+def blaming(strategy: Strategy) -> Iterator[None]:
+    """Turns an exception out of a user's own file into one that names its line; others pass.
+
+    Raises:
+        StrategyFailed: the file raised what is no error of windtunnel.
+    """
+    try:
+        yield
+    except (WindtunnelError, NodeError):
+        raise
+    except Exception as error:
+        path = strategy.name.rpartition(":")[0]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(path)]
+        if strategy.options is not None or not lines:
+            raise
+        raise StrategyFailed(
+            f"{path}:{lines[-1]}: {type(error).__name__}: {error} (a fetch gives None on the virtual clock)"
+        ) from error
 
 
 def _summary(function: Callable[..., Any]) -> str:
@@ -125,9 +164,27 @@ def _summary(function: Callable[..., Any]) -> str:
 
 
 def user_program(function: Callable[..., Any]) -> StrategyFunction:
-    """A user's function as a program: a generator of (run, scenario), or a function of (scenario) that gives a plan."""
-    if inspect.isgeneratorfunction(function):
-        return function
+    """A user's function as a program: a generator of (run, scenario), or a function of (scenario) that gives a plan.
+
+    Raises:
+        UnknownStrategy: it takes neither one nor two arguments.
+    """
+    try:
+        required = [
+            parameter
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.default is parameter.empty
+            and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+    except ValueError:  # built in, without a signature
+        required = []
+    if len(required) == 2:
+        return _generating(function)
+    if len(required) != 1:
+        raise UnknownStrategy(
+            f"{function.__name__} takes {len(required)} arguments; write a function of (scenario) that returns a Plan, "
+            f"or one of (run, scenario) that submits plans"
+        )
 
     def program(run: Run, scenario: Scenario) -> Program:
         plan = function(scenario)
@@ -140,6 +197,19 @@ def user_program(function: Callable[..., Any]) -> StrategyFunction:
             run.place(buffer, written=True)
         yield run.submit(plan)
         run.mark("plan")
+
+    return program
+
+
+def _generating(function: Callable[..., Any]) -> StrategyFunction:
+    def program(run: Run, scenario: Scenario) -> Program:
+        made = function(run, scenario)
+        if not isinstance(made, Generator):
+            raise UnknownStrategy(
+                f"{function.__name__} returned {type(made).__name__}; a function of (run, scenario) yields what "
+                f"run.submit returns, or returns such a generator"
+            )
+        return made
 
     return program
 

@@ -76,6 +76,7 @@ def topology_tables(topology: Topology) -> tuple[Table, ...]:
                 for a, b, found in _routes(topology)
             ),
         ),
+        Table("options", ("option", "value"), tuple(topology.options.items())),
         Table("assumed", ("of", "constant", "value", "source"), assumed_constants(topology)),
     )
 

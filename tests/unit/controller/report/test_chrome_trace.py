@@ -27,7 +27,7 @@ def events(path):
 def test_processes_follow_the_topology_and_are_named(tmp_path):
     write_chrome_trace(example(), tmp_path / "t.json", ["csd0", "gpu", "cpu"])
     names = {e["pid"]: e["args"]["name"] for e in events(tmp_path / "t.json") if e["name"] == "process_name"}
-    assert names == {1: "csd0", 2: "gpu"}
+    assert names == {1: "csd0", 2: "gpu", 3: "cpu"}, "an idle device has its process too"
 
 
 def test_overlapping_spans_of_one_track_lie_in_lanes_that_never_overlap(tmp_path):
