@@ -23,12 +23,14 @@ COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target
 @json_option
 def reproduce(names: tuple[str, ...], processes: int | None, as_markdown: bool, as_json: bool) -> None:
     """Run our side of every row of the published tables of each PAPER and print the error."""
+    from controller.cli.engine import load_engine
     from controller.report.json_output import dumps
     from controller.report.progress import progress
     from controller.reproduce.runner import reproduce as compare
     from controller.reproduce.table import load_paper
 
     papers = [load_paper(name) for name in names]
+    load_engine()
     everything: list[ComparedRow] = []
     for paper in papers:
         with progress() as tell:

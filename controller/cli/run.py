@@ -65,10 +65,12 @@ def run(
 
 
 def _run(request: Request, as_json: bool) -> None:
+    from controller.cli.engine import load_engine
     from controller.experiment import run_experiment
     from controller.report.json_output import dumps
     from controller.report.progress import progress
 
+    load_engine()
     with progress() as tell:
         experiment = run_experiment(request, progress=tell)
     if request.trace is not None and experiment.trace is not None:
