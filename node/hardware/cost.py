@@ -5,6 +5,8 @@ tier, power, a floor) combine; it is never below the roofline of declared bandwi
 start of an op on its queue and the latency of the slowest tier that it touches.
 Source: see the module of each family.
 Valid for: a kernel with the device to itself; sharing is the executor's.
+A demand whose ``dims`` say ``span`` claims that operands are still in the last-level cache (`cache.py`): benchmarks do,
+plans never.
 Not modelled: overlap of a kernel's tail with the next one's start; clocks that sink with power and temperature.
 """
 
@@ -88,8 +90,8 @@ def kernel_cost(
     time_s, parts = model(demand, unit, peak, tier_s)
     bound = max(parts, key=parts.__getitem__)
     for name, seconds in tier_s.items():
-        # An efficiency above 1 describes boost clocks, never a faster bus.
-        if seconds > time_s:
+        # An efficiency above 1 describes boost clocks, never a faster bus; what a cache holds does not cross it.
+        if seconds > time_s and "span" not in demand.dims:
             time_s, bound = seconds, name
     latency_s = start_s + tiers_latency_s(spec, read_bytes, write_bytes)
     return KernelCost(time_s, latency_s, read_bytes, write_bytes, bound, parts)

@@ -1,17 +1,24 @@
-"""Matrix products: tiles dealt to units in waves, beside memory traffic.
+"""Matrix products: tiles dealt to units in waves, beside traffic of memory and last-level cache.
 
-Model: an output of m x n is cut into tiles of a few shapes; each of `sm_count` units works on one tile at a time, so
-the product takes a whole number of waves, and a tile that sticks out costs as much as a full one. Small tiles feed
-the matrix unit worse (less reuse per byte), every tile pays filling and draining its pipeline, and k may be split
-over units at the price of a reduction. The library's choice is the fastest. Reading is slower while few units ask for
-data. The shorter of arithmetic and traffic is hidden behind the longer but for a share. Products that last longer
-than the power governor needs run at `sustained_efficiency` instead of boost.
-Source: NVIDIA, 'Matrix Multiplication Background User's Guide' (tile and wave quantisation); the six numbers below are
-fitted, by random search on the median error, to 2,000 rows of NVIDIA aiconfigurator's GEMM table of H100 SXM (bf16,
-TensorRT-LLM 1.3, Apache-2.0): 5 % median error on 4,000 other rows, 11 % on A100 with its datasheet.
-Valid for: dense products by a vendor library with weights in device memory, on a device with `sm_count`; without it,
-the plain roofline at `gemm_efficiency`.
-Not modelled: stream-k, alignment of n and k to 8 elements, operands that stay in a large last-level cache.
+Model: an output of m x n is cut into tiles; each of `sm_count` units works through its share, so that a tile that
+sticks out costs as much as a full one and a wave that is not full as much as one that is. A step along k takes the
+longest of arithmetic, feeding both operands from the cache, and the shortest step that a pipeline can make; a unit
+with too few tiles at hand waits for latency instead. Every tile pays filling its pipeline and storing its result. k may
+be split over units, at the price of a second pass that adds the parts. The library's choice of tile and split is the
+fastest. The shorter of arithmetic and traffic hides behind the longer but for a share. Long products run at what the
+power limit leaves (`power.py`). What a caller says to be in the last-level cache is read from there (`cache.py`).
+
+Two kinds of unit: those with `bulk_copies` (Hopper and its successors) load tiles by an engine of their own and take
+narrow tiles; the others load with the threads that also multiply, which leaves twice as much of the shorter part in
+the open, and their libraries have no tile narrower than 64.
+Source: NVIDIA, 'Matrix Multiplication Background User's Guide' (tile and wave quantisation) and the Hopper whitepaper
+(tensor memory accelerator). Numbers marked as fitted: random search on the error over half of NVIDIA aiconfigurator's
+GEMM table of H100 SXM (bf16, TensorRT-LLM 1.3, Apache-2.0), the half chosen by a hash of the shape; 4 % median error on
+the other half. 'Twice' and '64' are round figures, checked on the A100's table.
+Valid for: dense products by a vendor library, on a device with `sm_count`; without it, the plain roofline at
+`gemm_efficiency`.
+Not modelled: stream-k, products of a vector by kernels of their own, alignment of n and k to 8 elements, operands read
+again because a wave's share outgrows the cache.
 """
 
 from __future__ import annotations
@@ -21,32 +28,53 @@ from functools import lru_cache
 from math import exp
 from typing import Final
 
+from node.hardware.cache import cached_share
 from node.hardware.device import ComputeSpec
 from node.hardware.operation import Demand
 
 TILES: Final[tuple[tuple[int, int], ...]] = (
-    (256, 128), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (64, 32), (32, 64), (64, 16), (16, 64),
+    (256, 128), (128, 256), (128, 128), (64, 256), (256, 64), (128, 64), (64, 128), (64, 64), (64, 32), (32, 64),
+    (64, 16), (16, 64),
 )  # fmt: skip
-"""Rows x columns of the tiles that a library chooses among."""
-SPLITS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 32)
-"""Into how many parts k may be split."""
+"""Rows x columns of the tiles that a library chooses among, from large to small."""
+NARROWEST_TILE: Final = 64
+"""Least rows and columns of a tile on units without bulk copies."""
 K_STEP: Final = 64
 """Inner length of one step of a tile's main loop."""
+MOST_SPLITS: Final = 32
+"""Parts that k is split into at most."""
+MOST_SPLIT_WAVES: Final = 2
+"""Waves that a split product fills at most."""
+ENOUGH_WAVES: Final = 4
+"""Waves beyond which smaller tiles only add ends; they are not tried."""
+RESIDENT_TILES: Final = 3
+"""Fitted: small tiles that a unit keeps at hand to hide latency."""
+RESIDENT_AREA: Final = 128 * 256
+"""Elements of the tiles at hand, all together: what registers hold as accumulators."""
 
-REUSE_HALF: Final = 3.24
-"""Fitted: products per loaded element at which a tile would reach half of the peak."""
-TILE_CYCLES: Final = 1066.0
-"""Fitted: clock cycles to fill and drain a tile's pipeline."""
-SPLIT_CYCLES: Final = 4465.0
-"""Fitted: clock cycles of the second pass that adds the parts of a split product."""
-CACHE_OVER_MEMORY: Final = 6.1
-"""Fitted: rate at which parts of a split product move through the last-level cache, in device memory bandwidths."""
-EXPOSED_SHARE: Final = 0.27
+STEP_CYCLES: Final = 101.0
+"""Fitted: shortest step of a pipeline [cycles]."""
+STEP_LATENCY_CYCLES: Final = 141.0
+"""Fitted: step of a single tile whose loads nobody else hides [cycles]."""
+FEED_BYTES: Final = 340.0
+"""Fitted: bytes that a unit takes from the cache, with what neighbours share with it [bytes/cycle]."""
+CACHE_BYTES: Final = 22.5
+"""Fitted: bytes that the last-level cache gives, for each unit, where a sheet has no `l2_read` [bytes/cycle]."""
+FILL_CYCLES: Final = 300.0
+"""Fitted: filling a tile's pipeline [cycles]."""
+STORE_CYCLES: Final = 0.065
+"""Fitted: storing an element of a tile [cycles]."""
+SPLIT_CYCLES: Final = 4640.0
+"""Fitted: second pass that adds the parts of a split product [cycles]."""
+SPLIT_TRAFFIC: Final = 1.1
+"""Fitted: share of the parts' bytes, written and read, that the second pass waits for."""
+EXPOSED_SHARE: Final = 0.26
 """Fitted: share of the shorter of arithmetic and traffic that is not hidden behind the longer."""
-GOVERNOR_S: Final = 0.7e-3
+EXPOSED_FACTOR: Final = 2.0
+"""How much more of it is in the open without bulk copies."""
+GOVERNOR_S: Final = 0.24e-3
 """Fitted: how long a product runs at boost before the power governor steps in [s]."""
 
-_LARGEST_REUSE = max(rows * columns / (rows + columns) for rows, columns in TILES)
 _DEFAULT_CLOCK_HZ = 1.5e9  # only scales the fixed cycles above, for sheets that give no clock
 
 
@@ -57,23 +85,36 @@ def gemm_time(
     constants = unit.constants
     efficiency = constants.get("gemm_efficiency", 1.0)
     memory = constants.get("memory_efficiency", 1.0)
-    parts = {name: seconds / memory for name, seconds in tier_s.items()}
-    slowest_s = max(parts.values(), default=0.0)
+    dims = demand.dims
     unit_count = int(constants.get("sm_count", 0))
-    m, n, k = (int(demand.dims[name]) for name in ("m", "n", "k"))
+    m, n, k = int(dims["m"]), int(dims["n"]), int(dims["k"])
     rate = peak_flop_per_s * efficiency
     if not (unit_count and m and n and k):
+        parts = {name: seconds / memory for name, seconds in tier_s.items()}
         parts["compute"] = demand.flop / rate
-        return max(slowest_s, parts["compute"]), parts
+        return max(parts.values()), parts
     clock_hz = constants.get("clock", _DEFAULT_CLOCK_HZ)
-    # Bandwidth of the tiers as seen by this product; what a split sends through the cache is a multiple of it.
     moved = float(sum(demand.reads) + sum(demand.writes))
-    cache_bytes_per_s = CACHE_OVER_MEMORY * moved / slowest_s if slowest_s else 0.0
-    time_s, parts["compute"] = tiled_time(m, n, k, rate, unit_count, clock_hz, slowest_s, cache_bytes_per_s)
-    sustained_s = demand.flop / (peak_flop_per_s * constants.get("sustained_efficiency", efficiency))
-    held_s = sustained_s * (1.0 - exp(-sustained_s / GOVERNOR_S))
-    if held_s > time_s:
-        parts["power"] = time_s = held_s
+    missed = 1.0 - cached_share(demand, constants) if "span" in dims else 1.0
+    parts = {name: seconds * missed / memory for name, seconds in tier_s.items()}
+    slowest_s = max(parts.values(), default=0.0)
+    held_rate = peak_flop_per_s * constants.get("sustained_efficiency", efficiency)
+    time_s, compute_s, power_s = tiled_time(
+        m,
+        n,
+        k,
+        rate,
+        unit_count,
+        clock_hz,
+        slowest_s,
+        moved,
+        held_rate,
+        constants.get("l2_read", unit_count * CACHE_BYTES * clock_hz),
+        constants.get("bulk_copies", 0.0) > 0,
+    )
+    parts["compute"] = compute_s
+    if power_s > compute_s:
+        parts["power"] = power_s
     return time_s, parts
 
 
@@ -86,40 +127,88 @@ def tiled_time(
     unit_count: int,
     clock_hz: float,
     memory_s: float,
-    cache_bytes_per_s: float,
-) -> tuple[float, float]:
-    """Time of a product cut into tiles, and of its arithmetic alone [s].
+    moved_bytes: float,
+    held_flop_per_s: float,
+    cache_rate: float,
+    bulk_copies: bool,
+) -> tuple[float, float, float]:
+    """Time of a product cut into tiles, of its arithmetic alone, and of its arithmetic at the power limit [s].
 
     Args:
         m, n, k: rows, columns and inner length, each at least 1.
-        flop_per_s: of the device when every unit works on the best tile [FLOP/s].
+        flop_per_s: of the device when every unit works at its best [FLOP/s].
         unit_count: units that work on one tile each.
         clock_hz: of the units [Hz].
         memory_s: time of the operands at the bandwidth that all units together reach [s].
-        cache_bytes_per_s: rate for the parts of a split product; 0 forbids splitting [bytes/s].
+        moved_bytes: of all operands, from wherever they come [bytes].
+        held_flop_per_s: that the power limit leaves in the long run [FLOP/s].
+        cache_rate: that the last-level cache gives to all units [bytes/s].
+        bulk_copies: the units load tiles by an engine of their own.
     """
-    unit_flop_per_s = flop_per_s / unit_count
-    fill_s, second_pass_s = TILE_CYCLES / clock_hz, SPLIT_CYCLES / clock_hz
+    traffic_alone_s = max(memory_s, moved_bytes / cache_rate)
+    exposed = EXPOSED_SHARE if bulk_copies else EXPOSED_SHARE * EXPOSED_FACTOR
     all_steps = -(-k // K_STEP)
-    best_s = best_compute_s = float("inf")
-    for rows, columns in TILES:
-        # A tile many times larger than the output is never better than a smaller one; skipping it saves time.
-        if rows >= 8 * max(m, 16) or columns >= 8 * max(n, 16):
+    second_pass_s = SPLIT_CYCLES / clock_hz
+    part_s = SPLIT_TRAFFIC * 8.0 * m * n / cache_rate
+    best_s, best_compute_s, best_power_s = float("inf"), 0.0, 0.0
+    for rows, columns, area, step, ends, resident in _tiles(flop_per_s / unit_count / clock_hz, bulk_copies):
+        # A tile that is mostly outside the output never wins against a smaller one.
+        if (rows > 64 and rows >= 2 * m) or (columns > 64 and columns >= 2 * n):
             continue
         tiles = -(-m // rows) * -(-n // columns)
-        reuse = rows * columns / (rows + columns)
-        slowdown = (1.0 + REUSE_HALF / reuse) / (1.0 + REUSE_HALF / _LARGEST_REUSE)
-        step_s = 2.0 * rows * columns * K_STEP * slowdown / unit_flop_per_s
-        for split in SPLITS:
-            if split > 1 and (2 * split > all_steps or tiles * split > 2 * unit_count or not cache_bytes_per_s):
-                break
-            waves = -(-tiles * split // unit_count)
-            compute_s = waves * (fill_s + -(-all_steps // split) * step_s)
-            traffic_s = memory_s * max(1.0, unit_count / (tiles * split))
-            seconds = max(compute_s, traffic_s) + EXPOSED_SHARE * min(compute_s, traffic_s)
+        power_s = 2.0 * tiles * area * all_steps * K_STEP / held_flop_per_s
+        if bulk_copies:
+            power_s *= 1.0 - exp(-power_s / GOVERNOR_S)
+        for split in (1,) if 2 * tiles > MOST_SPLIT_WAVES * unit_count else _splits(tiles, all_steps, unit_count):
+            steps = -(-all_steps // split)
+            blocks = tiles * split
+            waves = -(-blocks // unit_count)
+            cycles = waves * (steps * step + ends)
+            # Loads of a single tile hide behind nothing.
+            waiting = -(-waves // resident) * (steps * STEP_LATENCY_CYCLES + ends)
+            compute_s = (cycles if cycles > waiting else waiting) / clock_hz
+            worked_s = compute_s if compute_s > power_s else power_s
+            # Few units cannot ask for data as fast as memory could give it.
+            traffic_s = traffic_alone_s if blocks >= unit_count else traffic_alone_s * unit_count / blocks
+            seconds = worked_s + exposed * traffic_s if worked_s > traffic_s else traffic_s + exposed * worked_s
             if split > 1:
                 # Parts are fp32: written by one unit, read by the second pass.
-                seconds += second_pass_s + 8.0 * split * m * n / cache_bytes_per_s
+                seconds += second_pass_s + split * part_s
             if seconds < best_s:
-                best_s, best_compute_s = seconds, compute_s
-    return best_s, best_compute_s
+                best_s, best_compute_s, best_power_s = seconds, compute_s, power_s
+        if tiles > ENOUGH_WAVES * unit_count:
+            break
+    return best_s, best_compute_s, best_power_s
+
+
+@lru_cache(maxsize=256)
+def _tiles(flop_per_cycle: float, bulk_copies: bool) -> tuple[tuple[int, int, int, float, float, int], ...]:
+    """Rows, columns, area, cycles of a step, cycles of both ends, and tiles at hand, of every tile of such a unit."""
+    narrowest = 1 if bulk_copies else NARROWEST_TILE
+    return tuple(
+        (
+            rows,
+            columns,
+            rows * columns,
+            max(
+                2.0 * rows * columns * K_STEP / flop_per_cycle,
+                (rows + columns) * 2.0 * K_STEP / FEED_BYTES,
+                STEP_CYCLES,
+            ),
+            FILL_CYCLES + rows * columns * STORE_CYCLES,
+            max(1, min(RESIDENT_TILES, RESIDENT_AREA // (rows * columns))),
+        )
+        for rows, columns in TILES
+        if min(rows, columns) >= narrowest
+    )
+
+
+@lru_cache(maxsize=4096)
+def _splits(tiles: int, steps: int, unit_count: int) -> tuple[int, ...]:
+    """Into how many parts k may be split: those that just fill one or two waves."""
+    choices = [1]
+    for waves in range(1, MOST_SPLIT_WAVES + 1):
+        split = min(waves * unit_count // tiles, MOST_SPLITS, steps // 2)
+        if split > choices[-1]:
+            choices.append(split)
+    return tuple(choices)

@@ -46,13 +46,19 @@ PORT_NUMBERS: Final[Mapping[str, str]] = {
     "latency": "s",
     "pageable": "bytes/s",
 }
-QUEUE_NUMBERS: Final[Mapping[str, str]] = {"launch": "s"}
+QUEUE_NUMBERS: Final[Mapping[str, str]] = {
+    "launch": "s",  # between the starts of back-to-back ops
+    "graph": "s",  # the gap between ops of a replayed graph; for predictions beside measurements
+}
 POWER_NUMBERS: Final[Mapping[str, str]] = {"idle": "W", "busy": "W"}
 
 COMPUTE_NUMBERS: Final[Mapping[str, str]] = {
     "sm_count": "count",  # streaming multiprocessors (compute units, cores) that tiles are dealt to
     "clock": "Hz",  # highest clock of the unit; what takes a fixed number of cycles scales with it
-    "l2": "bytes",  # last-level cache in front of device memory; for the record
+    "l2": "bytes",  # last-level cache in front of device memory
+    "l2_read": "bytes/s",  # what it gives to all units together
+    "l2_parts": "count",  # partitions of it that each keep a copy of what all units read
+    "bulk_copies": "count",  # 1 when units load tiles by an engine of their own (tensor memory accelerator)
     "gemm_efficiency": "ratio",  # share of the peak that the largest tile reaches in a short product
     "sustained_efficiency": "ratio",  # share of the peak that the power limit leaves to long products
     "prefill_efficiency": "ratio",  # share of the peak that the arithmetic of fused attention reaches

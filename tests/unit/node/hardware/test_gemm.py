@@ -46,7 +46,8 @@ def test_a_huge_product_runs_at_what_the_power_limit_leaves():
     result = gemm_cost(16384, 16384, 8192)
     assert result.bound == "power"
     reached = 2.0 * 16384 * 16384 * 8192 / 154.8e12 / result.time_s
-    assert reached == pytest.approx(spec.computes["tensor"].constants["sustained_efficiency"], rel=1e-6)
+    stated = spec.computes["tensor"].constants["sustained_efficiency"]
+    assert 0.95 * stated <= reached <= stated  # a share of the traffic is not hidden
 
 
 def test_a_huge_product_without_power_limit_comes_near_the_stated_efficiency():

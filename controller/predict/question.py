@@ -1,0 +1,130 @@
+"""What a question is, what an answer is, and how a kernel is put to the device models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controller.errors import BadQuestion
+from node.errors import UnknownTier, Unsupported
+from node.hardware.cost import kernel_cost
+from node.hardware.device import DeviceSpec
+from node.hardware.launch import graph_start_s
+from node.hardware.operation import ITEM_BYTES, Demand
+
+Value = int | str
+Sizes = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One size of a question.
+
+    Attributes:
+        name: as in data sets.
+        meaning: for help texts.
+        default: None when it must be given.
+        least: smallest number allowed.
+        choices: for a word, which; empty for a number.
+        word: any word.
+        short: other names that the command line takes.
+    """
+
+    name: str
+    meaning: str
+    default: Value | None = None
+    least: int = 1
+    choices: tuple[str, ...] = ()
+    word: bool = False
+    short: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one op takes alone.
+
+    Attributes:
+        time_s: from its start on the device to its end [s].
+        bound: what sets it: ``compute``, a tier, ``power``, ``floor``, a port, ...
+        parts: seconds of every bound, and ``start`` [s].
+        flop: arithmetic of the op [FLOP].
+        dtype: that the arithmetic runs in; empty when there is none.
+        moved_bytes: least that must cross the boundary of the device's memory [bytes].
+    """
+
+    time_s: float
+    bound: str
+    parts: Mapping[str, float]
+    flop: float = 0.0
+    dtype: str = ""
+    moved_bytes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One row of the table.
+
+    Attributes:
+        name: on the command line and in file names.
+        summary: one line for people.
+        columns: its sizes.
+        ask: (device, dtype, sizes) -> Prediction.
+        dtype: unless another is asked for.
+    """
+
+    name: str
+    summary: str
+    columns: tuple[Column, ...]
+    ask: Callable[[DeviceSpec, str, Sizes], Prediction]
+    dtype: str = "bf16"
+
+    def answer(self, spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
+        """What the op takes on `spec` with elements of `dtype`; `sizes` are complete.
+
+        Raises:
+            BadQuestion: no such dtype, or `spec` cannot run the op.
+        """
+        if dtype not in ITEM_BYTES:
+            raise BadQuestion(f"dtype is {dtype!r}; one of {', '.join(ITEM_BYTES)}")
+        try:
+            return self.ask(spec, dtype, sizes)
+        except (Unsupported, UnknownTier) as error:
+            raise BadQuestion(str(error)) from None
+
+    def complete(self, given: Mapping[str, Value | None]) -> dict[str, Value]:
+        """`given` with defaults, checked.
+
+        Raises:
+            BadQuestion: a size is missing, too small or no choice.
+        """
+        sizes: dict[str, Value] = {}
+        for column in self.columns:
+            value = given.get(column.name)
+            if value is None or value == "":
+                value = column.default
+            if value is None:
+                raise BadQuestion(f"{self.name} needs {column.name} ({column.meaning})")
+            if column.choices:
+                if value not in column.choices:
+                    raise BadQuestion(f"{column.name} is {value!r}; one of {', '.join(column.choices)}")
+            elif not column.word and (not isinstance(value, int) or value < column.least):
+                raise BadQuestion(f"{column.name} is {value!r}; a whole number of at least {column.least}")
+            sizes[column.name] = value
+        return sizes
+
+
+def ask_kernel(spec: DeviceSpec, demand: Demand) -> Prediction:
+    """What `demand` takes with every operand in the first tier of `spec`."""
+    tier = next(iter(spec.tiers))
+    cost = kernel_cost(spec, demand, (tier,) * len(demand.reads), (tier,) * len(demand.writes))
+    queue = spec.compute_queue
+    start_s = cost.latency_s - (queue.launch_s if queue is not None else 0.0) + graph_start_s(spec)
+    parts = {"start": start_s, **cost.parts}
+    bound = "start" if start_s > cost.time_s else cost.bound
+    moved = float(sum(demand.reads) + sum(demand.writes))
+    return Prediction(start_s + cost.time_s, bound, parts, demand.flop, demand.dtype, moved)
+
+
+def number(sizes: Sizes, name: str) -> int:
+    """The size `name`, which is a number."""
+    return int(sizes[name])

@@ -1,0 +1,71 @@
+"""What a cache holds, what a power limit leaves, and what starting a kernel takes."""
+
+import pytest
+
+from node.hardware.cache import FADE, PARTITIONED_SHARE, cached_share, hit_share
+from node.hardware.catalog import load_product
+from node.hardware.launch import KERNEL_START_S, graph_start_s
+from node.hardware.operation import Demand
+from node.hardware.power import (
+    H100_EFFICIENCY,
+    H100_SUSTAINED,
+    OLDER_NODE,
+    REGISTER_FED,
+    energy_joule,
+    sustained_share,
+)  # fmt: skip
+
+MIB = 2**20
+
+
+def test_what_fits_is_found_and_what_is_far_too_large_is_not():
+    assert hit_share(96 * MIB, 96 * MIB) == 1.0
+    assert hit_share(FADE * 96 * MIB, 96 * MIB) == pytest.approx(0.0, abs=1e-12)
+    assert hit_share(FADE**0.5 * 96 * MIB, 96 * MIB) == pytest.approx(0.5)
+    assert hit_share(1.0, 0.0) == 0.0
+
+
+def test_a_partitioned_cache_holds_less():
+    assert hit_share(PARTITIONED_SHARE * 50 * MIB, 50 * MIB, 2) == 1.0
+    assert hit_share(50 * MIB, 50 * MIB, 2) == 0.0
+
+
+def test_shares_are_weighted_by_bytes():
+    dims = {"span": 1000.0 * MIB, "near_span": 1.0 * MIB}
+    work = Demand("gemm", 1.0, (MIB, 2 * MIB), (MIB,), "bf16", "tensor", dims)
+    assert cached_share(work, {"l2": 50.0 * MIB}) == pytest.approx(0.5)  # x and y are found, the weights are not
+    assert cached_share(work, {}) == 0.0
+
+
+def test_the_power_law_gives_back_what_it_was_taken_from():
+    assert sustained_share(989e12, 1.83e9, 700.0) == pytest.approx(H100_SUSTAINED)
+
+
+def test_a_chip_with_power_to_spare_runs_at_boost():
+    assert sustained_share(312e12, 1.41e9, 400.0, node=OLDER_NODE * REGISTER_FED) == H100_EFFICIENCY
+    assert sustained_share(989e12, 1.83e9, 1400.0) == H100_EFFICIENCY
+
+
+def test_half_the_power_costs_a_cube_root():
+    full, half = (sustained_share(989e12, 1.83e9, watts) for watts in (600.0, 300.0))
+    assert half / full == pytest.approx(0.5 ** (1 / 3))
+
+
+def test_the_sheet_of_the_l40s_states_what_the_law_says():
+    spec = load_product("l40s")
+    unit = spec.computes["tensor"]
+    share = sustained_share(
+        unit.peak_flop_per_s["bf16"], unit.constants["clock"], spec.power_w["busy"], node=REGISTER_FED
+    )
+    assert unit.constants["sustained_efficiency"] == pytest.approx(share, abs=5e-4)
+
+
+def test_energy_of_an_idle_and_a_busy_hour():
+    assert energy_joule(3600.0, 0.0, 100.0, 700.0) == 360e3
+    assert energy_joule(3600.0, 3600.0, 100.0, 700.0) == 700.0 * 3600.0
+
+
+def test_a_kernel_in_a_graph_starts_after_the_gap():
+    assert graph_start_s(load_product("h100_sxm")) == pytest.approx(1.26e-6 + KERNEL_START_S)
+    assert graph_start_s(load_product("pm9a3")) == 0.0
+    assert graph_start_s(load_product("xeon_8480")) == load_product("xeon_8480").compute_queue.launch_s

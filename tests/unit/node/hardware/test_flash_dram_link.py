@@ -1,0 +1,96 @@
+"""Drives, host memory and links against closed forms and limits."""
+
+import math
+
+import pytest
+
+from node.hardware.catalog import load_product
+from node.hardware.dram import (
+    READ_SHARE,
+    TURN_COST,
+    cached_bytes_per_s,
+    channel_bytes_per_s,
+    cxl_bytes_per_s,
+    loaded_latency_s,
+    mixed_bytes_per_s,
+)  # fmt: skip
+from node.hardware.flash import queued_rate_bytes_per_s, read_time_s, write_amplification, write_time_s
+from node.hardware.link import (
+    LANE_BYTES_PER_S,
+    half_rate_bytes,
+    message_rate_bytes_per_s,
+    message_time_s,
+    payload_bytes_per_s,
+)  # fmt: skip
+
+
+def test_a_read_is_latency_and_bytes():
+    tier = load_product("smartssd").tiers["flash"]
+    assert read_time_s(tier, 2**20) == pytest.approx(tier.read_latency_s + 2**20 / tier.read_bytes_per_s)
+    assert read_time_s(tier, 1) == read_time_s(tier, tier.page_bytes)
+    assert read_time_s(tier, 0) == 0.0
+
+
+def test_depth_hides_latency_until_the_drive_streams():
+    rates = [queued_rate_bytes_per_s(4096, depth, 50e-6, 7e9) for depth in (1, 2, 64, 4096)]
+    assert rates[1] == pytest.approx(2 * rates[0])
+    assert rates[0] == pytest.approx(4096 / (50e-6 + 4096 / 7e9))
+    assert rates[-1] == 7e9
+
+
+def test_more_requests_at_once_are_never_slower():
+    tier = load_product("pm9a3").tiers["flash"]
+    times = [read_time_s(tier, 2**24, depth, 4096) for depth in (1, 2, 8, 32, 256)]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] >= 2**24 / tier.read_bytes_per_s
+
+
+def test_overwrites_cost_more_than_appends():
+    tier = load_product("pm9a3").tiers["flash"]
+    assert write_amplification(0.28, appended=True) == 1.0
+    assert write_amplification(0.28) == pytest.approx(1.28 / 0.56)
+    assert write_amplification(0.07) > write_amplification(0.28)
+    plain, amplified = write_time_s(tier, 2**30), write_time_s(tier, 2**30, amplification=2.0)
+    assert amplified / plain == pytest.approx(2.0, rel=1e-3)
+    with pytest.raises(ValueError, match="spare area"):
+        write_amplification(0.0)
+
+
+def test_channels_and_mixes():
+    assert channel_bytes_per_s(12, 2666) == pytest.approx(255.936e9)
+    reads = mixed_bytes_per_s(100e9, 0.0)
+    assert reads == 100e9 * READ_SHARE
+    assert mixed_bytes_per_s(100e9, 0.5) == pytest.approx(reads / (1 + TURN_COST / 2))
+    with pytest.raises(ValueError, match="write share"):
+        mixed_bytes_per_s(1.0, 1.5)
+
+
+def test_latency_grows_without_bound_towards_the_limit():
+    assert loaded_latency_s(80e-9, 0.0, 100e9) == 80e-9
+    latencies = [loaded_latency_s(80e-9, used, 100e9) for used in (10e9, 50e9, 90e9, 99e9)]
+    assert latencies == sorted(latencies)
+    assert loaded_latency_s(80e-9, 100e9, 100e9) == math.inf
+
+
+def test_a_cxl_card_is_bound_by_its_memory_or_by_one_direction():
+    assert cxl_bytes_per_s(0.0, 1000e9, 30e9, 28e9) == 28e9
+    assert cxl_bytes_per_s(0.5, 1000e9, 30e9, 28e9) == pytest.approx(56e9)  # both directions at once
+    assert cxl_bytes_per_s(0.0, 30e9, 64e9, 64e9) == pytest.approx(30e9 * READ_SHARE)
+
+
+def test_a_cache_in_front_gives_the_harmonic_mean():
+    assert cached_bytes_per_s(0.0, 100e9, 20e9) == 20e9
+    assert cached_bytes_per_s(1.0, 100e9, 20e9) == 100e9
+    assert cached_bytes_per_s(0.5, 100e9, 20e9) == pytest.approx(2 / (1 / 100e9 + 1 / 20e9))
+
+
+def test_half_of_the_rate_at_n_half():
+    size = half_rate_bytes(2e-6, 25e9)
+    assert size / message_time_s(int(size), 2e-6, 25e9) == pytest.approx(12.5e9)
+    assert message_rate_bytes_per_s(int(size), 2e-6, 25e9, in_flight=2) == pytest.approx(25e9)
+    assert message_rate_bytes_per_s(int(size), 2e-6, 25e9, in_flight=8) == 25e9
+
+
+def test_packets_leave_less_than_the_wire():
+    assert payload_bytes_per_s(16 * LANE_BYTES_PER_S[5], 256, "pcie") == pytest.approx(57.6e9, rel=0.01)
+    assert payload_bytes_per_s(50e9, 4096, "infiniband") < 50e9
