@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.plan.ranges import even_ranges
+
 GROUP_TOKENS = 16
 """Tokens of one head that fill a flash page of 4 KiB at head dimension 128 in fp16; the unit of appending."""
 
@@ -57,18 +59,6 @@ class Holding:
     flushed: int
     tail: int
     starts: tuple[int, int, int]
-
-
-def even_ranges(count: int, parts: int) -> tuple[tuple[int, int], ...]:
-    """`count` things in `parts` contiguous ranges whose sizes differ by one at most, larger ones first."""
-    whole, rest = divmod(count, parts)
-    ranges: list[tuple[int, int]] = []
-    start = 0
-    for part in range(parts):
-        stop = start + whole + (1 if part < rest else 0)
-        ranges.append((start, stop))
-        start = stop
-    return tuple(ranges)
 
 
 class KvSpread:

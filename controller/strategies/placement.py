@@ -12,9 +12,9 @@ from controller.models.decoder import Decoder
 from controller.models.weights import weight_content
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
+from controller.plan.ranges import even_ranges
 from controller.plan.size import Affine, symbol
 from controller.strategies.generation import BoundPlan
-from controller.strategies.kv_spread import even_ranges
 from controller.strategies.lane import Lane
 from controller.strategies.scenario import Scenario
 from controller.topology.schema import Device

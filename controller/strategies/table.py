@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from controller.errors import BadWorkload, StrategyFailed, UnknownStrategy, WindtunnelError
 from controller.execute.program import Program, Run
@@ -117,7 +118,8 @@ def lookup(name: str) -> Strategy:
 def _from_file(path: Path, function: str) -> Strategy:
     if not path.is_file():
         raise UnknownStrategy(f"{path}: no such file; write path/to/file.py:function")
-    module = f"windtunnel_user_{path.stem}"
+    # Two files may have one name in different folders.
+    module = f"windtunnel_user_{path.stem}_{crc32(str(path.resolve()).encode()):08x}"
     spec = importlib.util.spec_from_file_location(module, path)
     if spec is None or spec.loader is None:
         raise UnknownStrategy(f"{path}: cannot be imported as Python")
@@ -125,8 +127,8 @@ def _from_file(path: Path, function: str) -> Strategy:
     sys.modules[module] = loaded
     try:
         spec.loader.exec_module(loaded)
-    except (SyntaxError, ImportError) as error:
-        raise UnknownStrategy(f"{path}: {type(error).__name__}: {error}") from error
+    except Exception as error:
+        raise UnknownStrategy(f"{path}{_line(error, path)}: {type(error).__name__}: {error}") from error
     if not callable(getattr(loaded, function, None)):
         names = [key for key, value in vars(loaded).items() if inspect.isfunction(value)]
         close = get_close_matches(function, names, 1)
@@ -151,12 +153,21 @@ def blaming(strategy: Strategy) -> Iterator[None]:
         raise
     except Exception as error:
         path = strategy.name.rpartition(":")[0]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(path)]
-        if strategy.options is not None or not lines:
+        line = _line(error, Path(path))
+        if strategy.options is not None or not line:
             raise
         raise StrategyFailed(
-            f"{path}:{lines[-1]}: {type(error).__name__}: {error} (a fetch gives None on the virtual clock)"
+            f"{path}{line}: {type(error).__name__}: {error} (a fetch gives None on the virtual clock)"
         ) from error
+
+
+def _line(error: Exception, path: Path) -> str:
+    """``:12`` for the last line of a user's file on the way to an error; "" when it does not lie there."""
+    if isinstance(error, SyntaxError):
+        return f":{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return f":{lines[-1]}" if lines else ""
 
 
 def _summary(function: Callable[..., Any]) -> str:

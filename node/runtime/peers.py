@@ -154,10 +154,11 @@ class Peer:
             UnknownBuffer, OutOfRange: of the peer's buffer.
             PeerUnreachable: it has gone.
         """
-        checked_range(f"{self.name}.{operand.name}", operand.offset_bytes, len(data), place.size_bytes)
         if place.attachment is not None:
+            checked_range(f"{self.name}.{operand.name}", operand.offset_bytes, len(data), place.size_bytes)
             copy_bytes(place.attachment.bytes[operand.offset_bytes : operand.offset_bytes + len(data)], data)
         elif len(data):
+            # What is not mapped may have been allocated anew since it was located: the peer checks the range.
             self._client.write_bytes(operand.name, data, operand.offset_bytes, pushed=True)
 
     def place(self, name: str) -> Place:
