@@ -22,9 +22,18 @@ from node.errors import NodeError, UserInput
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("controller.cli.run:run", "Run a strategy on the virtual clock, or live on node processes."),
     "reproduce": ("controller.cli.reproduce:reproduce", "Compare published tables with ours, row by row."),
+    "collective": (
+        "controller.cli.collective:collective",
+        "Time collectives as nccl-tests does, and prove their data live.",
+    ),
     "plan": ("controller.cli.plan:plan", "Look at what a strategy would do, without running it."),
+    "strategies": ("controller.cli.lists:strategies", "The strategies, their topologies and their options."),
+    "models": ("controller.cli.lists:models", "The models by name."),
     "topology": ("controller.cli.topology:topology", "Check and show declared clusters."),
     "devices": ("controller.cli.devices:devices", "The catalog of devices, every constant with its source."),
+    "predict": ("controller.cli.predict:predict", "How long one op takes alone on a device, and what bounds it."),
+    "validate": ("controller.cli.validate:validate", "Compare measurements with the device models."),
+    "calibrate": ("controller.cli.calibrate:calibrate", "Fit a device's constants to measurements; write its sheet."),
     "up": ("controller.cli.nodes:up", "Start the nodes of a topology and leave them running."),
     "ps": ("controller.cli.nodes:ps", "List the nodes that are running."),
     "down": ("controller.cli.nodes:down", "Stop nodes that `up` started."),

@@ -10,6 +10,7 @@ from controller.reproduce.rows import Paper
 
 PAPERS: dict[str, str] = {
     "instinfer": "controller.reproduce.instinfer:paper",
+    "tpi_llm": "controller.reproduce.tpi_llm:paper",
 }
 """Name to ``module:function`` that returns its `Paper`."""
 

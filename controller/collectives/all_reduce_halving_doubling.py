@@ -1,0 +1,98 @@
+"""all_reduce by recursive halving and doubling.
+
+Paper: Thakur, Rabenseifner and Gropp, Optimization of collective communication operations in MPICH, IJHPCA 19(1),
+    2005.
+Follows: with p ranks, p a power of two, log2 p exchanges with partners at halving distance, each of half of what is
+    left, leave every rank with the sum of 1/p; as many exchanges back gather it. With other numbers, the first ranks
+    are folded in pairs before and unfolded after.
+Differs: nothing.
+Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformance suite.
+"""
+
+from __future__ import annotations
+
+from controller.collectives.call import Call, part
+from controller.collectives.rings import copy_own
+from controller.plan.build import PlanBuilder
+from controller.plan.ops import Plan, View
+from controller.plan.ranges import Range, even_ranges
+
+
+def halving_doubling(call: Call) -> Plan:
+    """Partners differ in one bit of their index, the highest first."""
+    build = PlanBuilder(f"all_reduce halving-doubling {call.count} {call.dtype}")
+    if call.world_size == 1:
+        copy_own(build, call.input(0), call.output(0))
+    else:
+        for number, piece in enumerate(even_ranges(call.count, call.pieces)):
+            if piece[0] < piece[1]:
+                _emit(build, call, piece, number)
+    return build.plan()
+
+
+def _emit(build: PlanBuilder, call: Call, whole: Range, number: int) -> None:
+    active, folded = _folding(call.world_size)
+    power = len(active)
+    values = {rank: part(call.input(rank), *whole) for rank in range(call.world_size)}
+    outputs = {rank: part(call.output(rank), *whole) for rank in range(call.world_size)}
+    for away, stays in folded:
+        room = part(call.scratch(stays, "folded"), *whole)
+        build.transfer(values[away], room, label="fold: send")
+        build.kernel("reduce", room.buffer.device, [values[stays], room], [outputs[stays]], kind="sum")
+        values[stays] = outputs[stays]
+    size = whole[1] - whole[0]
+    held: dict[int, Range] = dict.fromkeys(active, (0, size))
+    used = dict.fromkeys(active, 0)
+    # The larger half of an odd range, at every halving, may come to one element more than the range.
+    elements = size + power.bit_length()
+    rooms = {rank: call.scratch(rank, f"scratch{number}", elements) for rank in active}
+    masks = [1 << bit for bit in reversed(range(power.bit_length() - 1))]
+    for mask in masks:
+        halves = {rank: _halves(held[rank], index & mask) for index, rank in enumerate(active)}
+        for index, rank in enumerate(active):
+            partner = active[index ^ mask]
+            kept = halves[partner][0]
+            if kept[0] < kept[1]:
+                room = _room(rooms[partner], used[partner], kept)
+                build.transfer(part(values[rank], *kept), room, label="halve: send")
+        for rank in active:
+            kept = halves[rank][0]
+            if kept[0] < kept[1]:
+                room = _room(rooms[rank], used[rank], kept)
+                total = part(outputs[rank], *kept)
+                build.kernel("reduce", room.buffer.device, [room, part(values[rank], *kept)], [total], kind="sum")
+            used[rank] += kept[1] - kept[0]
+            held[rank], values[rank] = kept, outputs[rank]
+    for mask in reversed(masks):
+        for index, rank in enumerate(active):
+            start, stop = held[rank]
+            if start < stop:
+                partner = active[index ^ mask]
+                build.transfer(
+                    part(outputs[rank], start, stop), part(outputs[partner], start, stop), label="double: send"
+                )
+        ranges = dict(held)
+        for index, rank in enumerate(active):
+            other = ranges[active[index ^ mask]]
+            held[rank] = min(ranges[rank][0], other[0]), max(ranges[rank][1], other[1])
+    for away, stays in folded:
+        build.transfer(outputs[stays], outputs[away], label="unfold: send")
+
+
+def _folding(size: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """The ranks that exchange, a power of two of them, and the pairs (who leaves, who stays for both)."""
+    extra = size - (1 << (size.bit_length() - 1))
+    folded = [(2 * index + 1, 2 * index) for index in range(extra)]
+    away = {rank for rank, _ in folded}
+    return [rank for rank in range(size) if rank not in away], folded
+
+
+def _halves(held: Range, upper: int) -> tuple[Range, Range]:
+    """What a rank keeps of its range, and what it sends."""
+    first, second = even_ranges(held[1] - held[0], 2, held[0])
+    return (second, first) if upper else (first, second)
+
+
+def _room(scratch: View, used: int, kept: Range) -> View:
+    """Where a half arrives: behind the earlier ones, so that no exchange waits for room."""
+    return part(scratch, used, used + kept[1] - kept[0])

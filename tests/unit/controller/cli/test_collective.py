@@ -1,0 +1,83 @@
+"""The table that readers of nccl-tests know."""
+
+import json
+import re
+
+import pytest
+
+from controller.cli.main import main
+
+WORDS = ["collective", "all_reduce", "--topology", "dgx_h100", "--ranks", "4", "--algorithm", "ring", "-b", "1K",
+         "-e", "16K", "-f", "4"]  # fmt: skip
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_the_table_has_the_columns_of_nccl_tests(capsys):
+    assert main(WORDS) == 0
+    text = capsys.readouterr().out
+    header = next(line for line in text.splitlines() if "redop" in line)
+    names = header.lstrip("#").split()
+    assert names == ["size", "count", "type", "redop", "root", *["time", "algbw", "busbw", "#wrong"] * 2]
+    rows = rows_of(text)
+    assert [row[:5] for row in rows] == [
+        [str(size), str(size // 4), "float", "sum", "-1"] for size in (1024, 4096, 16384)
+    ]
+    for row in rows:
+        size, time_us, algbw, busbw = int(row[0]), *map(float, row[5:8])
+        assert algbw == pytest.approx(size / time_us * 1e-3, abs=0.01)
+        assert busbw == pytest.approx(algbw * 1.5, abs=0.02)
+        assert row[8] == row[12] == "N/A"
+    assert "# Out of bounds values : N/A" in text
+    assert re.search(r"# Avg bus bandwidth    : \d", text)
+
+
+def test_the_json_has_their_keys(capsys):
+    assert main([*WORDS, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"version", "start_time", "args", "env", "nccl_version", "config", "devices", "results"} <= set(document)
+    assert [entry["rank"] for entry in document["devices"]] == [0, 1, 2, 3]
+    first = document["results"][0]
+    assert (first["size"], first["count"], first["type"], first["redop"]) == (1024, 256, "float", "sum")
+    assert set(first["out_of_place"]) == set(first["in_place"]) == {"time", "alg_bw", "bus_bw", "nwrong"}
+    assert first["in_place"]["nwrong"] is None and document["out_of_bounds"] is None
+    assert first["algorithm"] == "ring" and first["why"]
+
+
+def test_auto_says_why_on_a_comment_line(capsys):
+    words = [word if word != "ring" else "auto" for word in WORDS]
+    assert main(words) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "next is" in line]
+    assert said and all(re.match(r"# \w+/\w+, \d pieces?: .+ slower$", line) for line in said)
+
+
+def test_a_collective_without_an_in_place_form(capsys):
+    assert main(["collective", "all_to_all", "--ranks", "3", "-b", "24", "-e", "24"]) == 0
+    (row,) = rows_of(capsys.readouterr().out)
+    assert row[3:5] == ["none", "-1"] and row[9:13] == ["N/A"] * 4
+
+
+@pytest.mark.parametrize("name", ["barrier", "broadcast", "all_gather", "reduce_scatter"])
+def test_every_collective_prints(name, capsys):
+    assert main(["collective", name, "--ranks", "3", "-b", "4", "-e", "4", "-d", "int32"]) == 0
+    (row,) = rows_of(capsys.readouterr().out)
+    assert row[2] == "int32" and float(row[5]) > 0
+
+
+def test_explain_says_what_bounds_each_kind_of_step(capsys):
+    words = ["collective", "all_reduce", "--ranks", "4", "--algorithm", "ring", "--protocol", "simple", "--pieces", "1"]
+    assert main([*words, "-b", "1K", "-e", "1G", "-f", "1048576", "--explain"]) == 0
+    text = capsys.readouterr().out
+    small, large = text.split("1073741824")
+    assert re.search(r"#   start: 4 of 8.4 us each, a fixed time", small)
+    assert re.search(r"#   gather: send: 12 of 3.4\d* us each, latency", small)
+    assert re.search(r"#   gather: send: 12 of .* each, gpu0.nvlink.read", large)
+    assert re.search(r"#   reduce: 12 of .* each, its own rate", large)
+
+
+def test_the_fastest_of_some(capsys):
+    assert main(["collective", "all_reduce", "--algorithm", "ring,tree", "-b", "8", "-e", "8", "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)["results"][0]
+    assert first["algorithm"] == "tree" and "ring" in first["why"]
