@@ -48,6 +48,7 @@ class LiveRun:
         self._started = False
         self._next_event = 1
         self._in_flight: dict[int, _InFlight] = {}
+        self._wakes_at: dict[int, float] = {}
         self._label_s: dict[str, float] = {}
         self._mark_at = 0.0
         self.overruns = 0
@@ -113,8 +114,9 @@ class LiveRun:
 
     def sleep_ticket(self, duration_s: float) -> Ticket:
         """A ticket that ends after `duration_s` [s]; the nodes' next work is not ready before."""
-        self.device_now += duration_s
-        return self.virtual.sleep_ticket(duration_s)
+        ticket = self.virtual.sleep_ticket(duration_s)
+        self._wakes_at[ticket.number] = self.device_now + duration_s
+        return ticket
 
     def mark(self, phase: str) -> None:
         """See `Run.mark`."""
@@ -140,6 +142,8 @@ class LiveRun:
         """Waits until the plans that end next on the virtual clock have ended on the nodes too."""
         ended = self.virtual.advance(tickets)
         for completion in ended:
+            # Programs may sleep beside each other, so that their pauses do not add up.
+            self.device_now = max(self.device_now, self._wakes_at.pop(completion.ticket.number, 0.0))
             flight = self._in_flight.pop(completion.ticket.number, None)
             if flight is not None:
                 self._collect(flight)

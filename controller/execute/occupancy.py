@@ -21,16 +21,18 @@ class Lifetimes:
         extra_after: for op index, further ops that must have ended before it starts, so that it fits.
         reserved_bytes: what it takes at most beyond what was there before, by tier [bytes].
         made: buffers that stay when it has ended.
+        passing: buffers that it allocates and frees, so that they are there only while it runs.
         freed: buffers that were there before and are gone when it has ended.
     """
 
     extra_after: Mapping[int, tuple[int, ...]]
     reserved_bytes: Mapping[TierKey, int]
     made: tuple[Buffer, ...]
+    passing: tuple[Buffer, ...]
     freed: tuple[Buffer, ...]
 
 
-_NOTHING = Lifetimes({}, {}, (), ())
+_NOTHING = Lifetimes({}, {}, (), (), ())
 
 
 class Occupancy:
@@ -143,25 +145,31 @@ class Occupancy:
             return _NOTHING
         fit = fit_plan(plan, self.used_bytes, self.capacity_bytes)
         last = {op.buffer: op for op in plan.ops if isinstance(op, Alloc | Free)}
-        made = tuple(buffer for buffer, op in last.items() if isinstance(op, Alloc) and buffer not in self._there)
-        freed = tuple(buffer for buffer, op in last.items() if isinstance(op, Free) and buffer in self._there)
+        here = {buffer: buffer in self._there for buffer in last}
+        made = tuple(buffer for buffer, op in last.items() if isinstance(op, Alloc) and not here[buffer])
+        passing = tuple(buffer for buffer, op in last.items() if isinstance(op, Free) and not here[buffer])
+        freed = tuple(buffer for buffer, op in last.items() if isinstance(op, Free) and here[buffer])
         reserved = {key: peak - self.used_bytes[key] for key, peak in fit.peak_bytes.items()}
         for key, peak in fit.peak_bytes.items():
             self._level(key, peak, now)
-        self._there.update(dict.fromkeys(made, True))
-        self._changes += bool(made)
-        return Lifetimes(fit.extra_after, reserved, made, freed)
+        self._there.update(dict.fromkeys((*made, *passing), True))
+        self._changes += 1
+        return Lifetimes(fit.extra_after, reserved, made, passing, freed)
 
     def end(self, lifetimes: Lifetimes, *, now: float) -> None:
         """The plan behind `lifetimes` has ended: what it freed is gone, what it allocated and kept stays."""
+        if lifetimes is _NOTHING:
+            return
         change = {key: -size for key, size in lifetimes.reserved_bytes.items()}
         for buffer in lifetimes.made:
             change[buffer.device, buffer.tier] += buffer.nbytes
+        for buffer in lifetimes.passing:
+            del self._there[buffer]
         for buffer in lifetimes.freed:
             if self._there.pop(buffer, None) is not None:
                 key = (buffer.device, buffer.tier)
                 change[key] = change.get(key, 0) - buffer.nbytes
-                self._changes += 1
+        self._changes += 1
         for key, size in change.items():
             self._level(key, self.used_bytes[key] + size, now)
 

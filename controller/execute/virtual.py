@@ -24,7 +24,7 @@ from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
 from controller.fabric.resources import Fabric
-from controller.plan.check import check_plan, describe
+from controller.plan.check import check_submission, describe
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Bindings
 from controller.topology.schema import Topology
@@ -89,7 +89,7 @@ class VirtualRun:
         """See `Run.submit`."""
         self.occupancy.admit(plan)
         if plan.cache.get("checked") is not self.topology:
-            check_plan(plan, self.topology, bindings)
+            check_submission(plan, self.topology, bindings)
             plan.cache["checked"] = self.topology
         lifetimes = self.occupancy.begin(plan, now=self.now)
         compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after), bindings)

@@ -93,7 +93,7 @@ class PlanBuilder:
     def plan(self) -> Plan:
         """The plan so far; the builder may go on."""
         plan = Plan(self.name, tuple(self._ops), tuple(self._after), frozenset(self._parameters))
-        plan.cache["read_before_write"] = tuple(self._hazards.read_before_write)
+        plan.cache["built"] = True
         return plan
 
     def _add(self, op: Op, inputs: tuple[View, ...], outputs: tuple[View, ...], after: Iterable[int]) -> int:

@@ -24,10 +24,10 @@ class _Range:
 def byte_range(view: View) -> tuple[int, int]:
     """First and last-plus-one byte of a view [bytes]; an open offset or extent counts as the whole buffer."""
     whole = view.buffer.nbytes
-    if view.offset_bytes == 0 and view.shape is view.buffer.shape:
-        return 0, whole
     if isinstance(view.offset_bytes, Affine):
         return 0, whole
+    if view.shape is view.buffer.shape:
+        return view.offset_bytes, view.offset_bytes + whole
     size = ITEM_BYTES[view.buffer.dtype]
     for extent in view.shape:
         if isinstance(extent, Affine):
@@ -41,23 +41,17 @@ class Hazards:
 
     def __init__(self) -> None:
         self._ranges: dict[Buffer, list[_Range]] = {}
-        self.read_before_write: dict[Buffer, None] = {}
-        """Buffers whose content must come from before the plan, in order of first reading."""
 
     def read(self, op: int, view: View, waits: set[int]) -> None:
         """Records that op number `op` reads `view` and adds to `waits` whom it must follow."""
-        start, stop = byte_range(view)
-        for piece in self._split(view.buffer, start, stop):
-            if piece.writer == NEVER_WRITTEN:
-                self.read_before_write.setdefault(view.buffer)
-            else:
+        for piece in self._touched(view):
+            if piece.writer != NEVER_WRITTEN:
                 waits.add(piece.writer)
             piece.readers.append(op)
 
     def write(self, op: int, view: View, waits: set[int]) -> None:
         """Records that op number `op` writes `view` and adds to `waits` whom it must follow."""
-        start, stop = byte_range(view)
-        for piece in self._split(view.buffer, start, stop):
+        for piece in self._touched(view):
             if piece.writer != NEVER_WRITTEN:
                 waits.add(piece.writer)
             waits.update(piece.readers)
@@ -72,11 +66,14 @@ class Hazards:
         # Whoever allocates the same buffer again does so after it is gone.
         self._ranges[buffer] = [_Range(0, buffer.nbytes, op, [])]
 
-    def _split(self, buffer: Buffer, start: int, stop: int) -> list[_Range]:
+    def _touched(self, view: View) -> list[_Range]:
+        """The ranges that `view` covers exactly; what it cuts is split before."""
+        buffer = view.buffer
         ranges = self._ranges.get(buffer)
         if ranges is None:
             ranges = self._ranges[buffer] = [_Range(0, buffer.nbytes, NEVER_WRITTEN, [])]
-        if len(ranges) == 1 and start <= ranges[0].start and stop >= ranges[0].stop:
+        start, stop = byte_range(view)
+        if start <= ranges[0].start and stop >= ranges[-1].stop:
             return ranges
         touched: list[_Range] = []
         kept: list[_Range] = []

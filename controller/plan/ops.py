@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from controller.plan.size import Affine, Size
@@ -21,16 +22,13 @@ class Buffer:
     device: str
     tier: str
     name: str
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: str = field(hash=False)
+    shape: tuple[int, ...] = field(hash=False)
 
     @property
     def nbytes(self) -> int:
         """Size [bytes]."""
-        total = ITEM_BYTES[self.dtype]
-        for extent in self.shape:
-            total *= extent
-        return total
+        return ITEM_BYTES[self.dtype] * prod(self.shape)
 
     def view(self) -> View:
         """The whole buffer."""
@@ -145,5 +143,5 @@ class Plan:
     ops: tuple[Op, ...]
     after: tuple[tuple[int, ...], ...]
     parameters: frozenset[str] = frozenset()
-    cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """What an executor compiled from this plan, by executor; never part of its meaning."""
+    cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was found out about this very plan, by whoever did; never part of its meaning, and empty in a copy."""

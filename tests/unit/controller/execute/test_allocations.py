@@ -167,6 +167,14 @@ def test_plans_side_by_side_are_there_at_the_same_time(toy) -> None:
     assert run_virtual(toy(), [one_after_the_other]).peak_bytes == {"gpu0.hbm": 600 * MB}
 
 
+def test_one_buffer_is_not_there_twice(toy) -> None:
+    """The same plan beside itself would allocate one name twice; after itself it is fine."""
+    plan = temporary("t", 100)
+    with pytest.raises(DoubleFree, match="already there"):
+        run_virtual(toy(), [program(plan), program(plan, placed=())])
+    assert run_virtual(toy(), [program(plan, plan)]).ok
+
+
 def test_running_out_of_memory_is_an_outcome(toy) -> None:
     def go(run):
         yield run.delay(2 * MS)

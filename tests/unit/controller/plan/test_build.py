@@ -1,5 +1,7 @@
 """Edges from what ops read and write, whole buffers and parts of them."""
 
+import dataclasses
+
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
@@ -141,8 +143,10 @@ def test_the_builder_goes_on_after_a_plan() -> None:
     assert (len(first.ops), len(build.plan().ops), build.count) == (1, 2, 2)
 
 
-def test_what_must_come_from_before_is_known() -> None:
-    build = PlanBuilder("before")
-    relu(build, A.rows(0, 4), B.rows(0, 4))
-    relu(build, B, C)  # its lower half comes from before
-    assert build.plan().cache["read_before_write"] == (A, B)
+def test_a_changed_copy_of_a_plan_knows_nothing_of_the_original() -> None:
+    build = PlanBuilder("original")
+    relu(build, A, B)
+    plan = build.plan()
+    plan.cache["template"] = object()
+    assert dataclasses.replace(plan, name="copy").cache == {}
+    assert dataclasses.replace(plan) == plan
