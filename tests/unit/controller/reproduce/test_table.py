@@ -1,0 +1,70 @@
+"""The papers: every row names runs that exist, and every request can be prepared."""
+
+import pytest
+
+from controller.experiment import prepare, virtual_scenario
+from controller.reproduce.rows import PublishedRow
+from controller.reproduce.runner import reproduce, run_all
+from controller.reproduce.table import PAPERS, UnknownPaper, load_paper
+
+
+def test_unknown_names_come_with_the_nearest() -> None:
+    with pytest.raises(UnknownPaper, match="did you mean 'instinfer'"):
+        load_paper("instinfre")
+    with pytest.raises(UnknownPaper, match="there are instinfer"):
+        load_paper("zzz")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_rows_name_runs_and_runs_can_be_prepared(name: str) -> None:
+    paper = load_paper(name)
+    assert paper.name == name
+    for row in paper.rows:
+        assert set(row.runs) <= set(paper.runs), row
+        assert row.mark in {"P", "PF", "PX", "A", "R", "S", "M", "D"}
+        assert row.published
+    used = {key for row in paper.rows for key in row.runs}
+    assert used == set(paper.runs), f"runs that no row uses: {set(paper.runs) - used}"
+    for request in paper.runs.values():
+        _, topology, shape = prepare(request)
+        virtual_scenario(request, topology, shape)
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_row_stands_once_and_keys_have_no_spaces(name: str) -> None:
+    rows = load_paper(name).rows
+    named = [(row.table, row.quantity, *row.row.items()) for row in rows]
+    assert len(named) == len(set(named))
+    for row in rows:
+        assert not any(" " in f"{key}{value}" for key, value in row.row.items()), row.row
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_no_more_than_one_row_sets_a_knob(name: str) -> None:
+    paper = load_paper(name)
+    assert sum(row.calibration for row in paper.rows) == bool(paper.knob)
+    assert all(row.tolerance is None for row in paper.rows if row.calibration)
+
+
+def test_results_do_not_depend_on_how_many_processes_made_them() -> None:
+    from dataclasses import replace
+
+    paper = load_paper("instinfer")
+    small = {
+        key: replace(
+            paper.runs[key], model="tiny-opt", batch=batch, prompt_tokens=16, output_tokens=4, effective_context=None
+        )
+        for key, batch in (("instinfer/4", 2), ("flexgen/4", 3), ("deepspeed/4", 1))
+    }
+    told = []
+    alone = run_all(small, lambda *what: told.append(what), processes=1)
+    assert told == [(1, 3, "instinfer/4"), (2, 3, "flexgen/4"), (3, 3, "deepspeed/4")]
+    assert run_all(small, None, processes=2) == alone
+    rows = tuple(
+        PublishedRow(
+            "t", {"run": key}, "throughput", 1.0, "tokens/s", "P", lambda results, key=key: results[key].time_s, (key,)
+        )
+        for key in small
+    )
+    compared = reproduce(replace(paper, runs=small, rows=rows), processes=1)
+    assert [row.ours for row in compared] == [alone[key].time_s for key in small]

@@ -1,0 +1,78 @@
+"""Small models of every kind, and strategies run in this process."""
+
+import sys
+from dataclasses import replace
+from functools import lru_cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from controller.models.catalog import load_model
+from controller.models.reference import generate_reference
+from controller.models.weights import SeededWeights
+from controller.strategies.scenario import Scenario
+from controller.topology.loader import load_topology
+
+
+def _load(name: str):
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+TINY = load_model("tiny-opt")
+LLAMA = replace(
+    load_model("llama-2-7b"), name="tiny-llama", hidden=64, layers=3, heads=4, kv_heads=2, head_dim=16,
+    intermediate=96, vocab=200, max_positions=160, attention_scale=0.25,
+)  # fmt: skip
+GEMMA = replace(
+    load_model("gemma-3-270m"), name="tiny-gemma", hidden=48, layers=3, heads=4, kv_heads=1, head_dim=16,
+    intermediate=96, vocab=200, max_positions=160, embedding_scale=48**0.5, attention_scale=0.25,
+    sliding_window=24, sliding_layers=(True, False, True),
+)  # fmt: skip
+MODELS = {shape.name: shape for shape in (TINY, LLAMA, GEMMA)}
+
+
+@lru_cache(maxsize=32)
+def _reference(model: str, batch: int, prompt: int, output: int):
+    weights = SeededWeights(MODELS[model], 0)
+    return generate_reference(weights, _prompt(model, batch, prompt), output, ())
+
+
+def _prompt(model: str, batch: int, prompt: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, MODELS[model].vocab, (batch, prompt))
+
+
+@pytest.fixture(scope="module")
+def local():
+    """``generate(strategy, model, ...)`` in this process, and ``check`` of it against the plain decoder."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # thousands of tiny kernels: handing them to threads takes longer than they do
+    local_run = _load("local_run")
+
+    def generate(
+        strategy, model: str, topology: str, *overrides: str, batch=2, prompt=9, output=8, options=None, backwards=False
+    ):
+        scenario = Scenario(
+            load_topology(topology, overrides), MODELS[model], batch, prompt, output, "fp32",
+            SeededWeights(MODELS[model], 0), _prompt(model, batch, prompt), options=options or {},
+        )  # fmt: skip
+        run = local_run.LocalRun(scenario.topology, backwards=backwards)
+        run.drive(lambda view: strategy(view, scenario))
+        return run
+
+    def check(run, model: str, batch=2, prompt=9, output=8, **_) -> None:
+        """Every token is that of the plain decoder, and every logit close to it."""
+        expected = _reference(model, batch, prompt, output)
+        np.testing.assert_allclose(run.logits, expected.logits, atol=1e-3)
+        assert run.tokens.tolist() == [list(row) for row in expected.tokens]
+
+    yield SimpleNamespace(generate=generate, check=check, models=MODELS)
+    torch.set_num_threads(threads)

@@ -1,0 +1,38 @@
+"""What may be asked of a strategy."""
+
+from dataclasses import replace
+
+import pytest
+
+from controller.errors import BadWorkload
+from controller.models.catalog import load_model
+from controller.strategies.scenario import Scenario
+from controller.topology.loader import load_topology
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return Scenario(load_topology("a6000_csd"), load_model("opt-13b"), 4, 1024, 1024, "fp16")
+
+
+@pytest.mark.parametrize("name", ["batch", "prompt_tokens", "output_tokens"])
+def test_sizes_are_positive(scenario: Scenario, name: str) -> None:
+    with pytest.raises(BadWorkload, match=f"{name.replace('_', ' ')} is 0"):
+        replace(scenario, **{name: 0})
+
+
+def test_the_context_is_what_the_model_has_positions_for(scenario: Scenario) -> None:
+    assert scenario.max_tokens == 2048
+    with pytest.raises(BadWorkload, match="2049; opt-13b has positions for 2048"):
+        replace(scenario, output_tokens=1025)
+
+
+def test_the_context_is_real_unless_said_otherwise(scenario: Scenario) -> None:
+    assert scenario.context_scale == 1.0
+    assert [scenario.effective_tokens(tokens) for tokens in (0, 1, 1500)] == [0, 1, 1500]
+
+
+def test_an_effective_context_scales_every_context(scenario: Scenario) -> None:
+    half = replace(scenario, effective_context=768.0)
+    assert half.context_scale == 0.5
+    assert [half.effective_tokens(tokens) for tokens in (0, 1, 2, 1000, 1536)] == [0, 1, 1, 500, 768]

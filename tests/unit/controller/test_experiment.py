@@ -1,0 +1,139 @@
+"""A request from names to a result: what is loaded, refused, reported, and compared."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controller.errors import BadOverride, BadWorkload, UnknownModel, UnknownStrategy
+from controller.experiment import (
+    Request,
+    assumptions,
+    compare_generation,
+    prepare,
+    run_experiment,
+    virtual_scenario,
+)
+from controller.report.json_output import dumps
+
+SMALL = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=4)
+
+KEYS = {
+    "strategy", "topology", "model", "workload", "outcome", "time_s", "wall_s", "paced_s", "prefill_s", "decode_s",
+    "tokens_per_s", "by_resource", "assumed", "overruns", "provenance", "trace",
+}  # fmt: skip
+"""What scripts may rely on."""
+
+
+def test_the_object_of_a_run_has_every_stable_key() -> None:
+    document = json.loads(dumps(run_experiment(SMALL).to_json()))
+    assert set(document) >= KEYS
+    assert (document["strategy"], document["topology"], document["model"]) == ("gpu_only", "a6000_ssd", "tiny-opt")
+    assert document["outcome"] == "ok"
+    assert document["time_s"] == pytest.approx(document["prefill_s"] + document["decode_s"])
+    assert document["tokens_per_s"] == pytest.approx(2 * 4 / document["time_s"])
+    assert document["paced_s"] is None and document["trace"] is None and document["overruns"] == 0
+    assert set(document["provenance"]) >= {"version", "topology_digest", "seed", "overrides"}
+    assert len(document["provenance"]["topology_digest"]) == 64
+    assert document["workload"]["batch"] == 2
+    assert {"name", "kind", "busy_s", "busy_ratio", "amount"} <= set(document["by_resource"][0])
+
+
+def test_overrides_are_reported_and_change_the_time() -> None:
+    plain = run_experiment(SMALL)
+    slow = run_experiment(replace(SMALL, overrides=("gpu.hbm.read=7 GB/s", "gpu.hbm.write=7 GB/s")))
+    assert slow.outcome.time_s > plain.outcome.time_s
+    assert slow.to_json()["provenance"]["overrides"] == ["gpu.hbm.read=7 GB/s", "gpu.hbm.write=7 GB/s"]
+    assert slow.topology.digest != plain.topology.digest
+
+
+def test_assumed_constants_are_told_with_their_source_once_a_product() -> None:
+    _, topology, _ = prepare(Request("instinfer", "tiny-opt", overrides=("csd.count=3",)))
+    found = [(entry.device, entry.path) for entry in assumptions(topology)]
+    assert ("csd", "flash.capacity") in found
+    assert len(found) == len(set(found))
+    assert all(entry.source for entry in assumptions(topology))
+
+
+def test_running_out_of_memory_has_no_throughput() -> None:
+    experiment = run_experiment(replace(SMALL, overrides=("gpu.hbm.capacity=100 kB",)))
+    document = experiment.to_json()
+    assert document["outcome"].startswith("OOM at gpu.hbm: ")
+    assert document["tokens_per_s"] is None
+    assert "missing" in document["outcome"]
+
+
+def test_a_virtual_run_is_in_the_published_type() -> None:
+    strategy, topology, shape = prepare(Request("gpu_only", "opt-13b"))
+    scenario = virtual_scenario(Request("gpu_only", "opt-13b"), topology, shape)
+    assert (scenario.dtype, scenario.prompt_tokens, scenario.weights) == ("fp16", 32, None)
+    assert strategy.name == "gpu_only"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"prompt": "Hello"}, BadWorkload, "--live"),
+        ({"pace": 10.0}, BadWorkload, "--live"),
+        ({"strategy": "gpu_onyl"}, UnknownStrategy, "gpu_only"),
+        ({"model": "tiny-otp"}, UnknownModel, "tiny-opt"),
+        ({"options": {"mini_batches": "2"}}, BadWorkload, "mini_batches"),
+        ({"overrides": ("gpu.hbm.raed=1 GB/s",)}, BadOverride, "read"),
+        ({"batch": 0}, BadWorkload, "batch"),
+        ({"output_tokens": 0}, BadWorkload, "output"),
+        ({"prompt_tokens": 10**6}, BadWorkload, "positions"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        run_experiment(replace(SMALL, **change))
+
+
+def test_a_trace_is_kept_when_it_is_asked_for(tmp_path: Path) -> None:
+    experiment = run_experiment(replace(SMALL, trace=tmp_path / "trace.json"))
+    assert experiment.trace is not None and experiment.trace.spans
+    assert run_experiment(SMALL).trace is None
+    assert experiment.outcome.time_s == run_experiment(SMALL).outcome.time_s
+
+
+def test_the_model_may_be_a_configuration(tmp_path: Path) -> None:
+    config = {
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 128, "max_position_embeddings": 64,
+        "hidden_act": "silu", "rms_norm_eps": 1e-5, "torch_dtype": "float16",
+    }  # fmt: skip
+    folder = tmp_path / "small-llama"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    for name in (folder, folder / "config.json"):
+        assert run_experiment(replace(SMALL, model=str(name))).to_json()["model"] == "small-llama"
+
+
+def logits(*best: int) -> np.ndarray:
+    """(steps, 1 row, 4 tokens), each with one token ahead."""
+    values = np.zeros((len(best), 1, 4), np.float32)
+    values[np.arange(len(best)), 0, best] = 1.0
+    return values
+
+
+def test_equal_generations() -> None:
+    found = compare_generation([[1, 2, 3]], logits(1, 2, 3), [(1, 2, 3)], logits(1, 2, 3) + 0.125)
+    assert found == {"tokens_equal": 3, "tokens_compared": 3, "max_logit_difference": 0.125}
+
+
+def test_logits_are_compared_while_the_context_is_equal() -> None:
+    """The third step continues another text, so that its logits say nothing."""
+    found = compare_generation([[1, 0, 3]], logits(1, 0, 3) * 8, [(1, 2, 3)], logits(1, 2, 3))
+    assert (found["tokens_equal"], found["tokens_compared"], found["max_logit_difference"]) == (2, 3, 8.0)
+
+
+def test_a_reference_that_ended_counts_up_to_its_end() -> None:
+    found = compare_generation([[1, 2, 3, 0]], logits(1, 2, 3, 0), [(1, 2)], logits(1, 2))
+    assert (found["tokens_equal"], found["tokens_compared"]) == (2, 2)
+
+
+def test_a_run_that_stopped_early_is_not_equal() -> None:
+    found = compare_generation([[1]], logits(1), [(1, 2, 3)], logits(1, 2, 3))
+    assert (found["tokens_equal"], found["tokens_compared"]) == (1, 3)
