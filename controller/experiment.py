@@ -70,7 +70,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Assumption:
-    """A constant of kind ``assumed`` that a run used."""
+    """A constant of kind ``assumed`` that a run used; `device` is the group, or the name of a link."""
 
     device: str
     path: str
@@ -155,13 +155,18 @@ class Experiment:
 
 
 def assumptions(topology: Topology) -> tuple[Assumption, ...]:
-    """Every assumed constant of the devices of a topology, each product once."""
+    """Every assumed constant of a topology: of its devices, each product once, and of its links."""
     found: dict[tuple[str, str, str], Assumption] = {}
     for device in topology.devices.values():
         for constant in device.spec.constants.values():
             if constant.kind == "assumed":
                 key = (device.group, constant.path, constant.text)
                 found.setdefault(key, Assumption(device.group, constant.path, constant.text, constant.source))
+    for link in topology.links:
+        for constant in link.constants.values():
+            if constant.kind == "assumed":
+                key = (link.name, constant.path, constant.text)
+                found.setdefault(key, Assumption(link.name, constant.path, constant.text, constant.source))
     return tuple(found.values())
 
 
@@ -205,6 +210,12 @@ def run_experiment(request: Request, *, progress: ProgressSink | None = None) ->
     """
     strategy, topology, shape = prepare(request)
     trace = Trace() if request.trace is not None else None
+    if request.seed < 0:
+        raise BadWorkload(f"seed {request.seed} is negative; take 0 or more")
+    if request.trace is not None and not request.trace.absolute().parent.is_dir():
+        raise BadWorkload(
+            f"--trace {request.trace}: there is no folder {request.trace.absolute().parent}; make it first"
+        )
     if request.live:
         from controller.live_experiment import run_live_experiment
 

@@ -43,7 +43,7 @@ class WrittenTrace:
 
 
 def write_chrome_trace(trace: Trace, path: str | Path, devices: Sequence[str] = ()) -> WrittenTrace:
-    """Writes `trace` to `path`, whole or not at all.
+    """Writes `trace` to `path`, whole or not at all; what is no regular file (a pipe, a device) is written as it is.
 
     Args:
         trace: what happened.
@@ -53,12 +53,14 @@ def write_chrome_trace(trace: Trace, path: str | Path, devices: Sequence[str] = 
     Raises:
         UserError: the file cannot be written.
     """
-    target = Path(path)
+    target = Path(path).resolve()
+    in_place = target.exists() and not target.is_file()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as stream:
+        with (target if in_place else partial).open("w", encoding="utf-8", newline="\n") as stream:
             _write(trace, devices, stream)
-        os.replace(partial, target)
+        if not in_place:
+            os.replace(partial, target)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UserError(

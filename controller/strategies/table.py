@@ -151,7 +151,7 @@ def blaming(strategy: Strategy) -> Iterator[None]:
         yield
     except (WindtunnelError, NodeError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         path = strategy.name.rpartition(":")[0]
         line = _line(error, Path(path))
         if strategy.options is not None or not line:

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import threading
 
 import pytest
 
@@ -90,3 +92,22 @@ def test_a_trace_is_whole_or_absent(tmp_path):
 def test_a_folder_that_is_not_there_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match=r"cannot be written to .*No such file or directory"):
         write_chrome_trace(example(), tmp_path / "missing" / "t.json")
+
+
+def test_what_is_no_regular_file_is_written_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    received = []
+    reader.start()
+    write_chrome_trace(example(), pipe)
+    reader.join(10)
+    assert pipe.is_fifo()
+    assert json.loads(received[0])["traceEvents"]
+
+
+def test_a_link_keeps_its_place_and_its_target_is_written(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    write_chrome_trace(example(), tmp_path / "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text())["traceEvents"]
