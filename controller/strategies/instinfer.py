@@ -64,7 +64,7 @@ class InstInfer:
         self.drives = [device.name for device in devices(scenario, "csd", "the KV cache", computes=True)]
         shape = self.shape
         self.spread = KvSpread(shape.heads, shape.kv_heads, len(self.drives), scenario.prompt_tokens)
-        self.model = GpuModel(scenario, option_int(scenario, "mini_batches", 2), by_row=self.spread.by_tokens)
+        self.model = GpuModel(scenario, option_int(scenario, "mini_batches", 2))
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
         self.caches = [[self._cache(layer, drive) for drive in self._every_drive] for layer in range(shape.layers)]
         self.landings = [[self._landing(lane, drive) for drive in self._every_drive] for lane in self._every_lane]
@@ -78,6 +78,7 @@ class InstInfer:
             gpu: [[self._outbound(gpu, turn, drive) for drive in self._every_drive] for turn in range(2)]
             for gpu in gpus
         }
+        self.token_major = {gpu: [self._token_major(gpu, turn) for turn in range(2)] for gpu in gpus}
         self._steps: dict[tuple[tuple[int, ...], bool], Plan] = {}
 
     @property
@@ -111,8 +112,9 @@ class InstInfer:
 
     def prefill(self) -> Iterator[BoundPlan]:
         """See `OffloadedDecoder.prefill`."""
-        turns = [turn for turns in self.outbound.values() for turn in turns]
-        buffers = [buffer for turn in turns for parts in turn for buffer in parts if buffer.nbytes]
+        outbound = [buffer for turns in self.outbound.values() for turn in turns for parts in turn for buffer in parts]
+        token_major = [buffer for turns in self.token_major.values() for pair in turns for buffer in pair]
+        buffers = [buffer for buffer in (*outbound, *token_major) if buffer.nbytes]
         for buffer in buffers:
             self._run.place(buffer, written=True)
         yield from self.model.prefill(self._run, "instinfer", self._emit_prompt)
@@ -144,20 +146,41 @@ class InstInfer:
         """The part of (rows, tokens, g*d) that goes to each drive."""
         if len(self.drives) == 1:
             return [(0, whole)]
-        item = ITEM_BYTES[whole.buffer.dtype]
-        if self.spread.by_tokens:
-            pieces: list[tuple[int, View]] = []
-            for drive, share in enumerate(self.spread.shares):
-                if share.prompt_tokens:
-                    assert isinstance(whole.offset_bytes, int)
-                    offset = whole.offset_bytes + share.prompt[0] * self.shape.kv_size * item
-                    pieces.append((drive, View(whole.buffer, offset, (1, share.prompt_tokens, self.shape.kv_size))))
-            return pieces
         gpu = self.model.gpu_of(layer)
-        outbound = self.outbound[gpu][layer % 2]
-        columns = [rows_view(outbound[drive][part + 2], 0, lane.rows) for drive in self._every_drive]
-        build.kernel("split", gpu, [whole], columns)
-        return list(enumerate(columns))
+        columns = [
+            rows_view(parts[part + 2], 0, lane.rows) if parts[part + 2].nbytes else None
+            for parts in self.outbound[gpu][layer % 2]
+        ]
+        if not self.spread.by_tokens:
+            views = [view for view in columns if view is not None]
+            build.kernel("split", gpu, [whole], views)
+            return list(enumerate(views))
+        return self._token_pieces(build, lane, self.token_major[gpu][layer % 2][part], whole, columns)
+
+    def _token_pieces(
+        self, build: PlanBuilder, lane: Lane, buffer: Buffer, whole: View, columns: list[View | None]
+    ) -> list[tuple[int, View]]:
+        """Each drive's tokens of every sequence: token-major, they are one range of bytes, which is turned back."""
+        tokens, size = self.scenario.prompt_tokens, self.shape.kv_size
+        token_bytes = lane.rows * size * ITEM_BYTES[whole.buffer.dtype]
+        source = whole
+        if lane.rows > 1:
+            source = View(buffer, 0, (tokens, lane.rows, size))
+            build.kernel("swap_axes", whole.buffer.device, [whole], [source])
+        pieces: list[tuple[int, View]] = []
+        for drive, (share, column) in enumerate(zip(self.spread.shares, columns, strict=True)):
+            if not share.prompt_tokens:
+                continue
+            assert isinstance(source.offset_bytes, int)
+            offset = source.offset_bytes + share.prompt[0] * token_bytes
+            piece = View(source.buffer, offset, (share.prompt_tokens, lane.rows, size))
+            if lane.rows > 1:
+                assert column is not None
+                build.kernel("swap_axes", whole.buffer.device, [piece], [column])
+                pieces.append((drive, column))
+            else:
+                pieces.append((drive, piece.reshape(1, share.prompt_tokens, size)))
+        return pieces
 
     # -- decode: one plan a step ---------------------------------------------------------------------------------------
 
@@ -338,7 +361,7 @@ class InstInfer:
         """On a GPU: keys and values by heads for a drive, and where they are split into when heads are spread."""
         share, rows, dim = self.spread.shares[drive], self.model.pass_rows, self.shape.head_dim
         groups, tokens = share.kv_head_count, share.prompt_tokens
-        split = tokens if len(self.drives) > 1 and not self.spread.by_tokens else 0
+        split = tokens if len(self.drives) > 1 and (rows > 1 or not self.spread.by_tokens) else 0
         name = f"outbound{turn}.{self.drives[drive]}"
 
         def buffer(part: str, extents: tuple[int, ...]) -> Buffer:
@@ -346,6 +369,15 @@ class InstInfer:
 
         by_heads, columns = (rows, groups, tokens, dim), (rows, split, groups * dim)
         return buffer("k", by_heads), buffer("v", by_heads), buffer("k.columns", columns), buffer("v.columns", columns)
+
+    def _token_major(self, gpu: str, turn: int) -> tuple[Buffer, Buffer]:
+        """On a GPU: a prompt's keys and values with the tokens outermost; nothing where heads are spread."""
+        rows = self.model.pass_rows if self.spread.by_tokens and self.model.pass_rows > 1 else 0
+        extents = (self.scenario.prompt_tokens, rows, self.shape.kv_size)
+        return (
+            Buffer(gpu, "hbm", f"token_major{turn}.k", self.scenario.dtype, extents),
+            Buffer(gpu, "hbm", f"token_major{turn}.v", self.scenario.dtype, extents),
+        )
 
 
 def instinfer(run: Run, scenario: Scenario) -> Program:

@@ -55,7 +55,7 @@ class GpuModel:
         lanes: decode, one a mini-batch; row_ranges: the sequences of each.
     """
 
-    def __init__(self, scenario: Scenario, mini_batches: int = 1, *, by_row: bool = False) -> None:
+    def __init__(self, scenario: Scenario, mini_batches: int = 1) -> None:
         self.scenario = scenario
         batch, shape, dtype = scenario.batch, scenario.shape, scenario.dtype
         found = devices(scenario, "gpu", "the weights")[: shape.layers]
@@ -75,7 +75,7 @@ class GpuModel:
             Lane([(decoder.layers, decoder.decode(f"lane{index}", stop - start)) for decoder in self.decoders])
             for index, (start, stop) in enumerate(self.row_ranges)
         )
-        self.pass_rows = 1 if by_row else max(1, min(batch, PREFILL_TOKENS // scenario.prompt_tokens))
+        self.pass_rows = max(1, min(batch, PREFILL_TOKENS // scenario.prompt_tokens))
         self._passes = {
             rows: Lane(
                 [

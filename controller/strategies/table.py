@@ -161,7 +161,7 @@ def blaming(strategy: Strategy) -> Iterator[None]:
         ) from error
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """``:12`` for the last line of a user's file on the way to an error; "" when it does not lie there."""
     if isinstance(error, SyntaxError):
         return f":{error.lineno}"
