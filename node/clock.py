@@ -12,10 +12,13 @@ wall_now = time.monotonic
 """The wall clock, for durations and deadlines [s]."""
 
 
+_LONGEST_SLEEP_S = 3600.0
+
+
 def sleep_until(wall_at: float) -> None:
     """Returns at `wall_at` on the wall clock [s] or a little later, never earlier."""
     while (left_s := wall_at - wall_now()) > 0:
-        time.sleep(left_s)
+        time.sleep(min(left_s, _LONGEST_SLEEP_S))  # the system refuses very long ones
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from node.client import ArbiterClient, NodeClient
 
 START_S = 60.0
 """How long nodes may take to serve [s of wall time]."""
+_MAX_PACE = 1e9
+"""The largest dilation: a microsecond of the device takes a quarter of an hour [ratio]."""
 _LAST_WORDS_S = 1.0
 """How long a broken connection waits for word of how the process ended [s of wall time]."""
 _CLOCK_LEAD_S = 0.05
@@ -147,8 +149,10 @@ def start(
     topology: Topology, pace: float | None, flash_folder: Path | None, needs: Needs, name: str, *, detached: bool
 ) -> Cluster:
     """Starts the nodes of a topology and waits until all serve; leaves nothing behind when that fails."""
-    if pace is not None and not pace > 0:
-        raise UserError(f"pace {pace:g} is not a dilation; give wall seconds per device second, above 0")
+    if pace is not None and not 0 < pace <= _MAX_PACE:
+        raise UserError(
+            f"pace {pace:g} is not a dilation; give wall seconds per device second, above 0 and at most {_MAX_PACE:g}"
+        )
     preflight(topology, needs, flash_folder=flash_folder)
     run = create_run_directory(name)
     epoch = wall_clock_s()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,20 @@ from controller.clock import sleep_s, wall_clock_s
 from controller.errors import DeviceUnreachable, StartFailed, UserError
 from controller.launch.cluster import Cluster, start
 from controller.launch.preflight import Needs
-from controller.launch.run_directory import is_held, read_cluster_file, remove_stale, runs_folder
+from controller.launch.run_directory import (
+    held_runs,
+    is_held,
+    is_starting,
+    read_cluster_file,
+    read_processes,
+    runs_folder,
+)
 from controller.topology.schema import Topology
 
 _STOP_S = 10.0
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
+_UNNAMED = "run-"
+"""How directories of runs begin that were not started under a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +44,9 @@ class RunningCluster:
         digest: of its resolved content.
         overrides: that were applied.
         pace: dilation, or None.
-        server: process id of the fork server.
-        devices: (name, kind, process id, alive) of each node.
+        server: process id of the fork server; 0 when it is not known.
+        devices: (name, kind, process id, alive) of each node. The process is 0 when it is not known, the kind is "?"
+            when the cluster file cannot be read, and then the only entry is the fork server if no node is known either.
     """
 
     name: str
@@ -65,10 +78,14 @@ def start_detached(
     Raises:
         PreflightFailed: the machine lacks memory, disk or files.
         StartFailed: one of that name runs, or a node did not become ready.
+        UserError: a name that is not allowed.
     """
     name = name or topology.name
-    if not name or "/" in name or name.startswith("."):
-        raise UserError(f"{name!r} cannot name a cluster; use letters, digits, - and _")
+    if not _NAME.match(name) or name.startswith(_UNNAMED):
+        raise UserError(
+            f"{name!r} cannot name a cluster; use letters, digits, - and _, not - first and not {_UNNAMED} first "
+            "(runs without a name are called so)"
+        )
     cluster = start(topology, pace, flash_folder, needs or {}, name, detached=True)
     for client in cluster.clients.values():
         client.close()
@@ -80,12 +97,9 @@ def list_running() -> tuple[RunningCluster, ...]:
     folder = runs_folder()
     if not folder.exists():
         return ()
-    remove_stale(folder)
-    found = []
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("run-") and is_held(path):
-            found.append(_running(path))
-    return tuple(found)
+    return tuple(
+        _running(path) for path in held_runs(folder) if not path.name.startswith(_UNNAMED) and not is_starting(path)
+    )
 
 
 def stop(name: str) -> None:
@@ -95,8 +109,9 @@ def stop(name: str) -> None:
         UserError: none of that name runs.
     """
     running = _find(name)
-    if running.server and psutil.pid_exists(running.server):
-        os.kill(running.server, signal.SIGTERM)
+    if _is_fork_server(running.server):
+        with suppress(ProcessLookupError):
+            os.kill(running.server, signal.SIGTERM)
     deadline = wall_clock_s() + _STOP_S
     while is_held(running.directory):
         if wall_clock_s() > deadline:
@@ -118,6 +133,8 @@ def connect(name: str, topology: Topology) -> Cluster:
     """
     running = _find(name)
     content = read_cluster_file(running.directory)
+    if content is None:
+        raise UserError(f"the cluster file of {name} in {running.directory} is broken; stop {name} and start it again")
     if list(content["devices"]) != list(topology.devices) or running.digest != topology.digest:
         raise UserError(
             f"{name} was started from {running.source} with other content than {topology.source} has now; stop it and "
@@ -140,23 +157,27 @@ def _find(name: str) -> RunningCluster:
 
 
 def _running(path: Path) -> RunningCluster:
-    content = read_cluster_file(path)
-    processes = content["processes"]
-    devices = []
-    for device, entry in content["devices"].items():
-        process = int(processes["nodes"].get(device, 0))
-        devices.append((device, str(entry["spec"]["kind"]), process, _alive(process)))
-    return RunningCluster(
-        path.name,
-        path,
-        content["topology"],
-        content["source"],
-        content["digest"],
-        tuple(content["overrides"]),
-        content["dilation"],
-        int(processes["server"]),
-        tuple(devices),
-    )
+    server, nodes = read_processes(path)
+    content = read_cluster_file(path) or {}
+    try:
+        kinds = {device: str(entry["spec"]["kind"]) for device, entry in content["devices"].items()}
+        said = (content["topology"], content["source"], content["digest"], tuple(content["overrides"]))
+        pace = content["dilation"]
+    except (KeyError, TypeError, AttributeError):  # the file is broken: list what can be stopped
+        nodes = nodes or {"?": server}
+        kinds, said, pace = dict.fromkeys(nodes, "?"), ("?", "?", "", ()), None
+    # Nodes that were not noted, or not yet, live and die with the fork server.
+    alive = {device: _alive(nodes.get(device, server)) for device in kinds}
+    devices = tuple((device, kind, nodes.get(device, 0), alive[device]) for device, kind in kinds.items())
+    return RunningCluster(path.name, path, *said, pace, server, devices)
+
+
+def _is_fork_server(process: int) -> bool:
+    """Whether a process id that was read from a file is what it should be; anything else is not to be ended."""
+    try:
+        return process > 0 and "node.server" in psutil.Process(process).cmdline()
+    except psutil.Error:
+        return False
 
 
 def _alive(process: int) -> bool:

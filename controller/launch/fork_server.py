@@ -15,7 +15,7 @@ from typing import Any
 import node
 from controller.clock import wall_clock_s
 from controller.errors import StartFailed
-from controller.launch.run_directory import RunDirectory
+from controller.launch.run_directory import RunDirectory, write_server
 
 ARBITER = "arbiter"
 _STOP_S = 10.0
@@ -70,6 +70,7 @@ class ForkServer:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the controller alone, which then ends the run in order
             )
+        write_server(run, self._process.pid)
         run.close()
         os.close(report_end)
         if control_end >= 0:

@@ -21,6 +21,9 @@ from node.client import spec_to_data
 CLUSTER_FILE = "cluster.json"
 PROCESSES_FILE = "processes.json"
 _LOCK_FILE = "lock"
+"""Locked by every process of the run; holds the process id of the fork server once that is started."""
+_MARK_FILE = "windtunnel-run"
+_MARK = "windtunnel made this directory and removes it once no process of the run lives\n"
 _SOCKET_PATH_LENGTH = 100
 """The kernel takes socket paths of 107 bytes."""
 
@@ -61,9 +64,12 @@ def create_run_directory(name: str = "") -> RunDirectory:
         PreflightFailed: a path that is too long for a socket.
     """
     folder = runs_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PreflightFailed(_no_folder(folder, error)) from error
     with _folder_locked(folder):
-        remove_stale(folder)
+        _remove_stale(folder)
         path = folder / (name or f"run-{os.getpid()}-{next(_numbers)}")
         longest = len(os.fsencode(path)) + len("/0000.sock")
         if longest > _SOCKET_PATH_LENGTH:
@@ -71,22 +77,58 @@ def create_run_directory(name: str = "") -> RunDirectory:
                 f"sockets in {path} would have paths of {longest} bytes, the system takes {_SOCKET_PATH_LENGTH}; set "
                 "WINDTUNNEL_RUNS to a shorter folder"
             )
+        if path.exists() and not is_run(path):
+            raise StartFailed(f"{path} is there and is no run of windtunnel; choose another name or WINDTUNNEL_RUNS")
         if path.exists():
             raise StartFailed(f"a cluster named {path.name!r} is running; stop it first or choose another name")
-        path.mkdir(mode=0o700)
-        lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Under its name it is seen complete only: marked, and held.
+        fresh = folder / f".new-{os.getpid()}-{next(_numbers)}"
+        fresh.mkdir(mode=0o700)
+        (fresh / _MARK_FILE).write_text(_MARK)
+        lock = os.open(fresh / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fresh.rename(path)
     return RunDirectory(path, lock)
 
 
 def remove_stale(folder: Path) -> tuple[str, ...]:
-    """Removes the directories of runs that have no process any more; returns their names."""
+    """Removes the directories of runs that have no process any more; returns their names.
+
+    What does not carry windtunnel's own mark is left alone, whatever it is.
+
+    Raises:
+        PreflightFailed: no folder that can be written.
+    """
+    with _folder_locked(folder):
+        return _remove_stale(folder)
+
+
+def _remove_stale(folder: Path) -> tuple[str, ...]:
     removed = []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not is_held(path):
+        if is_run(path) and not is_held(path):
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
     return tuple(removed)
+
+
+def held_runs(folder: Path) -> tuple[Path, ...]:
+    """The directories of runs that live, by name, after those that do not were removed.
+
+    Raises:
+        PreflightFailed: no folder that can be written.
+    """
+    with _folder_locked(folder):
+        _remove_stale(folder)
+        return tuple(path for path in sorted(folder.iterdir()) if is_run(path) and is_held(path))
+
+
+def is_run(path: Path) -> bool:
+    """Whether windtunnel made this directory."""
+    try:
+        return path.is_dir() and not path.is_symlink() and (path / _MARK_FILE).read_bytes() == _MARK.encode()
+    except OSError:
+        return False
 
 
 def is_held(path: Path) -> bool:
@@ -128,16 +170,47 @@ def write_cluster_file(
         "arbiter": f"unix:{path / 'arbiter.sock'}" if pace is not None and topology.links else "",
         "flash_folder": str((flash_folder or path / "flash").absolute()),
     }
-    (path / CLUSTER_FILE).write_text(json.dumps(content))
+    fresh = path / (CLUSTER_FILE + ".new")
+    fresh.write_text(json.dumps(content))
+    fresh.replace(path / CLUSTER_FILE)
     return content
 
 
-def read_cluster_file(path: Path) -> dict[str, Any]:
-    """What `write_cluster_file` wrote, and the processes under ``processes``."""
-    content: dict[str, Any] = json.loads((path / CLUSTER_FILE).read_text())
-    processes = path / PROCESSES_FILE
-    content["processes"] = json.loads(processes.read_text()) if processes.exists() else {"server": 0, "nodes": {}}
-    return content
+def read_cluster_file(path: Path) -> dict[str, Any] | None:
+    """What `write_cluster_file` wrote; None when it is not there or broken."""
+    content = _read_json(path / CLUSTER_FILE)
+    return content if content is not None and isinstance(content.get("devices"), dict) else None
+
+
+def is_starting(path: Path) -> bool:
+    """Whether a run has not come as far as its cluster file, or is being removed."""
+    return not (path / CLUSTER_FILE).exists()
+
+
+def write_server(run: RunDirectory, process: int) -> None:
+    """Notes the fork server where it is found whatever becomes of the other files."""
+    os.pwrite(run.lock, f"{process}\n".encode(), 0)
+
+
+def read_processes(path: Path) -> tuple[int, dict[str, int]]:
+    """Process id of the fork server, 0 when it is not known, and of each node that is known."""
+    content = _read_json(path / PROCESSES_FILE) or {}
+    nodes = content.get("nodes")
+    known = {str(name): pid for name, pid in nodes.items() if isinstance(pid, int)} if isinstance(nodes, dict) else {}
+    try:
+        server = int((path / _LOCK_FILE).read_text())
+    except (OSError, ValueError):
+        said = content.get("server")
+        server = said if isinstance(said, int) else 0
+    return server, known
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def link_capacities(topology: Topology) -> Mapping[str, float]:
@@ -149,9 +222,16 @@ def link_capacities(topology: Topology) -> Mapping[str, float]:
     return capacities
 
 
+def _no_folder(folder: Path, error: OSError) -> str:
+    return f"{folder} cannot hold runs ({error.strerror}); set WINDTUNNEL_RUNS to a folder of your own"
+
+
 @contextmanager
 def _folder_locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PreflightFailed(_no_folder(folder, error)) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

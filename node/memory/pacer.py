@@ -16,6 +16,8 @@ from node.memory.resources import Side
 from node.memory.sharing import max_min_rates
 
 _DONE = 1 - 1e-12
+_LOOK_WALL_S = 5.0
+"""How often somebody who waits looks whether the flow was closed [s of wall time]."""
 
 
 class Flow:
@@ -26,13 +28,15 @@ class Flow:
         done: how much it has moved at the pacer's time.
         reached: device time at which `done` last reached `target` [s].
         active_at: when its latency is paid [s].
+        closed: nobody waits for it any more.
     """
 
-    __slots__ = ("active_at", "done", "loads", "rate", "rate_limit", "reached", "target")
+    __slots__ = ("active_at", "closed", "done", "loads", "rate", "rate_limit", "reached", "target")
 
     def __init__(self, target: float, rate_limit: float, loads: Side, active_at: float) -> None:
         self.target, self.rate_limit, self.loads, self.active_at = target, rate_limit, loads, active_at
         self.done, self.rate, self.reached = 0.0, 0.0, active_at
+        self.closed = False
 
     @property
     def backlogged(self) -> bool:
@@ -93,14 +97,17 @@ class Pacer:
                 self._advance(now)
                 if flow.done >= mark * _DONE and now >= flow.active_at:
                     return flow.reached if not flow.backlogged else now
+                if flow.closed:
+                    return now
                 until = self._next_change(now, flow, mark)
-            # A new flow only makes this one later, so nobody has to be woken early.
-            self.clock.sleep_until(until)
+            # A new flow only makes this one later, so nobody has to be woken early, but to see that it was closed.
+            self.clock.sleep_until(min(until, now + _LOOK_WALL_S / self.clock.dilation))
 
     def close(self, flow: Flow) -> None:
         """Forgets a flow."""
         with self._lock:
             self._advance(self.clock.now())
+            flow.closed = True
             if flow in self._flows:
                 self._flows.remove(flow)
 

@@ -21,6 +21,7 @@ from node.runtime.peers import Address, Peers
 from node.runtime.pushes import PushCall
 from node.runtime.queues import FreeRunner, InOrderQueue, Runner
 from node.runtime.timekeeping import LogicalTime, PacedTime
+from node.wire.checks import RUN_DEADLINE_S, checked_number
 from node.wire.commands import Launch, Push
 
 
@@ -173,7 +174,14 @@ class EmulatedDevice:
     def batch(
         self, number: int, size: int, ready_at: float, timeout_s: float, done: Callable[[BatchRun], None]
     ) -> BatchRun:
-        """A batch whose end is counted and then told to `done`."""
+        """A batch whose end is counted and then told to `done`.
+
+        Raises:
+            BadAttribute: with pacing, a `ready_at` that nobody can wait for.
+        """
+        if isinstance(self.timekeeper, PacedTime):
+            clock = self.timekeeper.clock
+            checked_number("ready_at", ready_at, "s", clock.now() + RUN_DEADLINE_S / clock.dilation)
 
         def ended(batch: BatchRun) -> None:
             self.counters.batch(size, len(batch.failures), sum(batch.overrun))

@@ -34,26 +34,40 @@ class Address:
     host: str
 
 
+_Requests = SimpleQueue["node_pb2.GrantRequest | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One flow: the stream that it is asked for on, and what has come back."""
+
+    requests: _Requests
+    replies: SimpleQueue[node_pb2.GrantReply]
+
+
 class Grants:
-    """Asks an owner of shared resources, a peer or the arbiter, for a share as a push goes on."""
+    """Asks an owner of shared resources, a peer or the arbiter, for a share as a push goes on.
+
+    A stream that has ended fails the flows that were on it; the next flow opens another.
+    """
 
     def __init__(self, owner: str, stub: node_pb2_grpc.NodeStub | node_pb2_grpc.ArbiterStub) -> None:
         self._owner, self._stub = owner, stub
-        self._requests: SimpleQueue[node_pb2.GrantRequest] = SimpleQueue()
-        self._replies: dict[int, SimpleQueue[node_pb2.GrantReply]] = {}
+        self._requests: _Requests | None = None
+        self._flows: dict[int, _Asked] = {}
         self._numbers = count(1)
         self._lock = Lock()
-        self._started = False
 
     def open(self, loads: Side, start_at: float, rate_limit_bytes_per_s: float, first_bytes: int, last: bool) -> int:
         """Starts a flow and asks for its first bytes; returns its number."""
-        with self._lock:
-            if not self._started:
-                self._started = True
-                Thread(target=self._receive, name=f"grants.{self._owner}", daemon=True).start()
         number = next(self._numbers)
-        self._replies[number] = SimpleQueue()
-        self._requests.put(
+        with self._lock:
+            requests = self._requests
+            if requests is None:
+                requests = self._requests = SimpleQueue()
+                Thread(target=self._receive, args=(requests,), name=f"grants.{self._owner}", daemon=True).start()
+            self._flows[number] = _Asked(requests, SimpleQueue())
+        requests.put(
             node_pb2.GrantRequest(
                 flow=number,
                 resources=[resource.name for resource, _ in loads],
@@ -68,35 +82,50 @@ class Grants:
 
     def extend(self, number: int, target_bytes: int, last: bool) -> None:
         """Asks for more bytes."""
-        self._requests.put(node_pb2.GrantRequest(flow=number, target_bytes=target_bytes, last=last))
+        self._flows[number].requests.put(node_pb2.GrantRequest(flow=number, target_bytes=target_bytes, last=last))
 
-    def reached(self, number: int) -> float:
+    def reached(self, number: int, patience_s: float) -> float:
         """Blocks until the oldest request that was not answered yet is granted; when it was [device time, s].
 
+        Args:
+            number: of the flow.
+            patience_s: how long that may take [s of wall time].
+
         Raises:
-            PeerUnreachable: the owner has gone.
+            PeerUnreachable: the owner has gone, or is silent.
         """
-        reply = self._replies[number].get()
+        try:
+            reply = self._flows[number].replies.get(timeout=patience_s)
+        except Empty:
+            raise PeerUnreachable(
+                f"{self._owner} has not granted bandwidth for {patience_s:.3g} s of wall time; its process is stuck"
+            ) from None
         if reply.failure.type:
             raise error_of(reply.failure)
         return reply.end_at
 
     def close(self, number: int) -> None:
         """Forgets a flow whose last request is granted."""
-        self._replies.pop(number, None)
+        self._flows.pop(number, None)
 
-    def _receive(self) -> None:
+    def _receive(self, requests: _Requests) -> None:
+        why = "it closed the stream"
         try:
-            for reply in self._stub.Grant(iter(self._requests.get, None), timeout=RUN_DEADLINE_S):
-                waiting = self._replies.get(reply.flow)
-                if waiting is not None:
-                    waiting.put(reply)
-        except grpc.RpcError:
-            pass
-        text = f"{self._owner} does not grant bandwidth any more; its process has ended"
+            for reply in self._stub.Grant(iter(requests.get, None), timeout=RUN_DEADLINE_S):
+                flow = self._flows.get(reply.flow)
+                if flow is not None:
+                    flow.replies.put(reply)
+        except grpc.RpcError as call:
+            why = str(call.details())
+        requests.put(None)  # lets gRPC's sending thread end
+        text = f"{self._owner} does not grant bandwidth any more ({why}); its process has probably ended"
         gone = node_pb2.GrantReply(failure=node_pb2.Failure(type="PeerUnreachable", text=text))
-        for waiting in list(self._replies.values()):
-            waiting.put(gone)
+        with self._lock:
+            if self._requests is requests:
+                self._requests = None
+            left = [flow for flow in self._flows.values() if flow.requests is requests]
+        for flow in left:
+            flow.replies.put(gone)
 
 
 @dataclass(frozen=True, slots=True)

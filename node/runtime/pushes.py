@@ -13,7 +13,7 @@ from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
 from node.runtime.peers import Grants
 from node.runtime.timekeeping import LogicalTime, PacedTime
-from node.wire.checks import checked_size_bytes
+from node.wire.checks import RUN_DEADLINE_S, checked_size_bytes
 from node.wire.commands import Operand, Push
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _QUANTUM_WALL_S = 0.02
 """Wall time between two looks at the other owners of what a push loads [s]; small pushes are one quantum."""
 _MAX_QUANTA = 256
+_PATIENCE_S = 60.0
+_PATIENCE = 1000.0
+"""An owner is given up that grants nothing for the first and the second times what a push takes alone
+[s of wall time, ratio]; hundreds may share it."""
 
 
 class PushCall:
@@ -140,7 +144,10 @@ class PushCall:
         if links and self._peers.arbiter is not None:
             owners.append((self._peers.arbiter, links))
         everything = (*own, *(load for _, side in owners for load in side))
-        marks = self._marks(clock.dilation, size_bytes, Use(size_bytes, rate_limit, 0.0, everything).alone_s)
+        alone_s = Use(size_bytes, rate_limit, 0.0, everything).alone_s
+        marks = self._marks(clock.dilation, size_bytes, alone_s)
+        taken_s = (self._push.latency_s + alone_s * _PATIENCE) * clock.dilation
+        patience_s = min(_PATIENCE_S + taken_s, RUN_DEADLINE_S)
         clock.sleep_until(start_at)
         ahead = min(2, len(marks))
         flow = pacer.open(marks[ahead - 1], rate_limit, own, flows_at)
@@ -154,7 +161,9 @@ class PushCall:
             worked_until = clock.now()
             end_at = flows_at
             for place, mark in enumerate(marks):
-                end_at = max([pacer.wait(flow, mark), *(grants.reached(number) for grants, number in asked)])
+                end_at = max(
+                    [pacer.wait(flow, mark), *(grants.reached(number, patience_s) for grants, number in asked)]
+                )
                 following = place + ahead
                 if following < len(marks):
                     pacer.extend(flow, marks[following])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from threading import Event as Gate
 from typing import NamedTuple
 
 from node.clock import wall_now
-from node.errors import NodeError, ShuttingDown, WaitTimeout
+from node.errors import ShuttingDown, WaitTimeout
 from node.hardware.device import QueueSpec
 from node.runtime.batch import Command
 from node.runtime.events import Cause, DependencyFailed, Events
@@ -103,6 +104,13 @@ class InOrderQueue:
         self._last_start_at = 0.0
 
     def _serve(self) -> None:
+        while True:
+            try:
+                self._serve_commands()
+            except Exception:  # of whoever is told how a command ended; the queue goes on with the next
+                traceback.print_exc()
+
+    def _serve_commands(self) -> None:
         pending, order, runner, events = self._pending, self._order, self._runner, self._runner.events
         while True:
             with order:
@@ -116,7 +124,7 @@ class InOrderQueue:
                 try:
                     if command.wait:
                         start_at = events.wait(command.wait, start_at, batch.until_wall)
-                except (NodeError, DependencyFailed) as error:
+                except Exception as error:
                     runner.fail(command, error)
                     continue
                 free_at = heappop(self._slots)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from queue import SimpleQueue
 from threading import Lock, Thread
 
 import grpc
 
-from node.errors import BadAttribute, NodeError
+from node.errors import BadAttribute
 from node.rpc import node_pb2
 from node.runtime.batch import BatchRun, Call, Command
 from node.runtime.device import EmulatedDevice, MemoryCall
+from node.wire.checks import LONGEST_S, MAX_RATE, RUN_DEADLINE_S, checked_number
 from node.wire.commands import Launch, Push, attribute_value, operand_value
 from node.wire.status import failure_of
 
@@ -38,7 +40,7 @@ class CommandStream:
                     self._running += 1
                 try:
                     self._begin(message)
-                except (NodeError, ValueError, IndexError, KeyError) as error:
+                except Exception as error:  # whatever it is, the client hears of it and the stream goes on
                     self._reply(node_pb2.BatchReply(batch=message.batch, refused=failure_of(error)))
         except grpc.RpcError:
             pass  # the client has gone; what it commanded still runs
@@ -51,6 +53,7 @@ class CommandStream:
             calls.clear()
         for description in message.calls:
             calls[description.key] = _call(device, description)
+        _check(message, calls)
         device.peers.known(message.devices)
         batch = device.batch(
             message.batch,
@@ -84,6 +87,34 @@ class CommandStream:
             self._replies.put(None)
 
 
+def _check(message: node_pb2.Batch, calls: Mapping[int, Call]) -> None:
+    """Raises BadAttribute for a batch that cannot be meant, before any of it runs."""
+    checked_number("ready_at", message.ready_at, "s", LONGEST_S)
+    checked_number("timeout_s", message.timeout_s, "s", RUN_DEADLINE_S)
+    size = len(message.id)
+    if not size == len(message.call) == len(message.wait_count) == len(message.notify_count):
+        raise BadAttribute(
+            f"{size} ids, {len(message.call)} calls, {len(message.wait_count)} wait_counts and "
+            f"{len(message.notify_count)} notify_counts; send one of each for every command"
+        )
+    for name, counts, entries in (
+        ("wait", message.wait_count, message.wait),
+        ("notify", message.notify_count, message.notify),
+    ):
+        if sum(counts) != len(entries):
+            raise BadAttribute(
+                f"{name}_count adds up to {sum(counts)}, {name} has {len(entries)} entries; send as many"
+            )
+    if len(set(message.id)) != size:
+        event = next(event for event, often in Counter(message.id).items() if often > 1)
+        raise BadAttribute(f"two commands of the batch have the id {event}; give each its own")
+    if message.notify and max(message.notify) >= len(message.devices):
+        raise BadAttribute(f"notify names device {max(message.notify)}, there are {len(message.devices)} from 0 on")
+    for key in message.call:
+        if key not in calls:
+            raise BadAttribute(f"call {key} was not described on this stream; send it in calls first")
+
+
 def _call(device: EmulatedDevice, description: node_pb2.Call) -> Call:
     kind = description.WhichOneof("kind")
     if kind == "launch":
@@ -100,14 +131,18 @@ def _call(device: EmulatedDevice, description: node_pb2.Call) -> Call:
         )
     if kind == "push":
         push = description.push
+        if not push.destinations:
+            raise BadAttribute(f"call {description.key} pushes to no destination; name one at least")
         return device.push(
             Push(
                 id=0,
                 source=operand_value(push.source),
                 destinations=tuple((there.device, operand_value(there.operand)) for there in push.destinations),
                 queue=description.queue,
-                latency_s=push.latency_s,
-                rate_limit_bytes_per_s=push.rate_limit_bytes_per_s,
+                latency_s=checked_number("latency_s of a push", push.latency_s, "s", LONGEST_S),
+                rate_limit_bytes_per_s=checked_number(
+                    "rate_limit_bytes_per_s of a push", push.rate_limit_bytes_per_s, "bytes/s", MAX_RATE
+                ),
                 out_port=push.out_port,
                 in_port=push.in_port,
                 links=tuple(push.links),

@@ -8,12 +8,14 @@ from threading import Lock, Thread
 
 import grpc
 
-from node.clock import PacedClock
+from node.clock import PacedClock, wall_now
 from node.errors import Unsupported
 from node.memory.pacer import Pacer
 from node.memory.resources import Resource
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.grants import Conversation, GrantDesk
+from node.service.status import statuses
+from node.wire.checks import checked_epoch
 from node.wire.status import failure_of
 
 
@@ -66,8 +68,8 @@ class ArbiterService(node_pb2_grpc.ArbiterServicer):
         self, request: node_pb2.StartClockRequest, context: grpc.ServicerContext
     ) -> node_pb2.StartClockReply:
         """See the contract in proto/node/rpc/node.proto."""
-        with self._lock:
-            self._start(request.epoch)
+        with statuses(context), self._lock:
+            self._start(checked_epoch(request.epoch, wall_now()))
         return node_pb2.StartClockReply()
 
     def _start(self, epoch: float) -> None:

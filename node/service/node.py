@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from math import isnan
+from math import isinf, isnan
 from threading import Event as Gate
 
 import grpc
 
 from node.clock import wall_now
-from node.errors import DtypeMismatch, NodeError, Unsupported
+from node.errors import BadAttribute, DtypeMismatch, NodeError
 from node.memory.arena import Arena
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
@@ -20,7 +20,7 @@ from node.runtime.events import Cause, DependencyFailed
 from node.service.batches import CommandStream
 from node.service.grants import granted
 from node.service.status import end_with, statuses
-from node.wire.checks import CHUNK_BYTES, checked_range
+from node.wire.checks import CHUNK_BYTES, RUN_DEADLINE_S, checked_epoch, checked_number, checked_range
 from node.wire.specs import spec_to_json
 
 
@@ -66,7 +66,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         with statuses(context):
             first = next(chunks, None)
             if first is None:
-                raise Unsupported("a write without a chunk; send at least one, with the name of the buffer")
+                raise BadAttribute("a write without a chunk; send at least one, with the name of the buffer")
             buffer = self._device.store.find(first.name)
             checked_range(first.name, first.offset_bytes, first.total_bytes, buffer.size_bytes)
             if first.dtype and first.dtype != buffer.dtype:
@@ -84,7 +84,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 at += size
                 chunk = next(chunks, None)
             if at != end:
-                raise Unsupported(f"a write of {first.total_bytes} bytes to {first.name} ended {end - at} bytes early")
+                raise BadAttribute(
+                    f"a write of {first.total_bytes} bytes to {first.name} ended {end - at} bytes early; send them all"
+                )
             spec = buffer.tier.spec
             if not first.pushed:
                 self._device.counters.loaded(spec.name, first.total_bytes)
@@ -116,8 +118,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """See the contract in proto/node/rpc/node.proto."""
         with statuses(context):
             events = self._device.events
+            timeout_s = checked_number("timeout_s", request.timeout_s, "s", RUN_DEADLINE_S)
             try:
-                events.wait(request.id, 0.0, wall_now() + request.timeout_s)
+                events.wait(request.id, 0.0, wall_now() + timeout_s)
             except DependencyFailed as error:
                 raise NodeError(str(error)) from error
             outcomes = (events.outcome(event) for event in request.id)
@@ -144,18 +147,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def Signal(self, messages: Iterator[node_pb2.SignalMessage], context: grpc.ServicerContext) -> node_pb2.SignalReply:
         """See the contract in proto/node/rpc/node.proto."""
-        device = self._device
-        for message in messages:
-            failures = iter(message.failures)
-            for arrival in message.arrivals:
-                device.counters.written(arrival.tier, arrival.size_bytes)
-                device.counters.port(arrival.port, in_bytes=arrival.size_bytes)
-            for event, end_at in zip(message.id, message.end_at, strict=True):
-                if isnan(end_at):
-                    failure = next(failures)
-                    device.peer_event(event, Cause(failure.cause, failure.type, failure.text))
-                else:
-                    device.peer_event(event, end_at)
+        with statuses(context):
+            for message in messages:
+                self._take_signal(message)
         return node_pb2.SignalReply()
 
     def Grant(
@@ -168,7 +162,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self, request: node_pb2.StartClockRequest, context: grpc.ServicerContext
     ) -> node_pb2.StartClockReply:
         """See the contract in proto/node/rpc/node.proto."""
-        self._device.start_clock(request.epoch)
+        with statuses(context):
+            self._device.start_clock(checked_epoch(request.epoch, wall_now()))
         return node_pb2.StartClockReply()
 
     def Counters(self, request: node_pb2.CountersRequest, context: grpc.ServicerContext) -> node_pb2.CountersReply:
@@ -208,6 +203,30 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """See the contract in proto/node/rpc/node.proto."""
         self._stop.set()
         return node_pb2.ShutdownReply()
+
+    def _take_signal(self, message: node_pb2.SignalMessage) -> None:
+        device, failed = self._device, sum(map(isnan, message.end_at))
+        if len(message.id) != len(message.end_at) or failed != len(message.failures):
+            raise BadAttribute(
+                f"{message.device} signals {len(message.id)} events with {len(message.end_at)} ends, {failed} of them "
+                f"failed, and {len(message.failures)} failures; send one end an event and one failure a NaN"
+            )
+        if any(map(isinf, message.end_at)):
+            raise BadAttribute(f"{message.device} signals an event that ends at infinity; send a device time")
+        spec = device.config.spec
+        for arrival in message.arrivals:
+            if arrival.tier not in spec.tiers or (arrival.port and arrival.port not in spec.ports):
+                raise BadAttribute(f"{device.config.device} has no tier {arrival.tier!r} or no port {arrival.port!r}")
+        for arrival in message.arrivals:
+            device.counters.written(arrival.tier, arrival.size_bytes)
+            device.counters.port(arrival.port, in_bytes=arrival.size_bytes)
+        failures = iter(message.failures)
+        for event, end_at in zip(message.id, message.end_at, strict=True):
+            if isnan(end_at):
+                failure = next(failures)
+                device.peer_event(event, Cause(failure.cause, failure.type, failure.text))
+            else:
+                device.peer_event(event, end_at)
 
 
 def _info(buffer: Buffer) -> node_pb2.BufferInfo:

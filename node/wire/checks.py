@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from math import prod
+from math import inf, nextafter, prod
 
-from node.errors import BadName, DtypeMismatch, OutOfRange, ShapeMismatch
+from node.errors import BadAttribute, BadName, DtypeMismatch, OutOfRange, ShapeMismatch
 from node.hardware.operation import ITEM_BYTES
 
 MESSAGE_BYTES = 32 << 20
@@ -21,6 +21,13 @@ DEFAULT_DEADLINE_S = 60.0
 """Deadline of an RPC that names no other [s of wall time]."""
 RUN_DEADLINE_S = 7 * 86400.0
 """Deadline of the streams that stay open as long as a run [s of wall time]."""
+
+LONGEST_S = 1e9
+"""The latest instant and the longest latency in device time that a request may name [s]."""
+MAX_RATE = 1e18
+"""The highest rate that a request may name [bytes/s]."""
+SMALLEST = nextafter(0.0, inf)
+"""What a number must be at least that has to be above 0."""
 
 _NAME = re.compile(r"[A-Za-z0-9._/-]+\Z")
 
@@ -38,6 +45,27 @@ def checked_name(name: str, what: str = "buffer") -> str:
             f"{what} name {name!r} is not allowed: use letters, digits and ._-/ without '..', and no '/' at an end"
         )
     return name
+
+
+def checked_number(what: str, value: float, unit: str, most: float, least: float = 0.0) -> float:
+    """`value`, when it is a number from `least` to `most`.
+
+    Raises:
+        BadAttribute: it is not, or no number at all.
+    """
+    if not least <= value <= most:
+        low = "above 0" if least == SMALLEST else f"from {least:g}"
+        raise BadAttribute(f"{what} is {value:g} {unit}".rstrip() + f"; use a number {low} to {most:g}")
+    return value
+
+
+def checked_epoch(epoch: float, now: float) -> float:
+    """`epoch`, when it is an instant of the monotonic clock that a run can wait for [s].
+
+    Raises:
+        BadAttribute: it is not.
+    """
+    return checked_number("epoch", epoch, "s", now + RUN_DEADLINE_S)
 
 
 def checked_size_bytes(dtype: str, shape: Sequence[int]) -> int:

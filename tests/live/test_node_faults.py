@@ -134,6 +134,8 @@ def test_nothing_outlives_a_controller_that_is_killed(runs_folder: Path, number:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        # A shell that runs the tests in the background ignores Ctrl-C for all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert child.stdout is not None
     processes = [int(word) for word in child.stdout.readline().split()]

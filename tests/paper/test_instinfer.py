@@ -47,8 +47,11 @@ def test_the_knob_is_set_from_dense_at_256(results: Results) -> None:
 
 
 def test_the_knob_is_what_the_stated_bandwidth_asks_for() -> None:
-    """A sequence costs 33.4 ms a step by the paper's own fit; at 11.2 GB/s that reads 457 tokens of 819,200 B."""
-    within([("effective context [tokens]", 33.4e-3 * 11.2e9 / 819_200, instinfer.EFFECTIVE_CONTEXT_TOKENS, 0.02)])
+    """A sequence costs 33.4 ms a step by a fit of the paper's row; at 11.2 GB/s that reads 457 tokens of 819,200 B.
+
+    The fit is good to 5 %, so the knob is held to no less.
+    """
+    within([("effective context [tokens]", 33.4e-3 * 11.2e9 / 819_200, instinfer.EFFECTIVE_CONTEXT_TOKENS, 0.05)])
 
 
 def test_dense_at_128(results: Results) -> None:

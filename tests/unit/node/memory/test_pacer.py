@@ -19,6 +19,7 @@ class HandClock:
 
     at: float = 0.0
     late_s: float = 0.0
+    dilation: float = 1.0
 
     def now(self) -> float:
         return self.at

@@ -149,3 +149,19 @@ def test_old_events_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         events.end(event, 0.0)
     assert events.outcome(0) is None
     assert events.outcome(99) == 0.0
+
+
+def test_a_queue_outlives_whoever_is_told_and_fails() -> None:
+    bench = Bench()
+
+    def broken(run: BatchRun) -> None:
+        raise RuntimeError("nobody listens")
+
+    deaf = BatchRun(1, 1, 0.0, wall_now() + 5.0, broken)
+    bench.queue.add([Command(1, Act(1.0), (), (), 0, deaf)])
+    endless = BatchRun(2, 1, 0.0, float("inf"), lambda run: None)
+    bench.queue.add([Command(2, Act(1.0), (99,), (), 0, endless)])  # no wait is that long: OverflowError
+    done, commands = bench.batch([(3, Act(1.0), ())])
+    bench.queue.add(commands)
+    assert done.result(5).start_at == [1.0]
+    assert [index for index, _ in endless.failures] == [0]
