@@ -9,6 +9,9 @@ from controller.errors import BadWait
 from controller.execute.program import Array, Completion, Delay, Fetch, Program, Ticket, Wish
 from controller.plan.ops import View
 
+MAX_DELAY_S = 1e9
+"""Longest pause [s]: thirty years, after which the clock would tell tenths of a microsecond at best."""
+
 
 class Clock(Protocol):
     """What the loop needs of an executor."""
@@ -32,7 +35,7 @@ def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Arra
         read: the values of a view, None where there are none.
 
     Raises:
-        BadWait: a program waits for what it, or another program, has waited for already.
+        BadWait: a program waits for what it, or another program, has waited for already, or for no such time.
     """
     waiting: dict[int, Program] = {}
 
@@ -49,6 +52,8 @@ def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Arra
                 raise BadWait(
                     f"a program yielded {type(wish).__name__}; yield what run.submit, run.fetch or run.delay returned"
                 )
+            if isinstance(wish, Delay):
+                _check_delay(wish.duration_s)
             ticket = clock.sleep_ticket(wish.duration_s) if isinstance(wish, Delay) else wish
             if ticket.number in waiting or ticket.number not in clock.unfinished():
                 raise BadWait(
@@ -66,3 +71,9 @@ def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Arra
     # What was started and never waited for takes its time too.
     while left := clock.unfinished():
         clock.advance(left)
+
+
+def _check_delay(duration_s: object) -> None:
+    # A comparison with nan is false, so it fails here too.
+    if isinstance(duration_s, bool) or not (isinstance(duration_s, int | float) and 0 <= duration_s <= MAX_DELAY_S):
+        raise BadWait(f"a program waits for {duration_s!r} s; a delay is a number of seconds from 0 to {MAX_DELAY_S:g}")

@@ -19,7 +19,7 @@ from controller.execute.program import Array, Completion, Content, Delay, Fetch,
 from controller.execute.trace import Trace
 from controller.execute.virtual import ProgramFunction, ProgressSink, VirtualRun
 from controller.launch import Cluster
-from controller.plan.check import describe
+from controller.plan.extents import describe
 from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View
 from controller.plan.size import bind_size
 from controller.topology.schema import Topology

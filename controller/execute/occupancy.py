@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from controller.errors import DoubleFree, OutOfMemory, UnknownDevice, UnwrittenRead
+from controller.errors import BadPlan, DoubleFree, OutOfMemory, UnknownDevice, UnwrittenRead
 from controller.execute.trace import Level, Trace
 from controller.plan.capacity import TierKey, fit_plan
-from controller.plan.check import accesses
-from controller.plan.ops import Alloc, Buffer, Free, Plan
+from controller.plan.extents import accesses
+from controller.plan.ops import Alloc, Buffer, Free, Plan, two_of_one_name
 from controller.topology.schema import Topology
 
 
@@ -47,6 +47,7 @@ class Occupancy:
         self.used_bytes: dict[TierKey, int] = dict.fromkeys(self.capacity_bytes, 0)
         self.peak_bytes: dict[TierKey, int] = {}
         self._there: dict[Buffer, bool] = {}
+        self._named: dict[tuple[str, str, str], Buffer] = {}
         self._changes = 0
         self._trace = trace
 
@@ -57,6 +58,7 @@ class Occupancy:
             OutOfMemory: it does not fit.
             UnknownDevice: no such device or tier.
             DoubleFree: it is already there.
+            BadPlan: a buffer of its name and another type or shape is there.
         """
         key = (buffer.device, buffer.tier)
         if key not in self.capacity_bytes:
@@ -64,10 +66,12 @@ class Occupancy:
             raise UnknownDevice(f"{buffer} needs tier {buffer.device}.{buffer.tier}; the topology has {tiers}")
         if buffer in self._there:
             raise DoubleFree(f"{buffer} is placed twice; release it first or choose another name")
+        self._check_name(buffer)
         need, used, capacity = buffer.nbytes, self.used_bytes[key], self.capacity_bytes[key]
         if used + need > capacity:
             raise OutOfMemory(*key, need, capacity - used, capacity, buffer.name)
         self._there[buffer] = written
+        self._named[_name(buffer)] = buffer
         self._changes += 1
         self._level(key, used + need, now)
 
@@ -79,6 +83,7 @@ class Occupancy:
         """
         if self._there.pop(buffer, None) is None:
             raise DoubleFree(f"{buffer} is released but was not there")
+        del self._named[_name(buffer)]
         key = (buffer.device, buffer.tier)
         self._changes += 1
         self._level(key, self.used_bytes[key] - buffer.nbytes, now)
@@ -103,6 +108,7 @@ class Occupancy:
         Raises:
             UnwrittenRead: a byte without a source, or a buffer that nobody placed.
             DoubleFree: a buffer is freed that is not there, or allocated while it is.
+            BadPlan: a buffer is allocated while one of its name and another type or shape is there.
         """
         # A plan that was admitted is admissible until a buffer comes or goes: a decode loop asks a thousand times.
         admitted = plan.cache.get("admitted")
@@ -114,6 +120,7 @@ class Occupancy:
         for buffer in facts.made:
             if buffer in self._there:
                 raise DoubleFree(f"plan {plan.name!r} allocates {buffer}, which is already there; release it first")
+            self._check_name(buffer)
         for buffer in facts.read_first:
             if not self._there.get(buffer, False):
                 known = buffer in self._there or buffer in facts.made
@@ -152,7 +159,9 @@ class Occupancy:
         reserved = {key: peak - self.used_bytes[key] for key, peak in fit.peak_bytes.items()}
         for key, peak in fit.peak_bytes.items():
             self._level(key, peak, now)
-        self._there.update(dict.fromkeys((*made, *passing), True))
+        for buffer in (*made, *passing):
+            self._there[buffer] = True
+            self._named[_name(buffer)] = buffer
         self._changes += 1
         return Lifetimes(fit.extra_after, reserved, made, passing, freed)
 
@@ -164,20 +173,47 @@ class Occupancy:
         for buffer in lifetimes.made:
             change[buffer.device, buffer.tier] += buffer.nbytes
         for buffer in lifetimes.passing:
-            del self._there[buffer]
+            del self._there[buffer], self._named[_name(buffer)]
         for buffer in lifetimes.freed:
             if self._there.pop(buffer, None) is not None:
+                del self._named[_name(buffer)]
                 key = (buffer.device, buffer.tier)
                 change[key] = change.get(key, 0) - buffer.nbytes
         self._changes += 1
         for key, size in change.items():
             self._level(key, self.used_bytes[key] + size, now)
 
+    def _check_name(self, buffer: Buffer) -> None:
+        other = self._named.get(_name(buffer), buffer)
+        if other != buffer:
+            raise BadPlan(two_of_one_name(buffer, other))
+
     def _level(self, key: TierKey, used: int, now: float) -> None:
         self.used_bytes[key] = used
         self.peak_bytes[key] = max(self.peak_bytes.get(key, 0), used)
         if self._trace is not None:
             self._trace.levels.append(Level(*key, now, used))
+
+
+def _name(buffer: Buffer) -> tuple[str, str, str]:
+    return buffer.device, buffer.tier, buffer.name
+
+
+def check_unused(buffer: Buffer, started: Iterable[Plan]) -> None:
+    """Checks that no plan which somebody still has to wait for touches `buffer`.
+
+    Raises:
+        DoubleFree: one does.
+    """
+    for plan in started:
+        touched = plan.cache.get("touched")
+        if touched is None:
+            views = (view for op in plan.ops for side in accesses(op) for view in side)
+            touched = plan.cache["touched"] = frozenset(view.buffer for view in views)
+        if buffer in touched:
+            raise DoubleFree(
+                f"{buffer} is released while plan {plan.name!r} uses it; yield the ticket of that plan first"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from controller.errors import OutOfMemory
 from controller.execute.drive import drive
-from controller.execute.occupancy import Occupancy
+from controller.execute.occupancy import Occupancy, check_unused
 from controller.execute.program import Completion, Content, Delay, Fetch, Ticket
 from controller.plan.capacity import TierKey
 from controller.plan.check import check_plan
+from controller.plan.extents import check_forms
 from controller.plan.ops import Buffer, Plan, View
 from controller.topology.schema import Topology
 
@@ -89,6 +90,7 @@ class SurveyRun:
         self.found = Survey(capacity_bytes=dict(self.occupancy.capacity_bytes))
         self._entries: dict[int, SurveyedPlan] = {}
         self._tickets: dict[int, Ticket] = {}
+        self._started: dict[int, Plan] = {}
 
     def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
         """See `Run.place`; the content is not made."""
@@ -97,6 +99,7 @@ class SurveyRun:
 
     def release(self, buffer: Buffer) -> None:
         """See `Run.release`."""
+        check_unused(buffer, self._started.values())
         self.occupancy.give(buffer, now=self.now)
 
     def write(self, buffer: Buffer, content: Content) -> None:
@@ -107,6 +110,7 @@ class SurveyRun:
         """See `Run.submit`."""
         entry = self._entries.get(id(plan))
         if entry is None:
+            check_forms(plan)
             entry = self._entries[id(plan)] = SurveyedPlan(plan, bindings, bindings)
             self.found.plans.append(entry)
         else:
@@ -114,7 +118,9 @@ class SurveyRun:
             entry.submission_count += 1
         self.occupancy.admit(plan)
         self.occupancy.end(self.occupancy.begin(plan, now=self.now), now=self.now)
-        return self._ended(plan.name)
+        ticket = self._ended(plan.name)
+        self._started[ticket.number] = plan
+        return ticket
 
     def fetch(self, view: Buffer | View) -> Fetch:
         """See `Run.fetch`."""
@@ -143,6 +149,8 @@ class SurveyRun:
 
     def advance(self, tickets: Sequence[int]) -> list[Completion]:
         """Everything has ended."""
+        for number in tickets:
+            self._started.pop(number, None)
         return [Completion(self._tickets.pop(number), self.now, self.now) for number in tickets]
 
     def _ended(self, name: str) -> Ticket:

@@ -17,14 +17,15 @@ from controller.engine.errors import EngineError
 from controller.errors import Deadlock, OutOfMemory
 from controller.execute.drive import drive
 from controller.execute.ledger import Ledger
-from controller.execute.occupancy import Lifetimes, Occupancy
+from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
 from controller.execute.outcome import Outcome
 from controller.execute.program import Completion, Content, Delay, Fetch, Program, Run, Ticket
 from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
 from controller.fabric.resources import Fabric
-from controller.plan.check import check_submission, describe
+from controller.plan.check import check_submission
+from controller.plan.extents import check_binding, check_forms, describe
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Bindings
 from controller.topology.schema import Topology
@@ -79,6 +80,8 @@ class VirtualRun:
 
     def release(self, buffer: Buffer) -> None:
         """See `Run.release`."""
+        started = (entry.template.plan for entry in self._submissions.values() if entry.template is not None)
+        check_unused(buffer, started)
         self.occupancy.give(buffer, now=self.now)
 
     def write(self, buffer: Buffer, content: Content) -> None:
@@ -87,10 +90,15 @@ class VirtualRun:
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
         """See `Run.submit`."""
+        is_checked = plan.cache.get("checked") is self.topology
+        if not is_checked:
+            check_forms(plan)
         self.occupancy.admit(plan)
-        if plan.cache.get("checked") is not self.topology:
+        if not is_checked:
             check_submission(plan, self.topology, bindings)
             plan.cache["checked"] = self.topology
+        else:
+            check_binding(plan, bindings)
         lifetimes = self.occupancy.begin(plan, now=self.now)
         compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after), bindings)
         number = self.engine.submit(

@@ -23,6 +23,7 @@ from controller.errors import BadWorkload
 from controller.models.shape import ModelShape, layer_shapes, weight_shapes
 from controller.models.stage import Stage
 from controller.plan.ops import Buffer
+from node.hardware.operation import ITEM_BYTES
 
 
 class Decoder:
@@ -76,8 +77,7 @@ class Decoder:
 
     def layer_weight_bytes(self) -> int:
         """Size of the weights of one layer [bytes]."""
-        one = Buffer(self.device, self.tier, "", self.dtype, (sum(map(prod, layer_shapes(self.shape).values())),))
-        return one.nbytes
+        return ITEM_BYTES[self.dtype] * sum(map(prod, layer_shapes(self.shape).values()))
 
     def _names(self) -> dict[str, tuple[int, ...]]:
         everything = weight_shapes(self.shape)

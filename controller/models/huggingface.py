@@ -22,6 +22,12 @@ _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
+MOST = 2**31
+"""Largest whole number that any key may hold."""
+MOST_LAYERS = 10_000
+"""Most layers; every weight of every layer is named before anything runs."""
+MOST_NUMBER = 1e30
+_EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -35,18 +41,20 @@ class Config:
         """The error that says what about this file cannot be used."""
         return UnknownModel(f"{self.path}: {why}")
 
-    def integer(self, key: str, default: int | None = None) -> int:
+    def integer(self, key: str, default: int | None = None, most: int = MOST) -> int:
         """A positive whole number. Raises UnknownModel when it is none, or absent without a default."""
         value = self._value(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
             raise self.refuse(f"{key!r} is {value!r}, expected a whole number above 0")
+        if value > most:
+            raise self.refuse(f"{key!r} is {value!r}, expected at most {most}")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
         """A positive number. Raises UnknownModel when it is none, or absent without a default."""
         value = self._value(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-            raise self.refuse(f"{key!r} is {value!r}, expected a number above 0")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= MOST_NUMBER:
+            raise self.refuse(f"{key!r} is {value!r}, expected a number above 0 and at most {MOST_NUMBER:g}")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -67,14 +75,14 @@ class Config:
     def activation(self, key: str, default: str | None = None) -> str:
         """Our name of the activation. Raises UnknownModel when there is none."""
         value = self._value(key, default)
-        if value not in _ACTIVATIONS:
+        if not isinstance(value, str) or value not in _ACTIVATIONS:
             raise self.refuse(f"{key!r} is {value!r}, expected one of {', '.join(_ACTIVATIONS)}")
         return _ACTIVATIONS[value]
 
     def dtype(self) -> str:
         """Element type of the weights; an absent key means float32, as in PyTorch."""
         value = self._keys.get("dtype", self._keys.get("torch_dtype")) or "float32"
-        if value not in _DTYPES:
+        if not isinstance(value, str) or value not in _DTYPES:
             raise self.refuse(f"the weights are {value!r}, expected one of {', '.join(_DTYPES)}")
         return _DTYPES[value]
 
@@ -92,14 +100,19 @@ class Config:
         Raises:
             UnknownModel: a way of scaling positions other than dividing them.
         """
-        parameters = self._keys.get("rope_parameters")
+        parameters = self._mapping("rope_parameters", self._keys.get("rope_parameters"))
         if parameters is None:
-            scaling = self._keys.get("rope_scaling") or {}
+            scaling = self._mapping("rope_scaling", self._keys.get("rope_scaling")) or {}
             return self.number("rope_theta", 10_000.0), self._factor("rope_scaling", scaling)
         if kind in parameters:
-            parameters = parameters[kind] or {}
+            parameters = self._mapping(f"rope_parameters.{kind}", parameters[kind]) or {}
         nested = Config(self.path, parameters)
         return nested.number("rope_theta", 10_000.0), self._factor("rope_parameters", parameters)
+
+    def _mapping(self, key: str, value: Any) -> Mapping[str, Any] | None:
+        if value is not None and not isinstance(value, dict):
+            raise self.refuse(f"{key!r} is {value!r}, expected an object or null")
+        return value
 
     def _factor(self, key: str, scaling: Mapping[str, Any]) -> float:
         kind = scaling.get("rope_type", scaling.get("type", "default"))
@@ -130,6 +143,8 @@ def read_config(path: Path) -> ModelShape:
         raise UnknownModel(f"{path}: {error.strerror}; give the path of a Hugging Face config.json") from error
     except ValueError as error:
         raise UnknownModel(f"{path} is not JSON: {error}") from error
+    except RecursionError:
+        raise UnknownModel(f"{path} is nested too deeply; take the file as the model's publisher wrote it") from None
     if not isinstance(keys, dict):
         raise UnknownModel(f"{path} holds {type(keys).__name__}, expected an object with a key 'model_type'")
     config = Config(path, keys)
@@ -137,6 +152,9 @@ def read_config(path: Path) -> ModelShape:
     reader = _READERS.get(model_type) if isinstance(model_type, str) else None
     if reader is None:
         raise config.refuse(f"model_type is {model_type!r}; supported are {', '.join(_READERS)}")
+    for key in _EXPERT_KEYS:
+        if config.optional(key) is not None and config.integer(key) > 1:
+            raise config.refuse(f"{key!r} is {config.optional(key)!r}; mixtures of experts are not supported")
     return reader(config)
 
 
@@ -162,7 +180,8 @@ def _opt(config: Config) -> ModelShape:
         )
     bias = config.flag("enable_bias", True)
     return ModelShape(
-        **_shared(config), family="opt", hidden=hidden, layers=config.integer("num_hidden_layers"), heads=heads,
+        **_shared(config), family="opt", hidden=hidden,
+        layers=config.integer("num_hidden_layers", most=MOST_LAYERS), heads=heads,
         kv_heads=heads, head_dim=_head_dim(config, hidden, heads), intermediate=config.integer("ffn_dim"),
         max_positions=config.integer("max_position_embeddings"), position_offset=2,
         tie_word_embeddings=config.flag("tie_word_embeddings", True),
@@ -177,7 +196,8 @@ def _gpt2(config: Config) -> ModelShape:
         if config.flag(key, False):
             raise config.refuse(f"{key!r} is true, which is not supported")
     return ModelShape(
-        **_shared(config), family="gpt", hidden=hidden, layers=config.integer("n_layer"), heads=heads, kv_heads=heads,
+        **_shared(config), family="gpt", hidden=hidden,
+        layers=config.integer("n_layer", most=MOST_LAYERS), heads=heads, kv_heads=heads,
         head_dim=_head_dim(config, hidden, heads), intermediate=config.integer("n_inner", 4 * hidden),
         max_positions=config.integer("n_positions"), norm_eps=config.number("layer_norm_epsilon", 1e-5),
         tie_word_embeddings=config.flag("tie_word_embeddings", True),
@@ -189,12 +209,15 @@ def _gpt2(config: Config) -> ModelShape:
 def _rotary(config: Config, family: str, *, activation: str = "hidden_act", tied: bool = False) -> dict[str, Any]:
     """What the models with RMS norms, rotary positions and a gated feed-forward share."""
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    head_dim = config.integer("head_dim") if config.optional("head_dim") else _head_dim(config, hidden, heads)
+    head_dim = (
+        config.integer("head_dim") if config.optional("head_dim") is not None else _head_dim(config, hidden, heads)
+    )
     kv_heads = config.integer("num_key_value_heads", heads)
     if heads % kv_heads:
         raise config.refuse(f"'num_attention_heads' {heads} is no multiple of 'num_key_value_heads' {kv_heads}")
     return {
-        **_shared(config), "family": family, "hidden": hidden, "layers": config.integer("num_hidden_layers"),
+        **_shared(config), "family": family, "hidden": hidden,
+        "layers": config.integer("num_hidden_layers", most=MOST_LAYERS),
         "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim,
         "intermediate": config.integer("intermediate_size"), "max_positions": config.integer("max_position_embeddings"),
         "norm": "rms", "norm_eps": config.number("rms_norm_eps", 1e-6), "activation": config.activation(activation),
@@ -228,6 +251,8 @@ def _qwen2(config: Config) -> ModelShape:
     if config.flag("use_sliding_window", False):
         first = config.optional("max_window_layers")
         first = 28 if first is None else first
+        if not isinstance(first, int) or isinstance(first, bool) or first < 0:
+            raise config.refuse(f"'max_window_layers' is {first!r}, expected a whole number of 0 or more")
         window = config.integer("sliding_window", 4_096)
         slides = _layer_types(config, fields["layers"]) or tuple(layer >= first for layer in range(fields["layers"]))
     return ModelShape(**fields, rope_theta=theta, rope_factor=factor, sliding_window=window, sliding_layers=slides)
@@ -265,7 +290,7 @@ def _layer_types(config: Config, layers: int) -> tuple[bool, ...]:
     if not kinds:
         return ()
     known = ("sliding_attention", "full_attention")
-    if len(kinds) != layers or any(kind not in known for kind in kinds):
+    if not isinstance(kinds, list) or len(kinds) != layers or any(kind not in known for kind in kinds):
         raise config.refuse(f"'layer_types' is {kinds!r}, expected {layers} entries, each of {', '.join(known)}")
     return tuple(kind == "sliding_attention" for kind in kinds)
 

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.errors import (
-    BadPlan,
-    DoubleFree,
-    OutsideBuffer,
-    PlanCycle,
-    TransferMismatch,
-    UnknownDevice,
-    UnorderedAccess,
-)
-from controller.plan.bound import bind_attributes, tensor_type, view_bytes
+from controller.errors import BadPlan, DoubleFree, PlanCycle, UnknownDevice, UnorderedAccess
+from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.extents import accesses, check_forms, check_sizes, describe
 from controller.plan.hazards import byte_range
-from controller.plan.ops import Buffer, Free, Kernel, Op, Plan, Transfer, View
-from controller.plan.size import Bindings, bind_size
+from controller.plan.ops import Buffer, Free, Kernel, Op, Plan, Transfer, two_of_one_name
+from controller.plan.size import Bindings
 from controller.topology.schema import Topology
-from node.errors import Unsupported
-from node.hardware.operation import ITEM_BYTES
 from node.hardware.operations import complete_attributes, operation
+
+__all__ = ["accesses", "check_plan", "check_submission", "describe"]
 
 
 def check_plan(plan: Plan, topology: Topology, bindings: Bindings | None = None) -> None:
@@ -38,16 +31,17 @@ def check_plan(plan: Plan, topology: Topology, bindings: Bindings | None = None)
     Raises:
         PlanCycle, UnknownDevice, UnorderedAccess, DoubleFree, TransferMismatch, UnboundParameter, OutsideBuffer: as
             named.
-        BadPlan: an op that waits for one which is listed after it.
+        BadPlan: an op that waits for one which is listed after it, a transfer that cannot be, two buffers of one
+            name.
         UserInput: from the operation table, for shapes, types and attributes.
     """
     bound: Bindings = bindings or {}
+    check_forms(plan)
     ancestors = _ancestors(plan)
     _check_names(plan, topology)
     _check_order(plan, ancestors)
     _check_signatures(plan, bound)
-    _check_transfers(plan, bound)
-    _check_bounds(plan, bound)
+    check_sizes(plan, bound)
 
 
 def check_submission(plan: Plan, topology: Topology, bindings: Bindings) -> None:
@@ -62,9 +56,9 @@ def check_submission(plan: Plan, topology: Topology, bindings: Bindings) -> None
     if not plan.cache.get("built") or any(isinstance(op, Free) for op in plan.ops):
         check_plan(plan, topology, bindings)
         return
+    check_forms(plan)
     _check_names(plan, topology)
-    _check_transfers(plan, bindings)
-    _check_bounds(plan, bindings)
+    check_sizes(plan, bindings)
 
 
 def _ancestors(plan: Plan) -> list[int]:
@@ -103,22 +97,18 @@ def _ancestors(plan: Plan) -> list[int]:
     return before
 
 
-def describe(op: Op) -> str:
-    """One short phrase that names an op in errors and listings."""
-    if isinstance(op, Kernel):
-        return f"{op.label or op.op} on {op.device}"
-    if isinstance(op, Transfer):
-        return f"{op.label or 'transfer'} {op.sources[0].buffer} -> {op.destinations[0].buffer}"
-    return f"{'free' if isinstance(op, Free) else 'alloc'} {op.buffer}"
-
-
 def _check_names(plan: Plan, topology: Topology) -> None:
     seen: dict[Buffer, None] = {}
+    # One name is one tensor: buffers are equal when type and shape are, but hash and live by their names.
+    named: dict[tuple[str, str, str], Buffer] = {}
     for index, op in enumerate(plan.ops):
         for buffer in _buffers(op):
             if buffer in seen:
                 continue
             seen[buffer] = None
+            other = named.setdefault((buffer.device, buffer.tier, buffer.name), buffer)
+            if other != buffer:
+                raise BadPlan(f"plan {plan.name!r}, op {index}: {two_of_one_name(buffer, other)}")
             _known(topology, buffer.device, plan, index)
             if buffer.tier not in topology.devices[buffer.device].spec.tiers:
                 tiers = ", ".join(topology.devices[buffer.device].spec.tiers)
@@ -166,15 +156,6 @@ def _buffers(op: Op) -> list[Buffer]:
     return [op.buffer]
 
 
-def accesses(op: Op) -> tuple[tuple[View, ...], tuple[View, ...]]:
-    """The views that an op reads and the views that it writes."""
-    if isinstance(op, Kernel):
-        return op.inputs, op.outputs
-    if isinstance(op, Transfer):
-        return op.sources, op.destinations
-    return (), (op.buffer.view(),)
-
-
 def _check_order(plan: Plan, before: list[int]) -> None:
     history: dict[Buffer, list[tuple[int, int, int, bool]]] = {}
     freed: dict[Buffer, int] = {}
@@ -218,35 +199,3 @@ def _check_signatures(plan: Plan, bindings: Mapping[str, int]) -> None:
             if key not in checked:
                 entry.check(inputs, outputs, attributes)
                 checked[key] = None
-
-
-def _check_transfers(plan: Plan, bindings: Mapping[str, int]) -> None:
-    for index, op in enumerate(plan.ops):
-        if isinstance(op, Transfer):
-            if len(op.sources) > 1:
-                raise Unsupported(
-                    f"plan {plan.name!r}, op {index}: a transfer of {len(op.sources)} sources needs reduction in the "
-                    f"network, which no declared switch offers; reduce with a kernel instead"
-                )
-            size = view_bytes(op.sources[0], bindings)
-            for view in op.destinations:
-                if view_bytes(view, bindings) != size:
-                    raise TransferMismatch(
-                        f"plan {plan.name!r}, op {index} ({describe(op)}): {size} bytes leave and "
-                        f"{view_bytes(view, bindings)} arrive; both views must be of one size"
-                    )
-
-
-def _check_bounds(plan: Plan, bindings: Mapping[str, int]) -> None:
-    for index, op in enumerate(plan.ops):
-        reads, writes = accesses(op)
-        for view in (*reads, *writes):
-            if view.shape is view.buffer.shape and not view.offset_bytes:
-                continue
-            start = bind_size(view.offset_bytes, bindings)
-            stop = start + view_bytes(view, bindings)
-            if start < 0 or stop > view.buffer.nbytes or start % ITEM_BYTES[view.buffer.dtype]:
-                raise OutsideBuffer(
-                    f"plan {plan.name!r}, op {index} ({describe(op)}): bytes {start} to {stop} are not whole elements "
-                    f"of {view.buffer}, which has {view.buffer.nbytes} bytes of {view.buffer.dtype}"
-                )

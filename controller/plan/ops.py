@@ -6,24 +6,56 @@ It opens no socket, reads no clock and moves no byte. `build.py` derives the edg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from controller.errors import BadPlan
 from controller.plan.size import Affine, Size
 from node.hardware.operation import ITEM_BYTES
+
+MAX_NAME_LENGTH = 160
+"""Longest name of a buffer [characters]; with its tier it must stay within what a node takes."""
+MAX_RANK = 8
+"""Most axes of a buffer."""
+_NAME = re.compile(r"[A-Za-z0-9._/-]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A named tensor in one tier of one device; its identity is (device, tier, name)."""
+    """A named tensor in one tier of one device; its identity is (device, tier, name).
+
+    Raises:
+        BadPlan: a name that no node takes, an unknown dtype, or extents that are no whole numbers of at least 0.
+    """
 
     device: str
     tier: str
     name: str
     dtype: str = field(hash=False)
     shape: tuple[int, ...] = field(hash=False)
+
+    def __post_init__(self) -> None:
+        # Strategies are users' code, which no type checker has seen.
+        name: object = self.name
+        dtype: object = self.dtype
+        shape: object = self.shape
+        if not isinstance(name, str) or not _NAME.match(name) or len(name) > MAX_NAME_LENGTH or not _stays_inside(name):
+            raise BadPlan(
+                f"buffer name {name!r} on {self.device} is not allowed: use up to {MAX_NAME_LENGTH} letters, digits "
+                f"and ._-/ without '..', and no '/' at an end"
+            )
+        if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+            raise BadPlan(f"buffer {self} has the unknown dtype {self.dtype!r}; known are {', '.join(ITEM_BYTES)}")
+        if not isinstance(shape, tuple) or len(shape) > MAX_RANK:
+            raise BadPlan(f"buffer {self} has the shape {shape!r}; write a tuple of at most {MAX_RANK} whole numbers")
+        for extent in shape:
+            if not isinstance(extent, int) or isinstance(extent, bool) or extent < 0:
+                raise BadPlan(
+                    f"buffer {self} has the shape {shape!r}; every extent is a whole number (int) of 0 or more"
+                )
 
     @property
     def nbytes(self) -> int:
@@ -36,11 +68,25 @@ class Buffer:
 
     def rows(self, start: int, stop: int) -> View:
         """Rows ``start:stop`` of the first axis, which is one range of bytes."""
-        row_bytes = self.nbytes // self.shape[0]
+        if not self.shape:
+            raise BadPlan(f"buffer {self} has no axis, so it has no rows {start} to {stop}")
+        row_bytes = ITEM_BYTES[self.dtype] * prod(self.shape[1:])
         return View(self, start * row_bytes, (stop - start, *self.shape[1:]))
 
     def __str__(self) -> str:
         return f"{self.device}.{self.tier}/{self.name}"
+
+
+def two_of_one_name(buffer: Buffer, other: Buffer) -> str:
+    """The complaint about two buffers that only type or shape tells apart."""
+    return (
+        f"{buffer} is {buffer.dtype} {buffer.shape} here and {other.dtype} {other.shape} elsewhere; "
+        f"give the two names of their own"
+    )
+
+
+def _stays_inside(name: str) -> bool:
+    return not (".." in name or "//" in name or name.startswith("/") or name.endswith("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +191,9 @@ class Plan:
     parameters: frozenset[str] = frozenset()
     cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was found out about this very plan, by whoever did; never part of its meaning, and empty in a copy."""
+
+    def __post_init__(self) -> None:
+        ops: tuple[object, ...] = self.ops
+        for index, op in enumerate(ops):
+            if not isinstance(op, Kernel | Transfer | Alloc | Free):
+                raise BadPlan(f"plan {self.name!r}, op {index}: {op!r} is no Kernel, Transfer, Alloc or Free")

@@ -24,7 +24,7 @@ from controller.topology.document import Document, Place
 from controller.topology.nearest import hint
 from node.errors import BadQuantity
 from node.hardware.device import ConstantKind
-from node.hardware.units import parse
+from node.hardware.units import parse, unphysical
 
 MAX_COUNT = 65_536
 """Most devices that one group may declare; beyond it a typing error is likelier than a cluster."""
@@ -65,6 +65,9 @@ class Quantity(Entry):
             raise PydanticCustomError("quantity", "{message}", {"message": str(error)}) from error
         if amount <= 0 and self.dimension == "bytes/s":
             raise PydanticCustomError("quantity", "a link needs more than 0 B/s; leave it out to have no link")
+        complaint = unphysical(amount, self.dimension)
+        if complaint:
+            raise PydanticCustomError("quantity", "{message}", {"message": f"{self.value!r}: {complaint}"})
         return self
 
     @property

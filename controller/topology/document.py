@@ -15,6 +15,10 @@ from controller.errors import BadTopology
 MAX_DEPTH = 16
 """Deepest nesting [levels]; a topology needs seven, an alias that holds itself has no end."""
 
+MAX_ENTRIES = 200_000
+"""Most entries of a file with every alias written out."""
+MAX_INTEGER = 2**63
+
 Place = Sequence[str | int]
 """Keys and indices from the top of the file to an entry."""
 
@@ -34,6 +38,7 @@ class Document:
             BadTopology: it cannot be read, is no YAML, repeats a key or is no mapping.
         """
         self.path = path
+        self._entry_count = 0
         self._tree = self._read()
         self.data: dict[str, Any] = self._plain(self._tree, 0)
 
@@ -69,6 +74,9 @@ class Document:
             raise BadTopology(f"{self.path}:{line}: {_yaml_complaint(error)}") from error
         except YAMLError as error:
             raise BadTopology(f"{self.path}:1: this is no YAML: {' '.join(str(error).split())}") from error
+        except (RecursionError, ValueError, TypeError, AttributeError, KeyError, AssertionError) as error:
+            # What the parser runs into with anchors that hold themselves, deep nesting and endless numbers.
+            raise BadTopology(f"{self.path}:1: {_parser_complaint(error)}") from None
         if not isinstance(tree, CommentedMap):
             raise BadTopology(f"{self.path}:1: a topology is a mapping with the keys name and hosts; this is none")
         return tree
@@ -76,6 +84,11 @@ class Document:
     def _plain(self, node: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise BadTopology(f"{self.path}:1: nested deeper than {MAX_DEPTH} levels; is there an alias in itself?")
+        self._entry_count += 1
+        if self._entry_count > MAX_ENTRIES:
+            raise BadTopology(f"{self.path}:1: more than {MAX_ENTRIES} entries with its aliases written out; use count")
+        if isinstance(node, int) and not -MAX_INTEGER < node < MAX_INTEGER:
+            raise BadTopology(f"{self.path}:1: a whole number has {node.bit_length()} bits; at most 63 are read")
         if isinstance(node, CommentedMap):
             return {key: self._plain(value, depth + 1) for key, value in node.items()}
         if isinstance(node, CommentedSeq):
@@ -93,3 +106,11 @@ def _yaml_complaint(error: MarkedYAMLError) -> str:
         key = problem.removeprefix("found duplicate key").split(" with value")[0].strip().strip('"')
         return f"{key!r} is declared twice in one mapping; two entries of one name cannot be told apart, rename one"
     return f"this is no YAML: {problem}"
+
+
+def _parser_complaint(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"nested deeper than {MAX_DEPTH} levels; is there an alias in itself?"
+    if isinstance(error, ValueError):
+        return f"this is no YAML that can be read: {str(error)[:200]}"
+    return "this is no YAML that can be read; is there an anchor that is merged into itself?"

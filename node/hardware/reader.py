@@ -29,6 +29,9 @@ from node.hardware.sheet import (
 from node.hardware.units import parse
 
 _SECTIONS: Final = ("product", "kind", "description", "tiers", "compute", "ports", "queues", "power")
+_MOST_ENTRIES = 10_000  # with every alias written out
+_MOST_LEVELS = 16
+_MOST_INTEGER = 2**63
 _MOST_BYTES = 256 * 1024  # a sheet is a page or two; more is not a sheet
 
 
@@ -51,7 +54,36 @@ def read_sheet(text: str, where: str) -> DeviceSpec:
         line = f":{mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise BadSheet(f"{where}{line}: not YAML: {problem}") from None
+    except (RecursionError, ValueError, TypeError, AttributeError, KeyError, AssertionError) as error:
+        # What the parser runs into with anchors that hold themselves, deep nesting and endless numbers.
+        problem = "is there an anchor that is merged into itself?"
+        if isinstance(error, RecursionError):
+            problem = f"nested deeper than {_MOST_LEVELS} levels"
+        elif isinstance(error, ValueError):
+            problem = str(error)[:200]
+        raise BadSheet(f"{where}:1: not YAML that can be read: {problem}") from None
+    _check_extent(document, where)
     return _Reader(where).device(document)
+
+
+def _check_extent(document: Any, where: str) -> None:
+    """Refuses what would take forever to walk or to print, before anything does."""
+    waiting: list[tuple[Any, int]] = [(document, 0)]
+    count = 0
+    while waiting:
+        entry, level = waiting.pop()
+        count += 1
+        if level > _MOST_LEVELS or count > _MOST_ENTRIES:
+            raise BadSheet(
+                f"{where}:1: more than {_MOST_LEVELS} levels or {_MOST_ENTRIES} entries with its aliases written out; "
+                f"a device sheet needs a few; is there an alias in itself?"
+            )
+        if isinstance(entry, int) and not -_MOST_INTEGER < entry < _MOST_INTEGER:
+            raise BadSheet(f"{where}:1: a whole number has {entry.bit_length()} bits; at most 63 are read")
+        if isinstance(entry, Mapping):
+            waiting.extend((value, level + 1) for value in entry.values())
+        elif isinstance(entry, list):
+            waiting.extend((value, level + 1) for value in entry)
 
 
 class _Reader:

@@ -23,6 +23,7 @@ from node.hardware.device import (
     StorageKind,
     TierSpec,
 )
+from node.hardware.units import unphysical
 
 DEVICE_KINDS: Final[tuple[DeviceKind, ...]] = ("gpu", "cpu", "cxl", "csd", "npu")
 STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("dram", "flash")
@@ -144,7 +145,7 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
     def optional(path: str) -> float | None:
         return None if number(path) is None else needed(path)
 
-    _check_values(constants, where)
+    _check_values(constants, known_paths(skeleton), where)
     tiers = {}
     for name, (storage, simplex) in skeleton.tiers.items():
         read = needed(f"{name}.read")
@@ -201,8 +202,11 @@ def overridden(constant: Constant, text: str, value: float) -> Constant:
     return replace(constant, text=text, value=value, kind="assumed", source="override")
 
 
-def _check_values(constants: Mapping[str, Constant], where: str) -> None:
+def _check_values(constants: Mapping[str, Constant], dimensions: Mapping[str, str], where: str) -> None:
     for path, constant in constants.items():
+        complaint = unphysical(constant.value, dimensions[path])
+        if complaint:
+            raise BadSheet(f"{where}: {path} is {constant.text}; {complaint}")
         if path.endswith("_efficiency") and not 0 < constant.value <= _RATIO_LIMIT:
             raise BadSheet(f"{where}: {path} is {constant.text}; an efficiency lies above 0 and at most {_RATIO_LIMIT}")
         if path.endswith(".sm_count") and (constant.value < 1 or constant.value != int(constant.value)):

@@ -61,6 +61,11 @@ _EXAMPLE: Mapping[str, str] = {
 _BARE_UNIT: Mapping[str, str] = {
     "bytes": "GiB", "bytes/s": "GB/s", "s": "us", "FLOP": "GFLOP", "FLOP/s": "TFLOP/s", "W": "W", "J": "J", "Hz": "GHz",
 }  # fmt: skip
+PHYSICAL: Mapping[str, tuple[float, float]] = {
+    "bytes": (0.125, 1e18), "bytes/s": (0.125, 1e18), "s": (1e-15, 1e9), "FLOP": (1, 1e30), "FLOP/s": (1, 1e21),
+    "W": (1e-9, 1e9), "J": (1e-15, 1e15), "Hz": (1e-3, 1e15), "ratio": (1e-9, 1e9), "count": (1e-9, 1e9),
+}  # fmt: skip
+"""Dimension -> least and most above 0 that any device or link can have; beyond it arithmetic loses digits."""
 _QUANTITY = re.compile(r"^\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(\S*)\s*$")
 _EXACT = Context(prec=400)
 
@@ -104,6 +109,15 @@ def parse(text: str, dimension: str) -> float:
         return float(value)
     except OverflowError:
         raise BadQuantity(f"{text!r} is too large for a 64-bit float; check its exponent") from None
+
+
+def unphysical(value: float, dimension: str) -> str:
+    """What is wrong with `value` as a property of hardware, in base units; "" when nothing is. 0 is left to others."""
+    least, most = PHYSICAL[dimension]
+    if not value or least <= value <= most:
+        return ""
+    shown = {"ratio": "", "count": "", "bytes": " B", "bytes/s": " B/s"}.get(dimension, f" {dimension}")
+    return f"no hardware has that; it must lie between {least:g}{shown} and {most:g}{shown}"
 
 
 def format_quantity(value: float, dimension: str) -> str:

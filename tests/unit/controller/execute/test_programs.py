@@ -3,11 +3,12 @@
 import pytest
 from pytest import approx
 
-from controller.errors import BadWait, Deadlock, DoubleFree, UnknownDevice, UnorderedAccess, UnwrittenRead
+from controller.errors import BadPlan, BadWait, Deadlock, DoubleFree, UnknownDevice, UnorderedAccess, UnwrittenRead
 from controller.execute.survey import survey
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
-from controller.plan.ops import Buffer, Free, Kernel, Plan, Transfer
+from controller.plan.ops import Buffer, Free, Kernel, Plan, Transfer, View
+from controller.plan.size import symbol
 
 US, MS = 1e-6, 1e-3
 MB = 1_000_000
@@ -269,4 +270,61 @@ def test_a_deadlock_names_the_plan(toy) -> None:
         yield run.submit(build.plan())
 
     with pytest.raises(Deadlock, match="stranded"):
+        run_virtual(toy(), [program])
+
+
+@pytest.mark.parametrize("pause", [-1.0, float("nan"), float("inf"), "x", True, 1e308])
+def test_a_delay_is_a_time(toy, pause) -> None:
+    def program(run):
+        yield run.delay(pause)
+
+    with pytest.raises(BadWait, match="number of seconds"):
+        run_virtual(toy(), [program])
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [lambda cluster, program: run_virtual(cluster, [program]), lambda cluster, program: survey(cluster, [program])],
+)
+def test_a_buffer_in_use_is_not_released(toy, executor) -> None:
+    def program(run):
+        run.place(A, written=True)
+        run.place(B)
+        ticket = run.submit(copy_plan(A, B))
+        run.release(A)
+        yield ticket
+
+    with pytest.raises(DoubleFree, match="yield the ticket"):
+        executor(toy(), program)
+
+
+def test_two_shapes_of_one_name_are_not_there_at_once(toy) -> None:
+    def program(run):
+        run.place(A)
+        run.release(A)
+        run.place(hbm("a", 40))
+        run.place(A)
+        yield run.delay(0)
+
+    with pytest.raises(BadPlan, match="names of their own"):
+        run_virtual(toy(), [program])
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 5), (4, -1), (2, 2.5)])
+def test_open_views_are_checked_at_every_binding(toy, first, then) -> None:
+    source, target = Buffer("gpu0", "hbm", "s", "fp32", (4, 8)), Buffer("gpu0", "hbm", "t", "fp32", (4, 8))
+    build = PlanBuilder("open")
+    views = [View(each, 0, (symbol("n"), 8)) for each in (source, target)]
+    build.kernel("copy", "gpu0", views[:1], views[1:])
+    shifted = View(source, symbol("n") * 32 - 32, (1, 8))
+    build.transfer(shifted, target.rows(0, 1))
+
+    def program(run):
+        run.place(source, written=True)
+        run.place(target)
+        plan = build.plan()
+        yield run.submit(plan, n=first)
+        yield run.submit(plan, n=then)
+
+    with pytest.raises(BadPlan, match="open"):
         run_virtual(toy(), [program])

@@ -133,3 +133,33 @@ def test_a_missing_key_is_named_with_its_file(read, key):
 def test_what_a_shape_cannot_express_is_refused_by_name(read, keys, message):
     with pytest.raises(UnknownModel, match=message):
         read(keys)
+
+
+DENSE = {
+    "model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 100,
+    "intermediate_size": 128, "max_position_embeddings": 128, "hidden_act": "silu",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"torch_dtype": ["x"]}, {"hidden_act": []}, {"rope_scaling": "linear"}, {"rope_parameters": [1]},
+        {"rms_norm_eps": 10**400}, {"num_hidden_layers": 10**9}, {"hidden_size": 10**30}, {"head_dim": 0},
+        {"num_local_experts": 8}, {"num_experts": 4}, {"n_routed_experts": 64},
+    ],
+)  # fmt: skip
+def test_a_key_of_a_wrong_kind_is_named(tmp_path, wrong) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(DENSE))
+    assert read_config(path).layers == 2
+    path.write_text(json.dumps(DENSE | wrong))
+    with pytest.raises(UnknownModel, match=next(iter(wrong)) if "torch_dtype" not in wrong else "weights"):
+        read_config(path)
+
+
+def test_endless_nesting_is_refused(tmp_path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(UnknownModel, match="nested too deeply"):
+        read_config(path)

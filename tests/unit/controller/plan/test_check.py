@@ -18,7 +18,7 @@ from controller.plan.build import PlanBuilder
 from controller.plan.check import check_plan, describe
 from controller.plan.ops import Alloc, Buffer, Free, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import symbol
-from node.errors import BadAttribute, ShapeMismatch, UnknownOperation, Unsupported
+from node.errors import BadAttribute, ShapeMismatch, UnknownOperation
 
 
 def buffer(name: str, device: str = "gpu", tier: str = "hbm", rows: int = 8) -> Buffer:
@@ -151,7 +151,7 @@ def test_sizes_of_a_transfer_agree(cluster) -> None:
 
 def test_many_sources_need_a_network_that_reduces(cluster) -> None:
     many = Transfer((A.view(), B.view()), (HOST.view(),), "sum")
-    assert "reduce with a kernel" in refused(Unsupported, cluster, (many, ()))
+    assert "reduce with a kernel" in refused(BadPlan, cluster, (many, ()))
 
 
 def test_open_sizes_need_numbers(cluster) -> None:
@@ -197,3 +197,49 @@ def test_descriptions_are_short() -> None:
     assert describe(Kernel("copy", "gpu", (), (), label="kv append")) == "kv append on gpu"
     assert describe(move(A, HOST)) == "transfer gpu.hbm/a -> cpu.dram/h"
     assert (describe(Alloc(A)), describe(Free(A))) == ("alloc gpu.hbm/a", "free gpu.hbm/a")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"path": "foo"}, "path 'foo'"),
+        ({"reduction": "mean"}, "reduction 'mean'"),
+        ({"rate_limit_bytes_per_s": -5.0}, "rate limit -5.0"),
+        ({"rate_limit_bytes_per_s": float("nan")}, "rate limit nan"),
+        ({"rate_limit_bytes_per_s": float("inf")}, "rate limit inf"),
+    ],
+)
+def test_a_transfer_says_only_what_there_is(cluster, options, says: str) -> None:
+    assert says in refused(BadPlan, cluster, (move(A, HOST, **options), ()))
+
+
+@pytest.mark.parametrize("ends", [((), (A.view(),)), ((A.view(),), ())])
+def test_a_transfer_has_both_ends(cluster, ends) -> None:
+    assert "needs a source and" in refused(BadPlan, cluster, (Transfer(*ends), ()))
+
+
+def test_one_name_is_one_tensor(cluster) -> None:
+    assert "names of their own" in refused(BadPlan, cluster, (relu(A, B), ()), (Alloc(buffer("a", rows=9)), (0,)))
+
+
+@pytest.mark.parametrize("shape", [(-4, 8), (4.5, 8), (True,), [4, 8], (1,) * 9])
+def test_a_buffer_has_whole_extents(shape) -> None:
+    with pytest.raises(BadPlan, match="shape"):
+        Buffer("gpu", "hbm", "x", "fp32", shape)
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a b", "/x", "x/", "a//b", "x\n", "x" * 161])
+def test_a_buffer_has_a_name_that_nodes_take(name: str) -> None:
+    with pytest.raises(BadPlan, match="is not allowed"):
+        Buffer("gpu", "hbm", name, "fp32", (4,))
+
+
+def test_a_buffer_has_a_known_dtype() -> None:
+    with pytest.raises(BadPlan, match="unknown dtype 'fp33'"):
+        Buffer("gpu", "hbm", "x", "fp33", (4,))
+
+
+def test_rows_of_a_buffer_without_elements() -> None:
+    assert Buffer("gpu", "hbm", "x", "fp32", (0, 8)).rows(0, 0).shape == (0, 8)
+    with pytest.raises(BadPlan, match="no axis"):
+        Buffer("gpu", "hbm", "x", "fp32", ()).rows(0, 0)

@@ -209,3 +209,21 @@ def test_a_missing_catalog_folder_is_named(load, tmp_path, toy_text):
     path.write_text(toy_text)
     with pytest.raises(BadTopology, match=r"toy.yaml:6: device cpu: .*missing"):
         load_topology(path, (), [tmp_path / "missing"])
+
+
+HOSTILE = {
+    "merged into itself": "a: &a\n  <<: *a\n",
+    "levels": "a: " + "{a: " * 1000 + "1" + "}" * 1000,
+    "digits": "a: " + "9" * 5000,
+    "bits": "a: 0x" + "f" * 6000,
+    "entries": "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)),
+}
+
+
+@pytest.mark.parametrize("says", HOSTILE)
+def test_hostile_yaml_is_refused_with_a_sentence(tmp_path, says: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(HOSTILE[says])
+    with pytest.raises(BadTopology, match=says):
+        load_topology(path)

@@ -4,6 +4,7 @@ import pytest
 
 from node.errors import BadName, BadSheet, UnknownProduct
 from node.hardware.catalog import apply_overrides, list_products, load_product
+from node.hardware.reader import read_sheet
 
 SHEET = """\
 product: tiny
@@ -142,3 +143,25 @@ def test_a_wrong_override_is_refused(path, text, said):
     with pytest.raises(BadSheet) as refusal:
         apply_overrides(load_product("instinfer_csd"), {path: text})
     assert said in str(refusal.value)
+
+
+HOSTILE = {
+    "merged into itself": "a: &a\n  <<: *a\n",
+    "levels": "a: " + "{a: " * 1000 + "1" + "}" * 1000,
+    "digits": "a: " + "9" * 5000,
+    "bits": "a: 0x" + "f" * 6000,
+    "entries": "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)),
+}
+
+
+@pytest.mark.parametrize("says", HOSTILE)
+def test_hostile_yaml_is_refused_with_a_sentence(says: str) -> None:
+    with pytest.raises(BadSheet, match=says):
+        read_sheet(HOSTILE[says], "x.yaml")
+
+
+@pytest.mark.parametrize("override", [{"hbm.capacity": "1e300 TB"}, {"hbm.read": "1e-300 B/s"}])
+def test_what_no_hardware_has_is_refused_with_its_range(override: dict[str, str]) -> None:
+    with pytest.raises(BadSheet, match="must lie between"):
+        apply_overrides(load_product("rtx_a6000"), override)
