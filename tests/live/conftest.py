@@ -50,11 +50,20 @@ def topology(*devices: tuple[str, str, DeviceSpec]) -> Topology:
 
 def leftovers(root: Path, shared: set[str]) -> list[str]:
     """What a run may have forgotten: processes below this one, run directories, shared segments."""
-    found = [f"process {child.pid} {child.name()}" for child in psutil.Process().children(recursive=True)]
+    children = [child for child in psutil.Process().children(recursive=True) if not is_tracker(child)]
+    found = [f"process {child.pid} {child.name()}" for child in children]
     if root.exists():
         found += [f"directory {path}" for path in root.iterdir() if path.name != ".lock"]
     fresh = sorted(set(os.listdir("/dev/shm")) - shared)
     return found + [f"segment {name}" for name in fresh if not mapped_by_a_stranger(name)]
+
+
+def is_tracker(process: psutil.Process) -> bool:
+    """Python's own resource tracker, which a process pool starts once and which ends with the test run."""
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return True
 
 
 def mapped_by_a_stranger(segment: str) -> bool:
