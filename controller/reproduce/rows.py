@@ -18,7 +18,6 @@ class RunResult:
         ended: ``ok`` or the text of the outcome.
         tokens_per_s: generated tokens over prefill and decode [1/s]; None when it did not end well.
         time_s, prefill_s, decode_s: virtual time [s].
-        steps: whether anything was executed at all.
     """
 
     ended: str

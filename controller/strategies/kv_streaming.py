@@ -11,6 +11,9 @@ Differs: FlexGen's disk path runs at the rates that an independent study measure
     in host memory before they go to the SSD: InstInfer names such a whole-model buffer as what bounds the batch of its
     baselines (they run out at batch 128, where it would need 107 GB of 96). A pageable copy waits for the stream and
     lets nothing overtake it, as cudaMemcpy does. DeepSpeed's swapping is not modelled.
+    The reading of the measured path decides the FlexGen rows, and the study does not settle it: it may have reported
+    what a decode asked for, not what the path can do. With appends beside reads, dense over FlexGen at batch 64 is 5.04
+    (-26 % of the published 6.85) instead of 7.07 (+3 %); with prompts at the append rate too it is 9.14 (+33 %).
 Checked by: tests/live/test_generation.py (tokens against the plain run), tests/paper/test_instinfer.py.
 """
 
