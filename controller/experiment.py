@@ -21,7 +21,8 @@ from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
 from controller.shortage import report_shortage
 from controller.strategies.scenario import Scenario
-from controller.strategies.table import Strategy, blaming, lookup
+from controller.strategies.table import TRAINING, Strategy, blaming, lookup
+from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 
@@ -29,6 +30,11 @@ LIVE_DTYPE = "fp32"
 """Element type of live runs: what the plain reference computes in, so that tokens can be equal."""
 PROMPT_TOKENS = 32
 """Length of a prompt unless told otherwise."""
+SEQ = 1024
+"""Length of a training sequence unless told otherwise [tokens]."""
+
+AnyScenario = Scenario | TrainingScenario
+"""What a strategy is given, by its task."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Request:
         overrides: ``--set`` texts.
         catalog: folders with device sheets of one's own.
         batch, prompt_tokens, output_tokens: the workload; prompt_tokens None with a text prompt.
+        seq, steps: the workload of a training strategy, beside the batch; None for `SEQ`.
         prompt: text, for live runs of models with a tokenizer.
         live: on node processes instead of on the virtual clock alone.
         pace: wall time over device time of a paced live run; None for as fast as the machine can.
@@ -66,6 +73,8 @@ class Request:
     options: Mapping[str, str] = field(default_factory=dict)
     effective_context: float | None = None
     trace: Path | None = None
+    seq: int | None = None
+    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,18 +95,26 @@ class Experiment:
     strategy: Strategy
     topology: Topology
     shape: ModelShape
-    scenario: Scenario
+    scenario: AnyScenario
     outcome: Outcome
     trace: Trace | None
     comparison: dict[str, Any] = field(default_factory=dict)
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Generated tokens over prefill and decode [1/s]; None when the run did not end well."""
-        generated = self.outcome.reports.get("generated_tokens")
-        if not self.outcome.ok or generated is None or self.outcome.time_s <= 0:
+        """Tokens over time [1/s]; None when the run did not end well.
+
+        Tokens are what the program reports as ``generated_tokens`` or ``trained_tokens``. Time is that of the whole
+        run, or of the phase that the program reports as ``rate_phase``, where only a part of the run is steady.
+        """
+        reports = self.outcome.reports
+        tokens = reports.get("generated_tokens", reports.get("trained_tokens"))
+        time_s = self.outcome.time_s
+        if "rate_phase" in reports:
+            time_s = self.outcome.phases.get(str(reports["rate_phase"]), 0.0)
+        if not self.outcome.ok or tokens is None or time_s <= 0:
             return None
-        return float(generated) / self.outcome.time_s
+        return float(tokens) / time_s
 
     def to_json(self) -> dict[str, Any]:
         """The object of ``run --json``."""
@@ -107,14 +124,7 @@ class Experiment:
             "executor": "live" if self.request.live else "virtual",
             "topology": self.topology.name,
             "model": self.shape.name,
-            "workload": {
-                "batch": scenario.batch,
-                "prompt_tokens": scenario.prompt_tokens,
-                "output_tokens": scenario.output_tokens,
-                "dtype": scenario.dtype,
-                "effective_context": scenario.effective_context,
-                "options": dict(scenario.options),
-            },
+            "workload": scenario.workload(),
             "outcome": outcome.ended,
             "time_s": outcome.time_s,
             "wall_s": outcome.wall_s,
@@ -182,12 +192,17 @@ def prepare(request: Request) -> tuple[Strategy, Topology, ModelShape]:
     return strategy, topology, load_model(request.model)
 
 
-def virtual_scenario(request: Request, topology: Topology, shape: ModelShape) -> Scenario:
+def virtual_scenario(request: Request, strategy: Strategy, topology: Topology, shape: ModelShape) -> AnyScenario:
     """The scenario of a virtual run: shapes only, in the published element type.
 
     Raises:
         BadWorkload: a workload that cannot be.
     """
+    if strategy.task == TRAINING:
+        return TrainingScenario(
+            topology, shape, request.batch, SEQ if request.seq is None else request.seq, request.steps,
+            "fp16" if shape.dtype == "fp32" else shape.dtype, options=request.options, seed=request.seed,
+        )  # fmt: skip
     return Scenario(
         topology,
         shape,
@@ -217,6 +232,10 @@ def run_experiment(request: Request, *, progress: ProgressSink | None = None) ->
             f"--trace {request.trace}: there is no folder {request.trace.absolute().parent}; make it first"
         )
     if request.live:
+        if strategy.task == TRAINING:
+            from controller.live_training import run_live_training
+
+            return run_live_training(request, strategy, topology, shape, trace, progress)
         from controller.live_experiment import run_live_experiment
 
         return run_live_experiment(request, strategy, topology, shape, trace, progress)
@@ -224,7 +243,7 @@ def run_experiment(request: Request, *, progress: ProgressSink | None = None) ->
         raise BadWorkload("a text prompt needs values: add --live, or give its length with --prompt-tokens")
     if request.pace is not None:
         raise BadWorkload("--pace holds node processes to device speed: add --live")
-    scenario = virtual_scenario(request, topology, shape)
+    scenario = virtual_scenario(request, strategy, topology, shape)
     program = strategy.program()
     programs: list[ProgramFunction] = [lambda run: program(run, scenario)]
     with blaming(strategy):

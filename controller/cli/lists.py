@@ -17,7 +17,13 @@ def strategies(as_json: bool) -> None:
 
     if as_json:
         rows = [
-            {"name": one.name, "summary": one.summary, "topology": one.topology, "options": dict(one.options or {})}
+            {
+                "name": one.name,
+                "summary": one.summary,
+                "task": one.task,
+                "topology": one.topology,
+                "options": dict(one.options or {}),
+            }
             for one in STRATEGIES.values()
         ]
         click.echo(dumps(rows))
@@ -27,11 +33,11 @@ def strategies(as_json: bool) -> None:
             one.name,
             one.topology,
             one.summary,
-            "; ".join(f"{name}: {text}" for name, text in (one.options or {}).items()),
+            "; ".join(f"--{name.replace('_', '-')}: {text}" for name, text in (one.options or {}).items()),
         )
         for one in STRATEGIES.values()
     ]
-    show(table(("strategy", "topology", "what it does", "--option"), cells))
+    show(table(("strategy", "topology", "what it does", "its own options"), cells))
 
 
 @click.command()

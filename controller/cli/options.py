@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 overrides_option = click.option(
     "--set",
@@ -25,24 +21,6 @@ catalog_option = click.option(
     help="A folder with device sheets of your own, looked in before the shipped ones. May be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-
-
-def workload_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--topology --model --batch --prompt-tokens --output-tokens --option --seed`` to a command."""
-    options: tuple[Decorator, ...] = (
-        click.option("--topology", help="A shipped name or a path ending in .yaml; each strategy has its own default."),
-        click.option("--model", default="opt-13b", show_default=True, help="A name or a Hugging Face config.json."),
-        click.option("--batch", type=int, default=1, show_default=True, help="Sequences decoded together."),
-        click.option("--prompt-tokens", type=int, help="Length of each prompt.  [default: 32]"),
-        click.option("--output-tokens", type=int, default=32, show_default=True, help="Tokens generated per prompt."),
-        click.option(
-            "--option", "strategy_options", multiple=True, metavar="NAME=VALUE", help="An option of the strategy."
-        ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 def named_values(texts: tuple[str, ...], option: str = "--option") -> dict[str, str]:

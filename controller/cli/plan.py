@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.options import catalog_option, json_option, named_values, overrides_option, workload_options
+from controller.cli.options import catalog_option, json_option, overrides_option
+from controller.cli.strategy_command import StrategyCommand, strategy_options
 
 if TYPE_CHECKING:
     from controller.execute.survey import Survey, SurveyedPlan
@@ -19,9 +19,8 @@ def plan() -> None:
     """Look at what a strategy would do, without running it."""
 
 
-@plan.command()
-@click.argument("strategy", metavar="STRATEGY|FILE.py:FUNCTION")
-@workload_options
+@plan.command(cls=StrategyCommand)
+@strategy_options
 @overrides_option
 @catalog_option
 @json_option
@@ -40,9 +39,8 @@ def show(as_json: bool, **request: Any) -> None:
         click.echo(f"\ndoes not fit: {found.does_not_fit}")
 
 
-@plan.command()
-@click.argument("strategy", metavar="STRATEGY|FILE.py:FUNCTION")
-@workload_options
+@plan.command(cls=StrategyCommand)
+@strategy_options
 @overrides_option
 @catalog_option
 @json_option
@@ -62,27 +60,16 @@ def check(as_json: bool, **request: Any) -> None:
         )
 
 
-def _survey(
-    strategy: str,
-    topology: str | None,
-    model: str,
-    batch: int,
-    prompt_tokens: int | None,
-    output_tokens: int,
-    strategy_options: tuple[str, ...],
-    seed: int,
-    overrides: tuple[str, ...],
-    catalog: tuple[Path, ...],
-) -> tuple[Topology, Survey]:
+def _survey(**asked: Any) -> tuple[Topology, Survey]:
     from controller.execute.survey import survey
     from controller.experiment import Request, prepare, virtual_scenario
 
     request = Request(
-        strategy, model, topology, overrides, catalog, batch, prompt_tokens, output_tokens,
-        options=named_values(strategy_options), seed=seed,
-    )  # fmt: skip
+        **{name: value for name, value in asked.items() if name != "strategy_options"},
+        options=asked["strategy_options"],
+    )
     entry, cluster, shape = prepare(request)
-    scenario = virtual_scenario(request, cluster, shape)
+    scenario = virtual_scenario(request, entry, cluster, shape)
     program = entry.program()
     return cluster, survey(cluster, [lambda run: program(run, scenario)])
 

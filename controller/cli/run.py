@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.options import catalog_option, json_option, named_values, overrides_option, workload_options
+from controller.cli.options import catalog_option, json_option, overrides_option
+from controller.cli.strategy_command import StrategyCommand, strategy_options
 
 if TYPE_CHECKING:
     from controller.experiment import Experiment, Request
@@ -16,8 +17,8 @@ SHOWN = 12
 """Resources and kinds of op that the tables show; --json has all."""
 
 
-@click.command()
-@click.argument("strategy", metavar="STRATEGY|FILE.py:FUNCTION")
+@click.command(cls=StrategyCommand)
+@strategy_options
 @click.option("--live/--virtual", "live", default=False, help="On node processes with real tensors, or timed only.")
 @click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
 @click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
@@ -27,41 +28,26 @@ SHOWN = 12
     metavar="TOKENS",
     help="Mean context that decode attention reads, instead of the real one (--virtual); the knob of `reproduce`.",
 )
-@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write a trace for ui.perfetto.dev.")
-@workload_options
+@click.option(
+    "--timeline",
+    "--trace",
+    "trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a timeline for ui.perfetto.dev (`--trace` too, unless the strategy replays request traces).",
+)
 @overrides_option
 @catalog_option
 @json_option
-def run(
-    strategy: str,
-    live: bool,
-    pace: float | None,
-    prompt: str | None,
-    effective_context: float | None,
-    trace: Path | None,
-    topology: str | None,
-    model: str,
-    batch: int,
-    prompt_tokens: int | None,
-    output_tokens: int,
-    strategy_options: tuple[str, ...],
-    seed: int,
-    overrides: tuple[str, ...],
-    catalog: tuple[Path, ...],
-    as_json: bool,
-) -> None:
-    """Run STRATEGY and print its time, what was busy, and (live, generating) whether every token is right.
+def run(as_json: bool, strategy_options: dict[str, str], **asked: Any) -> None:
+    """Run STRATEGY and print its time, what was busy, and (live) whether every value is right.
 
     `windtunnel strategies` lists the strategies with their options, `windtunnel models` the models. Running out of
     memory is a result (exit code 0); wrong input is 2; a run that fails, or tokens that differ, is 1.
     """
     from controller.experiment import Request
 
-    request = Request(
-        strategy, model, topology, overrides, catalog, batch, prompt_tokens, output_tokens, prompt, live, pace, seed,
-        named_values(strategy_options), effective_context, trace,
-    )  # fmt: skip
-    _run(request, as_json)
+    _run(Request(**asked, options=strategy_options), as_json)
 
 
 def _run(request: Request, as_json: bool) -> None:
@@ -104,7 +90,7 @@ def _print(experiment: Experiment) -> None:
         ),
         ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
         ("model", f"{experiment.shape.name} in {scenario.dtype}"),
-        ("workload", f"batch {scenario.batch}, {scenario.prompt_tokens} + {scenario.output_tokens} tokens"),
+        ("workload", scenario.workload_text()),
         ("outcome", outcome.ended),
         ("time", quantity(outcome.time_s, "s")),
     ]

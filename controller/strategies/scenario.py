@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,3 +77,18 @@ class Scenario:
         if self.effective_context is None:
             return context_tokens
         return max(round(context_tokens * self.context_scale), min(context_tokens, 1))
+
+    def workload(self) -> dict[str, Any]:
+        """The ``workload`` object of ``run --json``."""
+        return {
+            "batch": self.batch,
+            "prompt_tokens": self.prompt_tokens,
+            "output_tokens": self.output_tokens,
+            "dtype": self.dtype,
+            "effective_context": self.effective_context,
+            "options": dict(self.options),
+        }
+
+    def workload_text(self) -> str:
+        """One line for people."""
+        return f"batch {self.batch}, {self.prompt_tokens} + {self.output_tokens} tokens"

@@ -22,7 +22,10 @@ from controller.plan.ops import Alloc, Buffer, Free, Plan
 from controller.strategies.scenario import Scenario
 from node.errors import NodeError
 
-StrategyFunction = Callable[[Run, Scenario], Program]
+StrategyFunction = Callable[[Run, Any], Program]
+"""Takes the scenario of its task: `Scenario` (generation) or `TrainingScenario` (training)."""
+
+GENERATION, TRAINING = "generation", "training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,11 @@ class Strategy:
         summary: one line for people.
         target: ``module:function``; the function is a `StrategyFunction`.
         topology: what it runs on unless told otherwise.
-        options: name to explanation of what ``--option name=value`` may say; None takes anything.
+        options: name to explanation of the strategy's own options: ``page_size`` is ``--page-size VALUE`` on the
+            command line and ``scenario.options["page_size"]`` in the program; None takes anything that
+            ``--option name=value`` says.
+        task: what it does, and so which workload it takes: ``generation`` (batch, prompt and output tokens) or
+            ``training`` (batch, seq, steps).
     """
 
     name: str
@@ -42,6 +49,7 @@ class Strategy:
     target: str
     topology: str
     options: Mapping[str, str] | None = field(default_factory=dict)
+    task: str = GENERATION
 
     def check_options(self, given: Mapping[str, str]) -> None:
         """Refuses options that the strategy does not know; one of a user's own file takes any.
@@ -137,7 +145,10 @@ def _from_file(path: Path, function: str) -> Strategy:
     user = getattr(loaded, function)
     setattr(loaded, f"_windtunnel_{function}", user_program(user))
     topology = str(getattr(user, "topology", "a6000_csd"))
-    return Strategy(f"{path}:{function}", _summary(user), f"{module}:_windtunnel_{function}", topology, None)
+    task = str(getattr(user, "task", GENERATION))
+    if task not in (GENERATION, TRAINING):
+        raise UnknownStrategy(f"{path}:{function}.task is {task!r}; it may be {GENERATION!r} or {TRAINING!r}")
+    return Strategy(f"{path}:{function}", _summary(user), f"{module}:_windtunnel_{function}", topology, None, task)
 
 
 @contextmanager

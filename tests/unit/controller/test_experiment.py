@@ -67,7 +67,7 @@ def test_running_out_of_memory_has_no_throughput() -> None:
 
 def test_a_virtual_run_is_in_the_published_type() -> None:
     strategy, topology, shape = prepare(Request("gpu_only", "opt-13b"))
-    scenario = virtual_scenario(Request("gpu_only", "opt-13b"), topology, shape)
+    scenario = virtual_scenario(Request("gpu_only", "opt-13b"), strategy, topology, shape)
     assert (scenario.dtype, scenario.prompt_tokens, scenario.weights) == ("fp16", 32, None)
     assert strategy.name == "gpu_only"
 
