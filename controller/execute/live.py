@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from controller.clock import wall_clock_s
 from controller.errors import KernelFailed, OutOfMemory
+from controller.execute.critical import PathRecord
 from controller.execute.dispatch import Dispatch, buffer_key
 from controller.execute.drive import drive
 from controller.execute.outcome import OpTimes, Outcome
@@ -213,6 +214,7 @@ def run_live(
     cluster: Cluster,
     *,
     trace: Trace | None = None,
+    record: PathRecord | None = None,
     progress: ProgressSink | None = None,
 ) -> Outcome:
     """Runs programs on the nodes of `cluster` until all have ended.
@@ -222,6 +224,7 @@ def run_live(
         programs: each is called with the run and gives its generator.
         cluster: running nodes.
         trace: filled with the virtual timeline when given.
+        record: filled from the virtual timeline when given.
         progress: called with (done, total, what).
 
     Returns:
@@ -232,7 +235,7 @@ def run_live(
         KernelFailed: a node refused or failed an op.
     """
     started = wall_clock_s()
-    virtual = VirtualRun(topology, trace=trace, progress=progress)
+    virtual = VirtualRun(topology, trace=trace, record=record, progress=progress)
     run = LiveRun(virtual, cluster)
     generators: list[Program] = []
     try:

@@ -15,6 +15,7 @@ from controller.engine import Activities, Engine
 from controller.engine.deadlock import Names
 from controller.engine.errors import EngineError
 from controller.errors import Deadlock, OutOfMemory
+from controller.execute.critical import PathRecord
 from controller.execute.drive import drive
 from controller.execute.ledger import Ledger
 from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
@@ -48,9 +49,16 @@ class VirtualRun:
 
     live = False
 
-    def __init__(self, topology: Topology, *, trace: Trace | None = None, progress: ProgressSink | None = None) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        trace: Trace | None = None,
+        record: PathRecord | None = None,
+        progress: ProgressSink | None = None,
+    ) -> None:
         self.topology = topology
-        self.trace = trace
+        self.trace, self.record = trace, record
         self.fabric = Fabric(topology)
         self.engine = Engine(
             names=Names(
@@ -191,6 +199,8 @@ class VirtualRun:
             if len(end):
                 end_at = float(end.max())
             self.ledger.add(done.template, done.bound, start, end)
+            if self.record is not None:
+                self.record.add(done.template, done.bound, done.submitted_at, start, end)
             if self.trace is not None:
                 record_spans(self.trace, done.template, done.bound, start, end)
         self.engine.release(number)
@@ -251,6 +261,7 @@ def run_virtual(
     programs: Sequence[ProgramFunction],
     *,
     trace: Trace | None = None,
+    record: PathRecord | None = None,
     progress: ProgressSink | None = None,
 ) -> Outcome:
     """Runs programs on the virtual clock until all have ended.
@@ -259,6 +270,7 @@ def run_virtual(
         topology: the declared cluster.
         programs: each is called with the run and gives its generator; they go on in the order of completions.
         trace: filled when given.
+        record: filled when given; `PathRecord.explain` then says why the run took its time.
         progress: called with (done, total, what).
 
     Returns:
@@ -269,7 +281,7 @@ def run_virtual(
         Deadlock: nothing can go on.
     """
     started = wall_clock_s()
-    run = VirtualRun(topology, trace=trace, progress=progress)
+    run = VirtualRun(topology, trace=trace, record=record, progress=progress)
     try:
         drive(run, [program(run) for program in programs], lambda view: None)
     except OutOfMemory as error:

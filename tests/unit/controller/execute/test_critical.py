@@ -1,0 +1,92 @@
+"""The explanation of a run, on plans whose critical path is known by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.execute.critical import PathRecord
+from controller.execute.program import Program, Run
+from controller.execute.virtual import run_virtual
+from controller.plan.build import PlanBuilder
+from controller.plan.ops import Buffer
+from controller.topology.loader import load_topology
+
+MIB = 1 << 20
+
+
+def explained(emit, repeat: int = 1):
+    topology = load_topology("a6000_ssd")
+    build = PlanBuilder("case")
+    source = Buffer("cpu", "dram", "source", "uint8", (64 * MIB,))
+    target = Buffer("gpu", "hbm", "target", "uint8", (64 * MIB,))
+    emit(build, source, target)
+    plan = build.plan()
+
+    def program(run: Run) -> Program:
+        run.place(source, written=True)
+        run.place(target, written=True)
+        for _ in range(repeat):
+            yield run.submit(plan)
+
+    record = PathRecord()
+    outcome = run_virtual(topology, [program], record=record)
+    return outcome, record.explain()
+
+
+def test_a_chain_of_two_is_the_whole_run_and_the_transfer_is_exposed() -> None:
+    def emit(build, source, target) -> None:
+        build.transfer(source, target, label="load")
+        build.kernel("delay", "gpu", [], [], after=(0,), seconds=0.25)
+
+    outcome, why = explained(emit)
+    assert why.path_s == pytest.approx(outcome.time_s, rel=1e-9)
+    assert why.exposed_s == pytest.approx(why.transfer_s)
+    assert next(entry.kind for entry in why.path) == "compute"
+    assert {entry.label for entry in why.path} >= {"load", "delay"}
+
+
+def test_a_transfer_beside_a_longer_kernel_is_hidden_and_not_on_the_path() -> None:
+    def emit(build, source, target) -> None:
+        build.kernel("delay", "gpu", [], [], seconds=0.25)
+        build.transfer(source, target, label="load")
+
+    outcome, why = explained(emit)
+    assert "load" not in {entry.label for entry in why.path}
+    assert why.hidden_s > 0.9 * why.transfer_s
+    assert why.path_s == pytest.approx(outcome.time_s, rel=1e-9)
+
+
+def test_plans_one_after_the_other_make_one_path() -> None:
+    def emit(build, source, target) -> None:
+        build.transfer(source, target, label="load")
+
+    outcome, why = explained(emit, repeat=3)
+    assert [(entry.label, entry.count) for entry in why.path] == [("load", 3)]
+    assert why.path_s == pytest.approx(outcome.time_s, rel=1e-9)
+
+
+def test_what_shares_a_link_takes_longer_than_alone() -> None:
+    topology = load_topology("a6000_ssd")
+    build = PlanBuilder("two")
+    pairs = [
+        (
+            Buffer("cpu", "dram", f"s{i}", "uint8", (64 * MIB,)),
+            Buffer("gpu", "hbm", f"t{i}", "uint8", (64 * MIB,)),
+        )
+        for i in range(2)
+    ]
+    for source, target in pairs:
+        build.transfer(source, target, label="load")
+    plan = build.plan()
+
+    def program(run: Run) -> Program:
+        for pair in pairs:
+            for buffer in pair:
+                run.place(buffer, written=True)
+        yield run.submit(plan)
+
+    record = PathRecord()
+    run_virtual(topology, [program], record=record)
+    (entry,) = record.explain().path
+    assert entry.count == 1
+    assert entry.time_s > 1.5 * entry.alone_s
