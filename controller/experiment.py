@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from controller.errors import BadWorkload
+from controller.execute.critical import Explanation, PathRecord
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.execute.virtual import ProgramFunction, ProgressSink, run_virtual
@@ -56,6 +57,8 @@ class Request:
         options: of the strategy.
         effective_context: see `Scenario`.
         trace: file to write; None for no trace.
+        explain: whether to find the critical path and the exposed transfer time.
+        report: HTML file to write; None for none.
     """
 
     strategy: str
@@ -75,6 +78,13 @@ class Request:
     trace: Path | None = None
     seq: int | None = None
     steps: int = 1
+    explain: bool = False
+    report: Path | None = None
+
+    @property
+    def recorder(self) -> PathRecord | None:
+        """A fresh record when the request asks why."""
+        return PathRecord() if self.explain or self.report is not None else None
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class Experiment:
     outcome: Outcome
     trace: Trace | None
     comparison: dict[str, Any] = field(default_factory=dict)
+    explanation: Explanation | None = None
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -160,6 +171,7 @@ class Experiment:
                 "overrides": list(self.topology.overrides),
             },
             "trace": None if self.request.trace is None else str(self.request.trace),
+            "explanation": None if self.explanation is None else self.explanation.to_json(),
             **self.comparison,
         }
 
@@ -224,13 +236,12 @@ def run_experiment(request: Request, *, progress: ProgressSink | None = None) ->
         RunError: the run itself ended badly (a dead node, a deadlock).
     """
     strategy, topology, shape = prepare(request)
-    trace = Trace() if request.trace is not None else None
+    trace = Trace() if request.trace is not None or request.report is not None else None
     if request.seed < 0:
         raise BadWorkload(f"seed {request.seed} is negative; take 0 or more")
-    if request.trace is not None and not request.trace.absolute().parent.is_dir():
-        raise BadWorkload(
-            f"--trace {request.trace}: there is no folder {request.trace.absolute().parent}; make it first"
-        )
+    for option, path in (("--trace", request.trace), ("--report", request.report)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise BadWorkload(f"{option} {path}: there is no folder {path.absolute().parent}; make it first")
     if request.live:
         if strategy.task == TRAINING:
             from controller.live_training import run_live_training
@@ -246,11 +257,13 @@ def run_experiment(request: Request, *, progress: ProgressSink | None = None) ->
     scenario = virtual_scenario(request, strategy, topology, shape)
     program = strategy.program()
     programs: list[ProgramFunction] = [lambda run: program(run, scenario)]
+    record = request.recorder
     with blaming(strategy):
-        outcome = run_virtual(topology, programs, trace=trace, progress=progress)
+        outcome = run_virtual(topology, programs, trace=trace, record=record, progress=progress)
     if "out_of_memory" in outcome.reports:
         report_shortage(outcome, None, topology, programs)
-    return Experiment(request, strategy, topology, shape, scenario, outcome, trace)
+    explanation = None if record is None else record.explain()
+    return Experiment(request, strategy, topology, shape, scenario, outcome, trace, explanation=explanation)
 
 
 def compare_generation(

@@ -69,8 +69,10 @@ def run_live_experiment(
             f"is about {feasible:.3g}"
         )
     with launch(topology, request.pace, needs=found.peak_bytes) as cluster, blaming(strategy):
-        outcome = run_live(topology, programs, cluster, trace=trace, progress=progress)
+        record = request.recorder
+        outcome = run_live(topology, programs, cluster, trace=trace, record=record, progress=progress)
     experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace)
+    experiment.explanation = None if record is None else record.explain()
     if feasible is not None:
         experiment.comparison["smallest_dilation"] = feasible
     if outcome.ok and outcome.reports.get("tokens"):

@@ -11,6 +11,7 @@ from controller.cli.options import catalog_option, json_option, overrides_option
 from controller.cli.strategy_command import StrategyCommand, strategy_options
 
 if TYPE_CHECKING:
+    from controller.execute.critical import Explanation
     from controller.experiment import Experiment, Request
 
 SHOWN = 12
@@ -35,6 +36,13 @@ SHOWN = 12
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write a timeline for ui.perfetto.dev (`--trace` too, unless the strategy replays request traces).",
+)
+@click.option("--explain", is_flag=True, help="Say why it takes its time: critical path, exposed and hidden transfers.")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write a report with timeline and occupancy, one file that opens offline.",
 )
 @overrides_option
 @catalog_option
@@ -68,6 +76,10 @@ def _run(request: Request, as_json: bool) -> None:
                 f"trace: the first {written.span_count} spans were kept, {written.dropped_count} more left out",
                 err=True,
             )
+    if request.report is not None:
+        from controller.report.html import write_run_report
+
+        write_run_report(experiment, request.report)
     if as_json:
         click.echo(dumps(experiment.to_json()))
     else:
@@ -112,13 +124,17 @@ def _print(experiment: Experiment) -> None:
     if outcome.resources:
         rows = [
             (use.name, use.kind, quantity(use.busy_s, "s"), f"{use.busy_ratio:.1%}")
-            for use in outcome.resources[:SHOWN]
+            for use in outcome.resources[: None if experiment.request.explain else SHOWN]
         ]
         show(table(("resource", "kind", "busy", "share"), rows, "what was busy"))
         _print_ops(experiment)
+    if experiment.request.explain and experiment.explanation is not None:
+        _print_explanation(experiment.explanation)
     _print_values(experiment)
     if experiment.request.trace is not None:
         click.echo(f"trace: {experiment.request.trace} (open it in ui.perfetto.dev)")
+    if experiment.request.report is not None:
+        click.echo(f"report: {experiment.request.report} (open it in a browser)")
 
 
 def _is_short(value: object) -> bool:
@@ -140,6 +156,34 @@ def _print_ops(experiment: Experiment) -> None:
             row += (quantity(entry.paced_s, "s"), percent(ratio))
         rows.append(row)
     show(table(columns, rows, "time by kind of op"))
+
+
+def _print_explanation(why: Explanation) -> None:
+    from controller.report.tables import quantity, show, table
+
+    def share(part_s: float, whole_s: float) -> str:
+        return f"{part_s / whole_s:.1%}" if whole_s > 0 else "-"
+
+    rows = [
+        (
+            entry.kind, entry.where, entry.label, entry.count, quantity(entry.time_s, "s"),
+            share(entry.time_s, why.path_s), quantity(entry.alone_s, "s"),
+        )
+        for entry in why.path[:SHOWN]
+    ]  # fmt: skip
+    show(table(("kind", "where", "op", "count", "on the path", "share", "alone"), rows, "critical path"))
+    show(
+        table(
+            ("", "time", "share"),
+            (
+                ("computing", quantity(why.compute_s, "s"), "-"),
+                ("transferring", quantity(why.transfer_s, "s"), "-"),
+                ("  hidden behind compute", quantity(why.hidden_s, "s"), share(why.hidden_s, why.transfer_s)),
+                ("  exposed", quantity(why.exposed_s, "s"), share(why.exposed_s, why.transfer_s)),
+            ),
+            "overlap",
+        )
+    )
 
 
 def _print_values(experiment: Experiment) -> None:

@@ -14,7 +14,8 @@ Not modelled: which of two equally late predecessors is taken is a matter of ord
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,17 @@ class Explanation:
     def hidden_s(self) -> float:
         """The part of the transfer time that computation hid [s]."""
         return self.transfer_s - self.exposed_s
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``explanation`` object of ``run --json``."""
+        return {
+            "critical_path_s": self.path_s,
+            "compute_s": self.compute_s,
+            "transfer_s": self.transfer_s,
+            "exposed_transfer_s": self.exposed_s,
+            "hidden_transfer_s": self.hidden_s,
+            "critical_path": [asdict(entry) for entry in self.path],
+        }
 
 
 @dataclass(slots=True)
