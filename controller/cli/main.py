@@ -21,6 +21,7 @@ from node.errors import NodeError, UserInput
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("controller.cli.run:run", "Run a strategy on the virtual clock, or live on node processes."),
+    "compare": ("controller.cli.compare:compare", "One model and workload across strategies and topologies."),
     "reproduce": ("controller.cli.reproduce:reproduce", "Compare published tables with ours, row by row."),
     "collective": (
         "controller.cli.collective:collective",

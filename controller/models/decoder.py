@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from math import prod
 
-from controller.errors import BadWorkload
 from controller.models.shape import ModelShape, layer_shapes, weight_shapes
 from controller.models.stage import Stage
 from controller.plan.ops import Buffer
@@ -103,20 +102,3 @@ class Decoder:
             wanted[f"layers.{layer}.qkv.{kind}"] = (rows, *extents[1:])
         else:
             wanted[f"layers.{layer}.{within}"] = extents
-
-
-def check_context(shape: ModelShape, prompt_tokens: int, output_tokens: int) -> None:
-    """Refuses a text that the model has no positions for.
-
-    Raises:
-        BadWorkload: prompt and output together are longer than the model's context, or one of them is below 1.
-    """
-    if prompt_tokens < 1 or output_tokens < 1:
-        raise BadWorkload(
-            f"prompt of {prompt_tokens} tokens and output of {output_tokens} tokens: both must be 1 or more"
-        )
-    if prompt_tokens + output_tokens > shape.max_positions:
-        raise BadWorkload(
-            f"{shape.name} has {shape.max_positions} positions; a prompt of {prompt_tokens} and an output of "
-            f"{output_tokens} tokens need {prompt_tokens + output_tokens}; shorten one of them"
-        )

@@ -1,10 +1,11 @@
-"""FlexGen- and DeepSpeed-style decoding: the KV cache outside of the GPU, brought in layer by layer for every token.
+"""The KV cache outside of the GPU, brought in layer by layer for every token: FlexGen, DeepSpeed, and plain offloading.
 
 Paper: FlexGen, arXiv 2303.06865; DeepSpeed inference (ZeRO-Inference), arXiv 2206.01861; both as the baselines of
     InstInfer, arXiv 2409.04992, section VI.
 Follows: attention on the GPU; FlexGen keeps the cache on an SSD, moves it through host memory and fetches the next
     layer while one computes; DeepSpeed keeps it in host memory and copies it through pageable memory when a layer needs
-    it. Several GPUs share the layers.
+    it. Several GPUs share the layers. `dram_kv` and `cxl_kv` are neither: what pinned host memory or CXL cards give when
+    nothing but the hardware is in the way, with the layers spread over the cards.
 Differs: FlexGen's disk path runs at the rates that an independent study measured (``options`` of the topology), one
     transfer at a time, since the study's reads and its small appends share one path; prompts are written in long
     sequential pieces at the drive's own rate. During the prefill FlexGen keeps the keys and values of the whole prompt
@@ -41,14 +42,14 @@ class KvPath:
     """How the cache travels.
 
     Attributes:
-        home: (device, tier) that holds it.
+        homes: (device, tier) that hold it, the layers dealt out over them.
         through: (device, tier) that every byte passes on the way; None for directly.
         copy: path of GPU copies, ``pageable`` or "" for DMA.
-        read_bytes_per_s, append_bytes_per_s: of the software in front of `home`; 0 for as fast as the hardware.
+        read_bytes_per_s, append_bytes_per_s: of the software in front of `homes`; 0 for as fast as the hardware.
         turns: 2 fetches a layer while another computes, 1 only when it is needed.
     """
 
-    home: tuple[str, str]
+    homes: tuple[tuple[str, str], ...]
     through: tuple[str, str] | None
     copy: str
     read_bytes_per_s: float
@@ -81,8 +82,9 @@ class KvStreaming:
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
         self.shape = scenario.shape
         layers = range(self.shape.layers)
-        self._prompt = [self._prompt_pair(path.home, f"prompt.{layer}", scenario.batch) for layer in layers]
-        self._generated = [self._generated_pair(path.home, f"generated.{layer}") for layer in layers]
+        homes = [path.homes[layer % len(path.homes)] for layer in layers]
+        self._prompt = [self._prompt_pair(homes[layer], f"prompt.{layer}", scenario.batch) for layer in layers]
+        self._generated = [self._generated_pair(homes[layer], f"generated.{layer}") for layer in layers]
         turns = range(path.turns)
         self._here = {gpu: self._on_gpu(gpu) for gpu in self.model.gpus}
         self._prompt_between: list[Pair] = []
@@ -310,7 +312,7 @@ def flexgen(run: Run, scenario: Scenario) -> Program:
     host = devices(scenario, "cpu", "what passes between SSD and GPU")[0].name
     drive = devices(scenario, "csd", "the KV cache")[0].name
     path = KvPath(
-        (drive, "flash"), (host, "dram"), "", _rate(scenario, "flexgen.read"), _rate(scenario, "flexgen.append"), 2
+        ((drive, "flash"),), (host, "dram"), "", _rate(scenario, "flexgen.read"), _rate(scenario, "flexgen.append"), 2
     )
     return generate(run, scenario, KvStreaming(scenario, path))
 
@@ -318,7 +320,19 @@ def flexgen(run: Run, scenario: Scenario) -> Program:
 def deepspeed(run: Run, scenario: Scenario) -> Program:
     """Decoding with the KV cache in host memory, by pageable copies."""
     host = devices(scenario, "cpu", "the KV cache")[0].name
-    return generate(run, scenario, KvStreaming(scenario, KvPath((host, "dram"), None, "pageable", 0.0, 0.0, 1)))
+    return generate(run, scenario, KvStreaming(scenario, KvPath(((host, "dram"),), None, "pageable", 0.0, 0.0, 1)))
+
+
+def dram_kv(run: Run, scenario: Scenario) -> Program:
+    """Decoding with the KV cache in pinned host memory, the next layer on its way while one computes."""
+    host = devices(scenario, "cpu", "the KV cache")[0].name
+    return generate(run, scenario, KvStreaming(scenario, KvPath(((host, "dram"),), None, "", 0.0, 0.0, 2)))
+
+
+def cxl_kv(run: Run, scenario: Scenario) -> Program:
+    """Decoding with the KV cache on CXL memory cards, layers dealt out over them, fetched by the GPU directly."""
+    cards = tuple((card.name, "cxl") for card in devices(scenario, "cxl", "the KV cache"))
+    return generate(run, scenario, KvStreaming(scenario, KvPath(cards, None, "", 0.0, 0.0, 2)))
 
 
 def _rate(scenario: Scenario, option: str) -> float:

@@ -98,6 +98,18 @@ STRATEGIES: dict[str, Strategy] = {
             "a6000_ssd",
         ),
         Strategy(
+            "dram_kv",
+            "KV cache in pinned host memory, the next layer fetched while one computes",
+            "controller.strategies.kv_streaming:dram_kv",
+            "a6000_ssd",
+        ),
+        Strategy(
+            "cxl_kv",
+            "KV cache on CXL memory cards, fetched by the GPU layer by layer",
+            "controller.strategies.kv_streaming:cxl_kv",
+            "offload_h100",
+        ),
+        Strategy(
             "gpu_only",
             "KV cache and everything else in GPU memory",
             "controller.strategies.gpu_only:gpu_only",

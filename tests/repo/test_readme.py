@@ -8,6 +8,8 @@ import click
 import pytest
 
 from controller.cli.main import COMMANDS, windtunnel
+from controller.cli.strategy_command import StrategyCommand
+from controller.strategies.table import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +34,15 @@ def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
     return command, words
 
 
+def parameters(command: click.Command, words: list[str]) -> list[click.Parameter]:
+    """What `command` takes; with those of the strategy that the words name, where it is one of the table."""
+    context = click.Context(command)
+    if isinstance(command, StrategyCommand) and words and words[0] in STRATEGIES:
+        with context:
+            command.parse_args(context, [words[0]])
+    return command.get_params(context)
+
+
 @pytest.mark.parametrize("line", shown_commands())
 def test_a_shown_command_parses(line):
     words = shlex.split(line, comments=True)
@@ -39,7 +50,8 @@ def test_a_shown_command_parses(line):
         if stop in words:
             words = words[: words.index(stop)]
     command, rest = resolve(words[1:])
-    known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h", "--version"}
+    known = {option for parameter in parameters(command, rest) for option in parameter.opts}
+    known |= {"--help", "-h", "--version"}
     shown = {word.partition("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)}
     assert shown <= known, f"{line}: no option {sorted(shown - known)}"
     assert not isinstance(command, click.Group) or shown & {"--help", "-h", "--version"}, f"{line}: names no command"

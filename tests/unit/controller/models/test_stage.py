@@ -7,7 +7,7 @@ import pytest
 
 from controller.errors import BadWorkload
 from controller.models.catalog import load_model
-from controller.models.decoder import Decoder, check_context
+from controller.models.decoder import Decoder
 from controller.models.reference import generate_reference
 from controller.models.weights import SeededWeights
 from controller.plan.build import PlanBuilder
@@ -125,11 +125,6 @@ def test_positions_beyond_the_table_are_refused():
     stage.embed(build, ids, 502)
 
 
-def test_a_text_that_does_not_fit_the_model_is_refused():
-    check_context(TINY, 256, 256)
-    with pytest.raises(BadWorkload, match=r"512 positions.*need 513"):
-        check_context(TINY, 256, 257)
-    with pytest.raises(BadWorkload, match="1 or more"):
-        check_context(TINY, 0, 4)
+def test_a_stage_without_rows_is_refused():
     with pytest.raises(BadWorkload, match="1 or more"):
         Decoder(TINY, "gpu").decode("step", 0)

@@ -26,8 +26,8 @@ def test_rows_name_runs_and_runs_can_be_prepared(name: str) -> None:
     used = {key for row in paper.rows for key in row.runs}
     assert used == set(paper.runs), f"runs that no row uses: {set(paper.runs) - used}"
     for request in paper.runs.values():
-        _, topology, shape = prepare(request)
-        virtual_scenario(request, topology, shape)
+        strategy, topology, shape = prepare(request)
+        virtual_scenario(request, strategy, topology, shape)
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -39,10 +39,18 @@ def test_a_row_stands_once_and_keys_have_no_spaces(name: str) -> None:
         assert not any(" " in f"{key}{value}" for key, value in row.row.items()), row.row
 
 
+DECLARED_FROM_ROWS = {"cloudmatrix384": "a fixed cost an operator at EP 8, and the rates inside of a node"}
+"""Papers whose text allows several rows to be inputs; their knob names them all."""
+
+
 @pytest.mark.parametrize("name", PAPERS)
 def test_no_more_than_one_row_sets_a_knob(name: str) -> None:
     paper = load_paper(name)
-    assert sum(row.calibration for row in paper.rows) == bool(paper.knob)
+    calibrating = sum(row.calibration for row in paper.rows)
+    if name in DECLARED_FROM_ROWS:
+        assert 1 < calibrating < len(paper.rows) / 2
+    else:
+        assert calibrating == bool(paper.knob)
     assert all(row.tolerance is None for row in paper.rows if row.calibration)
 
 

@@ -1,0 +1,117 @@
+"""From a finished run to a row of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from controller.compare.prices import purchase, rent
+from controller.compare.question import Point
+from controller.errors import UserError
+from controller.experiment import Experiment, run_experiment
+from controller.topology.schema import Topology
+
+YEARS = 3.0
+"""Time over which a purchase is written off, at full use: an assumption that every report of dollars states."""
+_HOURS = YEARS * 365.25 * 24
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row.
+
+    Attributes:
+        name: of the candidate.
+        strategy, topology: what ran where.
+        at: the swept values.
+        outcome: ``ok``, or how it failed.
+        tokens_per_s: generated or trained tokens over time [1/s].
+        first_token_s: prefill of the whole batch [s]; None for training.
+        per_token_s: decode time over the tokens of one sequence [s]; None for training.
+        time_s: of the whole run [s].
+        bound: the busiest resource and the share of time that it was busy.
+        joule_per_token: [J]; None where the sheets give no power.
+        purchase_usd: published prices of the devices that were used, together [USD].
+        usd_per_million_tokens: by rent where every price is published, else by the purchase over `YEARS` [USD].
+        unpriced: products without a published price, which the sums leave out.
+        flash_written_bytes: by the whole run [bytes].
+        flash_wear_ratio: share of the drives' rated program/erase cycles that it used up; None where none is declared.
+    """
+
+    name: str
+    strategy: str
+    topology: str
+    at: Mapping[str, str]
+    outcome: str
+    tokens_per_s: float | None = None
+    first_token_s: float | None = None
+    per_token_s: float | None = None
+    time_s: float | None = None
+    bound: str = ""
+    joule_per_token: float | None = None
+    purchase_usd: float | None = None
+    usd_per_million_tokens: float | None = None
+    unpriced: tuple[str, ...] = ()
+    flash_written_bytes: float | None = None
+    flash_wear_ratio: float | None = None
+    reports: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as an object."""
+        return asdict(self)
+
+
+def measure(point: Point) -> Measured:
+    """Runs a point on the virtual clock. A request that cannot be run is a row that says why."""
+    try:
+        experiment = run_experiment(point.request)
+    except UserError as error:
+        where = point.request.topology or ""
+        return Measured(point.candidate.name, point.request.strategy, where, dict(point.at), f"cannot run: {error}")
+    return row(point, experiment)
+
+
+def row(point: Point, experiment: Experiment) -> Measured:
+    """The row of a finished run."""
+    outcome, topology = experiment.outcome, experiment.topology
+    rate = experiment.tokens_per_s
+    used = _used(experiment)
+    bought, rented = purchase(topology, used), rent(topology, used)
+    usd: float | None = None
+    unpriced = bought.unpriced
+    if rate is not None:
+        if rented.usd is not None and not rented.unpriced:
+            usd, unpriced = rented.usd / (rate * 3600) * 1e6, ()
+        elif bought.usd is not None and not bought.unpriced:
+            usd = bought.usd / _HOURS / (rate * 3600) * 1e6
+    tokens = getattr(experiment.scenario, "output_tokens", None)
+    decode_s = outcome.phases.get("decode")
+    top = outcome.resources[0] if outcome.resources else None
+    return Measured(
+        point.candidate.name,
+        experiment.strategy.name,
+        topology.name,
+        dict(point.at),
+        outcome.ended,
+        rate,
+        outcome.phases.get("prefill") if outcome.ok else None,
+        decode_s / (tokens - 1) if decode_s is not None and tokens and tokens > 1 and outcome.ok else None,
+        outcome.time_s if outcome.ok else None,
+        f"{top.name} {top.busy_ratio:.0%}" if top is not None else "",
+        None if experiment.energy is None else experiment.energy.joule_per_token,
+        bought.usd,
+        usd,
+        unpriced,
+        reports={name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
+    )
+
+
+def _used(experiment: Experiment) -> frozenset[str]:
+    """Devices that held or did something, with the hosts' CPUs, without which no device works."""
+    topology: Topology = experiment.topology
+    outcome = experiment.outcome
+    names = {peak.rpartition(".")[0] for peak in outcome.peak_bytes}
+    names |= {use.name.split(".", 1)[0] for use in outcome.resources}
+    names |= {device.name for device in topology.of_kind("cpu")}
+    return frozenset(names & set(topology.devices))

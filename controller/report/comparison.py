@@ -1,0 +1,141 @@
+"""A comparison as table, CSV, plot and HTML page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from controller.compare.candidates import Candidate
+from controller.compare.measure import YEARS, Measured
+from controller.compare.question import Axis, points
+from controller.experiment import Request, run_experiment
+from controller.report.html import run_sections
+from controller.report.page import Section, table_section, write_page
+from controller.report.plots import bar_plot, line_plot
+from controller.report.tables import quantity
+
+_CSV = (
+    "tokens_per_s", "first_token_s", "per_token_s", "time_s", "bound", "joule_per_token", "purchase_usd",
+    "usd_per_million_tokens", "flash_written_bytes", "flash_wear_ratio",
+)  # fmt: skip
+
+
+def table_columns(rows: Sequence[Measured]) -> tuple[str, ...]:
+    """Headings of the table of these rows: what was swept, then what came out."""
+    return (
+        "scheme", "runs", *_keys(rows), "tokens/s", "first token", "per token", "bound by", "J/token", "purchase",
+        "per million tokens", "flash written", "wear",
+    )  # fmt: skip
+
+
+def table_rows(rows: Sequence[Measured]) -> list[tuple[object, ...]]:
+    """Cells for people; a row that did not run has its reason in the place of the bound."""
+    keys = _keys(rows)
+    return [
+        (
+            row.name,
+            f"{row.strategy} on {row.topology}" if row.topology else row.strategy,
+            *(row.at.get(key) for key in keys),
+            None if row.tokens_per_s is None else f"{row.tokens_per_s:.4g}",
+            quantity(row.first_token_s, "s"),
+            quantity(row.per_token_s, "s"),
+            row.bound if row.outcome == "ok" else row.outcome,
+            None if row.joule_per_token is None else f"{row.joule_per_token:.4g}",
+            _dollars(row.purchase_usd, "+" if row.unpriced else ""),
+            _dollars(row.usd_per_million_tokens),
+            quantity(row.flash_written_bytes, "bytes"),
+            None if row.flash_wear_ratio is None else f"{row.flash_wear_ratio:.2e}",
+        )
+        for row in rows
+    ]
+
+
+def csv_text(rows: Sequence[Measured]) -> str:
+    """The rows as CSV with a header: what ran, what was swept, the outcome and every quantity in base units."""
+    keys = _keys(rows)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("name", "strategy", "topology", *keys, "outcome", *_CSV))
+    for row in rows:
+        cells = [getattr(row, name) for name in _CSV]
+        writer.writerow(
+            (row.name, row.strategy, row.topology, *(row.at.get(key, "") for key in keys), row.outcome,
+             *("" if cell is None else cell for cell in cells))
+        )  # fmt: skip
+    return stream.getvalue()
+
+
+def sweep_plot(rows: Sequence[Measured], axes: Sequence[Axis]) -> str:
+    """Tokens/s as SVG: bars without a sweep of numbers, else a line a scheme over the first swept number."""
+    axis = next((axis for axis in axes if all(map(_is_number, axis.values))), None)
+    if axis is None:
+        return bar_plot([_title(row) for row in rows], [row.tokens_per_s for row in rows], "tokens/s")
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        rest = [f"{key}={value}" for key, value in row.at.items() if key != axis.key]
+        points = lines.setdefault(" ".join([row.name, *rest]), [])
+        if row.tokens_per_s is not None:
+            points.append((float(row.at[axis.key]), row.tokens_per_s))
+    return line_plot({name: sorted(points) for name, points in lines.items() if points}, axis.key, "tokens/s")
+
+
+def write_comparison_report(rows: Sequence[Measured], axes: Sequence[Axis], base: Request, path: Path) -> None:
+    """Writes the comparison as one HTML file, with the timeline and occupancy of the fastest scheme.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    notes = f"Dollars per token: by rent where every price is published, else the purchase over {YEARS:g} years."
+    unpriced = sorted({product for row in rows for product in row.unpriced})
+    if unpriced:
+        notes += f" No published price, left out of the purchase (marked +): {', '.join(unpriced)}."
+    sections = [
+        table_section("comparison", table_columns(rows), table_rows(rows), notes),
+        Section("throughput", svg=sweep_plot(rows, axes)),
+    ]
+    written = [row for row in rows if row.joule_per_token is not None]
+    if written:
+        plot = bar_plot([_title(row) for row in written], [row.joule_per_token for row in written], "J/token")
+        sections.append(Section("energy", svg=plot))
+    sections += _closer_looks(rows, axes, base)
+    write_page(f"{base.model}: a comparison of {len(rows)} runs", sections, path)
+
+
+def _closer_looks(rows: Sequence[Measured], axes: Sequence[Axis], base: Request) -> list[Section]:
+    """The sections of the fastest run, which is executed once more with everything recorded."""
+    best = max((row for row in rows if row.tokens_per_s is not None), key=_rate, default=None)
+    if best is None:
+        return []
+    fixed = tuple(Axis(key, (value,)) for key, value in best.at.items())
+    candidate = Candidate(best.name, best.strategy, best.topology)
+    (point,) = points(base, (candidate,), fixed)
+    experiment = run_experiment(replace(point.request, explain=True, report=Path("report.html")))
+    made = run_sections(experiment)
+    return [replace(section, title=f"{_title(best)}: {section.title}") for section in made]
+
+
+def _rate(row: Measured) -> float:
+    return row.tokens_per_s or 0.0
+
+
+def _keys(rows: Sequence[Measured]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row.at))
+
+
+def _title(row: Measured) -> str:
+    return " ".join([row.name, *(f"{key}={value}" for key, value in row.at.items())])
+
+
+def _dollars(value: float | None, mark: str = "") -> str | None:
+    return None if value is None else f"{value:,.6g} USD{mark}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

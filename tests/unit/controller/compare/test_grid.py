@@ -1,0 +1,111 @@
+"""Running a comparison: rows in the order asked, failures as rows, and going on after a break."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from controller.cli.compare import compare
+from controller.compare import grid
+from controller.compare.candidates import Candidate
+from controller.compare.grid import run_grid
+from controller.compare.measure import Measured, measure
+from controller.compare.question import Axis, Point, points
+from controller.compare.store import BadStore, Store
+from controller.experiment import Request
+from controller.report.comparison import csv_text, sweep_plot
+
+BASE = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
+BOTH = (Candidate("hbm", "gpu_only"), Candidate("drive", "instinfer"))
+AXES = (Axis("batch", ("1", "2")),)
+ASKED = points(BASE, BOTH, AXES)
+
+
+def test_rows_come_in_the_order_asked_and_measure_what_run_measures() -> None:
+    rows = run_grid(ASKED, processes=1)
+    assert [(row.name, row.at["batch"]) for row in rows] == [("hbm", "1"), ("drive", "1"), ("hbm", "2"), ("drive", "2")]
+    assert all(row.outcome == "ok" and row.tokens_per_s and row.per_token_s and row.bound for row in rows)
+    assert run_grid(ASKED[:1], processes=1)[0] == rows[0]
+
+
+def test_processes_change_nothing() -> None:
+    assert run_grid(ASKED[:2], processes=2) == run_grid(ASKED[:2], processes=1)
+
+
+def test_what_does_not_fit_and_what_cannot_run_are_rows() -> None:
+    big = Request("gpu_only", "opt-175b", batch=1, prompt_tokens=8, output_tokens=2)
+    asked = points(big, (Candidate("hbm", "gpu_only"), Candidate("cxl", "cxl_kv", "a6000_ssd")), ())
+    full, wrong = run_grid(asked, processes=1)
+    assert full.outcome.startswith("OOM at gpu.hbm")
+    assert full.tokens_per_s is None
+    assert wrong.outcome.startswith("cannot run:")
+    assert "has no cxl" in wrong.outcome
+
+
+def test_a_grid_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def broken(point: Point) -> Measured:
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(point.name)
+        return measure(point)
+
+    monkeypatch.setattr(grid, "measure", broken)
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(ASKED, folder=tmp_path, processes=1)
+    monkeypatch.setattr(grid, "measure", lambda point: ran.append(point.name) or measure(point))
+    rows = run_grid(ASKED, folder=tmp_path, processes=1)
+    assert ran == [point.name for point in ASKED]
+    assert rows == run_grid(ASKED, processes=1)
+
+
+def test_a_torn_last_line_is_run_again_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    run_grid(ASKED[:2], folder=tmp_path, processes=1)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(path.read_text()[:-20])
+    store = Store(tmp_path)
+    assert store.get(ASKED[0]) is not None
+    assert store.get(ASKED[1]) is None
+    assert path.read_text().count("\n") == 1
+    path.write_text("{}\n")
+    with pytest.raises(BadStore, match=r"rows.jsonl:1"):
+        Store(tmp_path)
+
+
+def test_csv_has_a_line_a_run_and_the_plot_a_line_a_scheme() -> None:
+    rows = run_grid(ASKED, processes=1)
+    lines = list(csv.DictReader(io.StringIO(csv_text(rows))))
+    assert [line["batch"] for line in lines] == ["1", "1", "2", "2"]
+    assert float(lines[0]["tokens_per_s"]) == rows[0].tokens_per_s
+    plot = sweep_plot(rows, AXES)
+    assert "hbm" in plot
+    assert "drive" in plot
+
+
+def test_the_command_writes_what_it_is_asked_for(tmp_path: Path) -> None:
+    words = [
+        *("--model", "tiny-opt", "--batch", "2", "--prompt-tokens", "8", "--output-tokens", "3", "--json"),
+        *("--candidate", "hbm=gpu_only", "--candidate", "drive=instinfer", "--sweep", "csd.count=1,2"),
+        *("--csv", str(tmp_path / "a.csv"), "--plot", str(tmp_path / "a.svg"), "--report", str(tmp_path / "a.html")),
+        *("--out", str(tmp_path / "kept"), "--processes", "1"),
+    ]
+    result = CliRunner().invoke(compare, words, catch_exceptions=False)
+    # gpu_only runs on a topology without drives, where csd.count names nothing: those are rows, not a crash.
+    rows = json.loads(result.stdout)
+    assert [row["outcome"].split(":")[0] for row in rows] == ["cannot run", "ok", "cannot run", "ok"]
+    assert (tmp_path / "a.csv").read_text().startswith("name,strategy,topology,csd.count,outcome")
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+    assert "drive csd.count=" in (tmp_path / "a.html").read_text()
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_runs(tmp_path: Path) -> None:
+    from controller.errors import UserError
+
+    with pytest.raises(UserError, match="there is no folder"):
+        CliRunner().invoke(compare, ["--csv", str(tmp_path / "no" / "a.csv")], catch_exceptions=False)
