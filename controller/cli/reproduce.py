@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from statistics import median
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from controller.reproduce.rows import ComparedRow, Paper, Value
 
 
+LEAST_ELASTICITY = 0.02
+"""Below it a table of sensitivities leaves a row out."""
 COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target", "")
 
 
@@ -20,8 +23,16 @@ COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target
 @click.argument("names", metavar="PAPER...", nargs=-1, required=True)
 @click.option("--processes", type=click.IntRange(min=1), help="Runs at the same time.  [default: one a core]")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown tables instead.")
+@click.option(
+    "--sensitivity",
+    "as_sensitivity",
+    is_flag=True,
+    help="Print how much each compared row hangs on each assumed constant (many runs: minutes).",
+)
 @json_option
-def reproduce(names: tuple[str, ...], processes: int | None, as_markdown: bool, as_json: bool) -> None:
+def reproduce(
+    names: tuple[str, ...], processes: int | None, as_markdown: bool, as_sensitivity: bool, as_json: bool
+) -> None:
     """Run our side of every row of the published tables of each PAPER and print the error."""
     from controller.cli.engine import load_engine
     from controller.report.json_output import dumps
@@ -31,6 +42,9 @@ def reproduce(names: tuple[str, ...], processes: int | None, as_markdown: bool, 
 
     papers = [load_paper(name) for name in names]
     load_engine()
+    if as_sensitivity:
+        _sensitivities(papers, processes, as_json)
+        return
     everything: list[ComparedRow] = []
     for paper in papers:
         with progress() as tell:
@@ -42,6 +56,38 @@ def reproduce(names: tuple[str, ...], processes: int | None, as_markdown: bool, 
             _print(paper, rows)
     if as_json:
         click.echo(dumps([asdict(row) for row in everything]))
+
+
+def _sensitivities(papers: list[Paper], processes: int | None, as_json: bool) -> None:
+    from controller.report.json_output import dumps
+    from controller.report.progress import progress
+    from controller.report.tables import show, table
+    from controller.reproduce.sensitivity import STEP, Sensitivity, sensitivity
+
+    everything: list[Sensitivity] = []
+    for paper in papers:
+        with progress() as tell:
+            found = sensitivity(paper, progress=tell, processes=processes)
+        everything += found
+        if as_json:
+            continue
+        felt = [entry for entry in found if entry.elasticity is None or abs(entry.elasticity) >= LEAST_ELASTICITY]
+        felt.sort(key=lambda entry: -abs(entry.elasticity or 0.0))
+        rows = [
+            (
+                entry.table, entry.row, entry.constant, entry.value, _value(entry.ours), _value(entry.changed),
+                "-" if entry.elasticity is None else f"{entry.elasticity:+.2f}",
+            )
+            for entry in felt
+        ]  # fmt: skip
+        columns = ("table", "row", "assumed constant", "declared", "ours", f"ours at {STEP:+.0%}", "elasticity")
+        show(table(columns, rows, f"{paper.title}: what hangs on assumptions"))
+        click.echo(
+            f"{len(found) - len(felt)} pairs of a row and a constant are left out: below {LEAST_ELASTICITY:g} (--json "
+            f"has them)"
+        )
+    if as_json:
+        click.echo(dumps([asdict(entry) for entry in everything]))
 
 
 def _print(paper: Paper, rows: tuple[ComparedRow, ...]) -> None:
@@ -73,7 +119,9 @@ def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
     printed = [abs(row.error) for row in rows if row.ok is None and not row.calibration and row.error is not None]
     far = sum(error > 0.25 for error in printed)
     off = f"; {len(printed)} rows are printed only, {far} of them off by more than 25 %"
-    met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met{off if printed else ''}"
+    counted = [abs(row.error) for row in targets if row.error is not None]
+    middle = f", median error {median(counted):.1%}" if counted else ""
+    met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met{middle}{off if printed else ''}"
     return f"{met}. Knob: {paper.knob or 'none'}. Marks: P read in the text, PF read off a figure."
 
 

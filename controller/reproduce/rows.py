@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.experiment import Request
 
@@ -18,6 +18,10 @@ class RunResult:
         ended: ``ok`` or the text of the outcome.
         tokens_per_s: generated tokens over prefill and decode [1/s]; None when it did not end well.
         time_s, prefill_s, decode_s: virtual time [s].
+        phases: duration of every marked phase [s].
+        busy_ratio: share of the run that each resource and queue was busy.
+        peak_bytes: highest occupancy by ``device.tier`` [bytes].
+        reports: numbers and short texts that the program reported.
     """
 
     ended: str
@@ -25,6 +29,10 @@ class RunResult:
     time_s: float
     prefill_s: float | None
     decode_s: float | None
+    phases: Mapping[str, float] = field(default_factory=dict)
+    busy_ratio: Mapping[str, float] = field(default_factory=dict)
+    peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    reports: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 Results = Mapping[str, RunResult]

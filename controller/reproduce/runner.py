@@ -21,6 +21,10 @@ def run_request(request: Request) -> RunResult:
         outcome.time_s,
         outcome.phases.get("prefill"),
         outcome.phases.get("decode"),
+        dict(outcome.phases),
+        {use.name: use.busy_ratio for use in outcome.resources},
+        dict(outcome.peak_bytes),
+        {name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
     )
 
 
