@@ -15,6 +15,8 @@ import numpy as np
 
 from controller.errors import BadWorkload
 from controller.execute.critical import Explanation, PathRecord
+from controller.execute.energy import Energy, energy_of
+from controller.execute.flash_traffic import wear_ratio
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.execute.virtual import ProgramFunction, ProgressSink, run_virtual
@@ -172,6 +174,14 @@ class Experiment:
             },
             "trace": None if self.request.trace is None else str(self.request.trace),
             "explanation": None if self.explanation is None else self.explanation.to_json(),
+            "flash": {
+                name: {
+                    "read_bytes": use.read_bytes,
+                    "written_bytes": use.written_bytes,
+                    "wear_ratio": wear_ratio(self.topology, name, use.written_bytes),
+                }
+                for name, use in outcome.flash.items()
+            },
             **self.comparison,
         }
 

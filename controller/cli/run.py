@@ -145,6 +145,7 @@ def _print_ops(experiment: Experiment) -> None:
     from controller.report.tables import percent, quantity, show, table
 
     outcome = experiment.outcome
+    _print_flash(experiment)
     paced = outcome.paced_s is not None
     columns = ("op", "count", "time", *(("paced", "difference") if paced else ()))
     rows: list[tuple[Any, ...]] = []
@@ -173,6 +174,45 @@ def _print_explanation(why: Explanation) -> None:
     ]  # fmt: skip
     show(table(("kind", "where", "op", "count", "on the path", "share", "alone"), rows, "critical path"))
     show(
+def _print_energy(experiment: Experiment) -> None:
+    from controller.report.tables import quantity, show, table
+
+    energy = experiment.energy
+    if energy is None:
+        return
+    rows = [(each.device, *_activities(each.by_activity), quantity(each.energy_j, "J")) for each in energy.devices]
+    if rows:
+        show(table(("device", "idle", "computing", "moving bytes", "energy"), rows, "energy"))
+        per_token = energy.joule_per_token
+        least = "at least " if energy.lower_bound else ""
+        total = f"energy per run: {least}{quantity(energy.energy_j, 'J')}"
+        click.echo(total + ("" if per_token is None else f", {quantity(per_token, 'J')} a token"))
+    bounded = [each.device for each in energy.devices if each.lower_bound]
+    if bounded:
+        click.echo(f"idle power unknown, so counted while busy only: {', '.join(bounded)}")
+    if energy.left_out:
+        click.echo(f"power unknown of what they did, so left out: {', '.join(energy.left_out)}")
+
+
+def _activities(parts: Mapping[str, float]) -> tuple[str, ...]:
+    from controller.report.tables import quantity
+
+    return tuple(quantity(parts[name], "J") if name in parts else "-" for name in ("idle", "compute", "move"))
+
+
+def _print_flash(experiment: Experiment) -> None:
+    from controller.execute.flash_traffic import wear_ratio
+    from controller.report.tables import quantity, show, table
+
+    rows = []
+    for name, use in experiment.outcome.flash.items():
+        wear = wear_ratio(experiment.topology, name, use.written_bytes)
+        read, written = quantity(use.read_bytes, "bytes"), quantity(use.written_bytes, "bytes")
+        rows.append((name, read, written, "-" if wear is None else f"{wear:.2e}"))
+    if rows:
+        show(table(("flash", "read", "written", "share of rated life"), rows, "flash"))
+
+
         table(
             ("", "time", "share"),
             (

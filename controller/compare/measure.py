@@ -9,6 +9,7 @@ from typing import Any
 from controller.compare.prices import purchase, rent
 from controller.compare.question import Point
 from controller.errors import UserError
+from controller.execute.flash_traffic import wear_ratio
 from controller.experiment import Experiment, run_experiment
 from controller.topology.schema import Topology
 
@@ -36,7 +37,7 @@ class Measured:
         usd_per_million_tokens: by rent where every price is published, else by the purchase over `YEARS` [USD].
         unpriced: products without a published price, which the sums leave out.
         flash_written_bytes: by the whole run [bytes].
-        flash_wear_ratio: share of the drives' rated program/erase cycles that it used up; None where none is declared.
+        flash_wear_ratio: share of its rated life that it took of the most worn drive; None where one declares none.
     """
 
     name: str
@@ -103,8 +104,18 @@ def row(point: Point, experiment: Experiment) -> Measured:
         bought.usd,
         usd,
         unpriced,
+        sum(use.written_bytes for use in outcome.flash.values()) if outcome.flash else None,
+        _wear_ratio(experiment),
         reports={name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
     )
+
+
+def _wear_ratio(experiment: Experiment) -> float | None:
+    """Of the drive that the run wore most; None where one that was written to declares no endurance."""
+    uses = experiment.outcome.flash.items()
+    shares = [wear_ratio(experiment.topology, name, use.written_bytes) for name, use in uses if use.written_bytes]
+    known = [share for share in shares if share is not None]
+    return max(known) if known and len(known) == len(shares) else None
 
 
 def _used(experiment: Experiment) -> frozenset[str]:

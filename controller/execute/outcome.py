@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from controller.execute.flash_traffic import FlashUse
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
@@ -51,6 +53,7 @@ class Outcome:
         resources: use of every resource that was used at all, busiest first.
         op_times: by label, longest first.
         peak_bytes: highest occupancy by ``device.tier`` [bytes].
+        flash: bytes read from and written to every flash tier, by ``device.tier``.
         reports: what the program reported.
         overruns: ops of a paced run that the machine could not finish in time.
     """
@@ -64,6 +67,7 @@ class Outcome:
     resources: tuple[ResourceUse, ...] = ()
     op_times: tuple[OpTimes, ...] = ()
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    flash: Mapping[str, FlashUse] = field(default_factory=dict)
     reports: dict[str, Any] = field(default_factory=dict)
     overruns: int = 0
 

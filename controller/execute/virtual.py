@@ -18,6 +18,7 @@ from controller.errors import Deadlock, OutOfMemory
 from controller.execute.critical import PathRecord
 from controller.execute.drive import drive
 from controller.execute.ledger import Ledger
+from controller.execute.flash_traffic import FlashTraffic
 from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
 from controller.execute.outcome import Outcome
 from controller.execute.program import Completion, Content, Delay, Fetch, Program, Run, Ticket
@@ -78,6 +79,7 @@ class VirtualRun:
         self._mark_at = 0.0
 
     @property
+        self.flash = FlashTraffic(topology)
     def now(self) -> float:
         """Device time [s]."""
         return float(self.engine.now)
@@ -116,6 +118,7 @@ class VirtualRun:
             rate_limit=bound.rate_limit,
             load_weight=bound.load_weight,
         )
+        self.flash.add(plan, bindings)
         ticket = Ticket(number, plan.name)
         self._submissions[number] = _Submission(ticket, compiled, bound, self.now, lifetimes)
         return ticket
@@ -249,6 +252,7 @@ def _delay(duration_s: float) -> Activities:
         rate_limit=np.array([np.inf]),
         queue=np.array([-1], np.int32),
         load_start=np.zeros(2, np.int64),
+        self.outcome.flash = dict(self.flash.uses())
         load_resource=np.empty(0, np.int32),
         load_weight=np.empty(0),
         dep_start=np.zeros(2, np.int64),

@@ -50,6 +50,7 @@ class TierSpec:
         read_latency_s: paid once before bandwidth [s].
         write_latency_s: the same for writes [s].
         page_bytes: smallest unit that is read or written [bytes]; 1 for byte-addressed memory.
+        endurance_bytes: what may be written to flash over its rated life [bytes]; None when nobody says.
     """
 
     name: str
@@ -62,6 +63,7 @@ class TierSpec:
     read_latency_s: float = 0.0
     write_latency_s: float = 0.0
     page_bytes: int = 1
+    endurance_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

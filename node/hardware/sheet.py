@@ -39,6 +39,7 @@ TIER_NUMBERS: Final[Mapping[str, str]] = {
     "read_latency": "s",
     "write_latency": "s",
     "page": "bytes",
+    "endurance": "bytes",
 }
 PORT_NUMBERS: Final[Mapping[str, str]] = {
     "read": "bytes/s",
@@ -167,6 +168,7 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
         if not peaks:
             raise BadSheet(f"{where}: compute unit {name} has no peak; give at least one dtype under {name}.peak")
         given = {key: constants[f"{name}.{key}"].value for key in COMPUTE_NUMBERS if f"{name}.{key}" in constants}
+            endurance_bytes=optional(f"{name}.endurance"),
         computes[name] = ComputeSpec(name=name, peak_flop_per_s=peaks, constants=given)
     ports = {}
     for name, simplex in skeleton.ports.items():
