@@ -32,8 +32,8 @@ AGAIN_COUNT = 300
 def scenario(model: str, batch: int) -> Scenario:
     """1,024 + 1,024 tokens of InstInfer on its own topology."""
     request = Request("instinfer", model, batch=batch, prompt_tokens=1024, output_tokens=1024)
-    _, topology, shape = prepare(request)
-    return virtual_scenario(request, topology, shape)
+    strategy, topology, shape = prepare(request)
+    return virtual_scenario(request, strategy, topology, shape)
 
 
 def prepared(asked: Scenario) -> tuple[VirtualRun, OffloadedDecoder]:

@@ -24,8 +24,8 @@ MINI_BATCHES = 2
 @pytest.fixture(scope="module")
 def scenario():
     request = Request("instinfer", "opt-13b", batch=256, prompt_tokens=1024, output_tokens=STEPS)
-    _, topology, shape = prepare(request)
-    return virtual_scenario(request, topology, shape)
+    strategy, topology, shape = prepare(request)
+    return virtual_scenario(request, strategy, topology, shape)
 
 
 @pytest.fixture
