@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "controller.cli.collective:collective",
         "Time collectives as nccl-tests does, and prove their data live.",
     ),
+    "attention": (
+        "controller.cli.attention:attention",
+        "Time attention over one long prompt on several devices, and prove its values live.",
+    ),
     "plan": ("controller.cli.plan:plan", "Look at what a strategy would do, without running it."),
     "strategies": ("controller.cli.lists:strategies", "The strategies, their topologies and their options."),
     "models": ("controller.cli.lists:models", "The models by name."),

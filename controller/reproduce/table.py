@@ -11,6 +11,9 @@ from controller.reproduce.rows import Paper
 PAPERS: dict[str, str] = {
     "instinfer": "controller.reproduce.instinfer:paper",
     "tpi_llm": "controller.reproduce.tpi_llm:paper",
+    "tokenweave": "controller.reproduce.tokenweave:paper",
+    "tokenring": "controller.reproduce.tokenring:paper",
+    "cloudmatrix384": "controller.reproduce.cloudmatrix384:paper",
 }
 """Name to ``module:function`` that returns its `Paper`."""
 

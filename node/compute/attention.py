@@ -1,4 +1,4 @@
-"""Attention over a prompt, over cached segments, and the merge of partial results, all in fp32 inside.
+"""Attention over a prompt, a block of one and cached segments, and the merge of partial results, all in fp32 inside.
 
 Query head ``i`` reads KV head ``i // (heads / kv_heads)``, as ``repeat_kv`` of transformers lays them out.
 """
@@ -48,6 +48,31 @@ def _window_mask(tokens: int, window: int) -> Tensor:
     return (back >= 0) & (back < window)
 
 
+def block_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
+    """q (t, b, h, d), k (n, b, g, d), v (n, b, g, d) -> out (t, b, h, d), lse fp32 (t, b, h)."""
+    q, k, v = inputs
+    queries, batch, heads, dim = q.shape
+    keys, groups = k.shape[0], k.shape[2]
+    out, lse = outputs
+    if not keys:
+        out.zero_()
+        lse.fill_(-torch.inf)
+        return
+    # (b, g, heads of the group x queries, d): a matrix for every KV head, so that K and V are not copied.
+    wide = (batch, groups, heads // groups, queries, dim)
+    query = q.float().permute(1, 2, 0, 3).reshape(wide).flatten(2, 3) * attributes.number("scale")
+    scores = torch.matmul(query, k.float().permute(1, 2, 3, 0)).view(*wide[:4], keys)
+    if attributes["causal"]:
+        row = torch.arange(queries) + attributes.integer("offset")
+        scores.masked_fill_(torch.arange(keys)[None, :] > row[:, None], -torch.inf)
+    total = torch.logsumexp(scores, -1)
+    # A row of minus infinities has no softmax; nothing is seen there, so nothing is added.
+    weights = torch.softmax(scores, -1).masked_fill_((total == -torch.inf)[..., None], 0.0)
+    result = torch.matmul(weights.flatten(2, 3), v.float().permute(1, 2, 0, 3))
+    out.copy_(result.view(batch, heads, queries, dim).permute(2, 0, 1, 3))
+    lse.copy_(total.view(batch, heads, queries).permute(2, 0, 1))
+
+
 def decode_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
     """q (b, h, d), k1, v1[, k2, v2, ...] each (b, g, T, d) -> out (b, h, d), lse fp32 (b, h)."""
     q = inputs[0]
@@ -81,7 +106,7 @@ def decode_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrib
 
 
 def merge_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:
-    """out1 (b, h, d), lse1 (b, h)[, out2, lse2, ...] -> out (b, h, d)[, lse (b, h)].
+    """out1 (..., d), lse1 (...)[, out2, lse2, ...] -> out (..., d)[, lse (...)].
 
     Softmax over all tokens is the mean of the parts' results, weighted by the exponentials of their log-sum-exps.
     """

@@ -47,6 +47,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "decode_attention": attention.decode_attention,
         "merge_attention": attention.merge_attention,
         "split": layout.split,
+        "block_attention": attention.block_attention,
         "concat": layout.concat,
         "to_heads": layout.to_heads,
         "from_heads": layout.from_heads,

@@ -98,7 +98,7 @@ def prefill_time(
     # Pairs of tiles of one head: those that hold a visible pair, which is more than visible pairs / tile area.
     pairs = max(query_tiles, demand.dims["pairs"] / (QUERY_TILE * KEY_TILE) + query_tiles / 2)
     pair_flop = 4.0 * QUERY_TILE * KEY_TILE * demand.dims["head_dim"]
-    longest_s = ceil(tokens / KEY_TILE) * pair_flop * unit_count / rate
+    longest_s = ceil(demand.dims.get("keys", tokens) / KEY_TILE) * pair_flop * unit_count / rate
     compute_s = max(heads * pairs * pair_flop / rate, longest_s)
     compute_s += heads * query_tiles / unit_count * QUERY_TILE_CYCLES / clock_hz
     compute_s = max(compute_s, demand.flop / rate)

@@ -1,6 +1,6 @@
-"""Attention over a prompt, over cached segments, and the merge of partial results.
+"""Attention over a prompt, over a block of one, over cached segments, and the merge of partial results.
 
-FLOP of the two attentions are those of the two matrix products (2 for a multiply and an add); what the softmax between
+FLOP of the attentions are those of the two matrix products (2 for a multiply and an add); what the softmax between
 them costs is up to the model of the family. Query head ``i`` reads KV head ``i // (heads / kv_heads)``.
 """
 
@@ -92,6 +92,73 @@ def _prefill_demand(inputs: Types, outputs: Types, attributes: CompleteAttribute
     )
 
 
+def visible_pairs(queries: int, keys: int, causal: bool, offset: int) -> int:
+    """Pairs of query and key that attention over a block looks at, for one head and one sequence.
+
+    Args:
+        queries: tokens that ask.
+        keys: tokens that are asked.
+        causal: query ``i`` sees keys up to ``i + offset``.
+        offset: position of the first query less that of the first key [tokens]; counts only where `causal`.
+    """
+    if not causal:
+        return queries * keys
+    # Query i sees i + offset + 1 keys, but no fewer than none and no more than all: a ramp between two flats.
+    first, last = max(0, -offset), min(queries, max(0, keys - offset))
+    ramp = max(0, last - first)
+    return ramp * (offset + 1) + ramp * (first + last - 1) // 2 + max(0, queries - max(first, last)) * keys
+
+
+def _check_block(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
+    name = "block_attention"
+    expect_counts(name, "q, k, v -> out, lse", inputs, outputs, (3,), (2,))
+    q, k, v = inputs
+    expect_float(name, "q", q)
+    expect_rank(name, "q", q, "(t, b, h, d)", 4)
+    _, batch, heads, dim = q.shape
+    expect_rank(name, "k", k, "(n, b, g, d)", 4)
+    keys, groups = k.shape[0], k.shape[2]
+    if groups == 0 or heads % groups:
+        refuse_shape(name, "k", k, f"(n, b, g, d) where g divides {heads}", f"q has {heads} heads")
+    expect_shape(name, "k", k, (keys, batch, groups, dim), f"q is {q.shape}")
+    expect_dtype(name, "k", k, q.dtype, "q is")
+    expect_like(name, "v", v, k, "k")
+    expect_like(name, "out", outputs[0], q, "q")
+    expect_like(name, "lse", outputs[1], TensorType(q.shape[:3], "fp32"), "the log-sum-exp of (t, b, h, d)")
+    offset = attributes.integer("offset")
+    if offset and not attributes["causal"]:
+        raise BadAttribute(
+            f"{name}: attribute 'offset' is {offset} with causal=False, where every query sees every key"
+        )
+
+
+def _block_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
+    q, k, v = inputs
+    queries, batch, heads, dim = q.shape
+    keys = k.shape[0]
+    causal = bool(attributes["causal"])
+    pairs = visible_pairs(queries, keys, causal, attributes.integer("offset"))
+    return Demand(
+        "prefill_attention",
+        4.0 * batch * heads * pairs * dim,
+        (q.nbytes, k.nbytes, v.nbytes),
+        (outputs[0].nbytes, outputs[1].nbytes),
+        q.dtype,
+        "tensor",
+        {
+            "batch": batch,
+            "heads": heads,
+            "kv_heads": k.shape[2],
+            "tokens": queries,
+            "keys": keys,
+            "head_dim": dim,
+            "causal": float(causal),
+            "window": 0,
+            "pairs": pairs,
+        },
+    )
+
+
 def attended_spans(attributes: CompleteAttributes) -> tuple[tuple[int, int], ...]:
     """First token and end of what decode attention reads of each segment."""
     tokens, starts = attributes.integers("tokens"), attributes.integers("starts")
@@ -154,19 +221,21 @@ def _check_merge(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
         refuse_counts(name, "out1, lse1[, out2, lse2, ...] -> out[, lse]", inputs, outputs)
     first = inputs[0]
     expect_float(name, "out1", first)
-    expect_rank(name, "out1", first, "(b, h, d)", 3)
-    lse = TensorType(first.shape[:2], "fp32")
+    expect_rank(name, "out1", first, "(..., d)", 2, 8)
+    lse = TensorType(first.shape[:-1], "fp32")
     for index in range(0, len(inputs), 2):
         part = index // 2 + 1
-        expect_like(name, f"out{part}", inputs[index], first, "out1")
-        expect_like(name, f"lse{part}", inputs[index + 1], lse, "the log-sum-exp of (b, h, d)")
-    expect_like(name, "out", outputs[0], first, "out1")
+        expect_float(name, f"out{part}", inputs[index])
+        expect_shape(name, f"out{part}", inputs[index], first.shape, f"out1 is {first.shape}")
+        expect_like(name, f"lse{part}", inputs[index + 1], lse, "the log-sum-exp of (..., d)")
+    expect_float(name, "out", outputs[0])
+    expect_shape(name, "out", outputs[0], first.shape, f"out1 is {first.shape}")
     if len(outputs) == 2:
-        expect_like(name, "lse", outputs[1], lse, "the log-sum-exp of (b, h, d)")
+        expect_like(name, "lse", outputs[1], lse, "the log-sum-exp of (..., d)")
 
 
 def _merge_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand:
-    parts, rows, dim = len(inputs) // 2, prod(inputs[0].shape[:2]), inputs[0].shape[2]
+    parts, rows, dim = len(inputs) // 2, prod(inputs[0].shape[:-1]), inputs[0].shape[-1]
     # Per part: a multiply and an add per element; maximum, minus, exp and sum per row. Then one division, and the log.
     flop = rows * (parts * (2 * dim + 4) + dim + 2 * (len(outputs) - 1))
     return elementwise_demand(inputs, outputs, flop)
@@ -181,6 +250,15 @@ ATTENTION = (
         {"scale": (float, None), "causal": (bool, True), "window": (int, 0)},
     ),
     define(
+        "block_attention",
+        "q (t, b, h, d), k (n, b, g, d), v (n, b, g, d) -> out (t, b, h, d), lse fp32 (t, b, h): attention of some "
+        "tokens of a prompt over some others, tokens first, so that a range of them is one range of bytes; with "
+        "`causal` query i sees keys up to i + `offset`; a query that sees none gives 0 and -inf",
+        _check_block,
+        _block_demand,
+        {"scale": (float, None), "causal": (bool, True), "offset": (int, 0)},
+    ),
+    define(
         "decode_attention",
         "q (b, h, d), k1 (b, g, T1, d), v1 (b, g, T1, d)[, k2, v2, ...] -> out (b, h, d), lse fp32 (b, h): attention "
         "of one new token over tokens starts[i]:tokens[i] of each segment, with the log of the sum of the "
@@ -191,8 +269,8 @@ ATTENTION = (
     ),
     define(
         "merge_attention",
-        "out1 (b, h, d), lse1 (b, h)[, out2, lse2, ...] -> out (b, h, d)[, lse (b, h)]: partial attentions over "
-        "disjoint tokens joined into one",
+        "out1 (..., d), lse1 (...)[, out2, lse2, ...] -> out (..., d)[, lse (...)]: partial attentions over "
+        "disjoint tokens joined into one; every out is fp32, bf16 or fp16",
         _check_merge,
         _merge_demand,
     ),

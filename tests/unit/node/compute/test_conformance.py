@@ -205,6 +205,32 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             (((2, 2, 4), FP), ((2, 2), F32)),
             plain_decode,
             {"tokens": (0, 4), "starts": (0, 4), "scale": 0.5},
+    "block_attention": (
+        Case(
+            same((5, 2, 4, 4), (5, 2, 2, 4), (5, 2, 2, 4)),
+            (((5, 2, 4, 4), FP), ((5, 2, 4), F32)),
+            plain_block,
+            {"scale": 0.5},
+        ),
+        Case(
+            same((5, 1, 2, 4), (3, 1, 2, 4), (3, 1, 2, 4)),
+            (((5, 1, 2, 4), FP), ((5, 1, 2), F32)),
+            plain_block,
+            {"scale": 0.5, "offset": -2},
+        ),
+        Case(
+            same((2, 1, 3, 4), (6, 1, 1, 4), (6, 1, 1, 4)),
+            (((2, 1, 3, 4), FP), ((2, 1, 3), F32)),
+            plain_block,
+            {"scale": 0.5, "offset": 3},
+        ),
+        Case(
+            same((2, 1, 2, 4), (3, 1, 2, 4), (3, 1, 2, 4)),
+            (((2, 1, 2, 4), FP), ((2, 1, 2), F32)),
+            plain_block,
+            {"scale": 0.5, "causal": False},
+        ),
+    ),
         ),
     ),
     "merge_attention": (

@@ -93,6 +93,34 @@ def test_prefill_attention():
     assert (work.family, work.unit, work.dtype) == ("prefill_attention", "tensor", "fp16")
 
 
+@pytest.mark.parametrize(
+    ("queries", "keys", "causal", "offset", "pairs"),
+    [
+        (4, 4, True, 0, 1 + 2 + 3 + 4),
+        (4, 4, True, -1, 0 + 1 + 2 + 3),
+        (4, 3, True, 1, 2 + 3 + 3 + 3),
+        (2, 8, True, 5, 6 + 7),
+        (3, 3, True, -7, 0),
+        (3, 2, True, 9, 3 * 2),
+        (3, 5, False, 0, 15),
+        (0, 5, True, 2, 0),
+        (5, 0, True, 2, 0),
+    ],
+)
+def test_visible_pairs(queries: int, keys: int, causal: bool, offset: int, pairs: int):
+    assert visible_pairs(queries, keys, causal, offset) == pairs
+
+
+def test_block_attention():
+    q, kv = fp16(5, 2, 8, 64), fp16(3, 2, 4, 64)
+    work = demand("block_attention", [q, kv, kv], [q, fp32(5, 2, 8)], scale=0.125, offset=-1)
+    # Queries see 0, 1, 2, 3 and 3 keys.
+    assert work.flop == 4 * 2 * 8 * 9 * 64
+    assert work.reads == (10_240, 3_072, 3_072) and work.writes == (10_240, 320)
+    assert (work.family, work.unit, work.dtype) == ("prefill_attention", "tensor", "fp16")
+    assert (work.dims["tokens"], work.dims["keys"], work.dims["pairs"]) == (5, 3, 9)
+
+
 def test_only_touched_rows_are_read():
     # Three rows of 8 fp16 and three ids of 8 bytes, however large the table is.
     work = demand("embedding", [fp16(50_000, 8), int64(3)], [fp16(3, 8)])
