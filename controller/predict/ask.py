@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from controller.errors import BadQuestion
+from controller.predict.hosts import HOSTS
 from controller.predict.kernels import KERNELS
 from controller.predict.moves import MOVES
 from controller.predict.question import Question
 
-QUESTIONS: Final[Mapping[str, Question]] = {each.name: each for each in (*KERNELS, *MOVES)}
+QUESTIONS: Final[Mapping[str, Question]] = {each.name: each for each in (*KERNELS, *MOVES, *HOSTS)}
 """Everything that can be asked, by name."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from controller.errors import BadQuestion
 from controller.predict.question import Column, Prediction, Question, Sizes, ask_kernel, number
 from node.hardware.device import DeviceSpec, PortSpec, TierSpec
-from node.hardware.flash import read_time_s, write_time_s
+from node.hardware.flash import read_time_s, write_amplification, write_time_s
+from node.hardware.link import channel_of
 from node.hardware.operation import ITEM_BYTES, Attributes, TensorType
 from node.hardware.operations import complete_attributes, operation
 from node.hardware.transfer import transfer_cost
@@ -21,7 +23,7 @@ HOST: Final = TierSpec("host", "dram", 2**50, float(2**60), float(2**60))
 def copy(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
     """A copy between the device's first tier and host memory, or a peer, over one of its ports."""
     port = _port(spec, str(sizes["port"]))
-    device = next(iter(spec.tiers.values()))
+    device = _memory(spec)
     pageable = sizes["memory"] == "pageable"
     if sizes["direction"] == "out":
         cost = transfer_cost(number(sizes, "bytes"), device, HOST, out_port=port, pageable=pageable)
@@ -32,6 +34,26 @@ def copy(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
     flow = port.name if cost.bound in ("out port", "in port") else cost.bound
     parts = {flow: cost.time_s, "start": start_s}
     return Prediction(start_s + cost.time_s, max(parts, key=parts.__getitem__), parts)
+
+
+def _memory(spec: DeviceSpec) -> TierSpec:
+    for tier in spec.tiers.values():
+        return tier
+    raise BadQuestion(f"{spec.product} ({spec.kind}) has no memory; ask `message` about what passes its ports")
+
+
+def message(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
+    """Messages out of a port, or into it, of any device: what a NIC or a link takes by size."""
+    port = _port(spec, str(sizes["port"]))
+    channel = channel_of(spec, port.name, leaving=sizes["direction"] == "out")
+    nbytes, count = number(sizes, "bytes"), number(sizes, "count")
+    time_s = channel.time_s(nbytes, count, number(sizes, "in_flight"))
+    parts = {
+        "latency": channel.latency_s,
+        "messages": count * channel.message_s,
+        port.name: count * channel.wire_bytes(nbytes) / channel.bytes_per_s,
+    }
+    return Prediction(time_s, max(parts, key=parts.__getitem__), parts)
 
 
 def _port(spec: DeviceSpec, name: str) -> PortSpec:
@@ -46,7 +68,7 @@ def _flash(spec: DeviceSpec) -> TierSpec:
     for tier in spec.tiers.values():
         if tier.storage == "flash":
             return tier
-    raise BadQuestion(f"{spec.product} has no flash; it has {', '.join(spec.tiers)}")
+    raise BadQuestion(f"{spec.product} has no flash; it has {', '.join(spec.tiers) or 'no memory'}")
 
 
 def p2p_read(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
@@ -60,7 +82,9 @@ def drive(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
     tier = _flash(spec)
     arguments = (tier, number(sizes, "bytes"), number(sizes, "depth"), number(sizes, "request"))
     if sizes["direction"] == "write":
-        return _drive(tier, write_time_s(*arguments), tier.write_latency_s)
+        spare = number(sizes, "spare_percent") / 100.0
+        moved = write_amplification(spare, appended=sizes["pattern"] == "append")
+        return _drive(tier, write_time_s(*arguments, amplification=moved), tier.write_latency_s)
     return _drive(tier, read_time_s(*arguments), tier.read_latency_s)
 
 
@@ -98,10 +122,14 @@ def top_k(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
 
 
 def adam(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
-    """One Adam step on fp32 parameters; the gradients are in `dtype`."""
+    """One Adam step on fp32 parameters after another one; the gradients are in `dtype`."""
     p = TensorType((number(sizes, "params"),), "fp32")
     inputs = (p, TensorType(p.shape, dtype), p, p)
-    return _operation(spec, "adam", inputs, (p, p, p), {"lr": 1e-3, "step": 1})
+    entry = operation("adam")
+    demand = entry.demand(inputs, (p, p, p), complete_attributes(entry, {"lr": 1e-3, "step": 1}))
+    # The same tensors are stepped over and over, as a benchmark does; results take the place of what was read.
+    demand = replace(demand, dims={**demand.dims, "span": float(sum(demand.reads))})
+    return ask_kernel(spec, demand, str(sizes["tier"]))
 
 
 def _operation(
@@ -127,6 +155,18 @@ _ASKS: tuple[tuple[str, str, tuple[Column, ...], Callable[[DeviceSpec, str, Size
         ),
         copy,
     ),
+    (
+        "message",
+        "Messages over a NIC or a link by size.",
+        (
+            Column("bytes", "size of a message [bytes]", least=0),
+            Column("count", "messages", 1),
+            Column("in_flight", "messages posted before the first is waited for", 1),
+            Column("direction", "out of the device or into it", "out", choices=("out", "in")),
+            Column("port", "of the device; the first unless said", "", word=True),
+        ),
+        message,
+    ),
     ("p2p_read", "A read of a drive's flash by its own FPGA.", (Column("buffer_KB", "buffer [KiB]"),), p2p_read),
     (
         "drive",
@@ -136,6 +176,13 @@ _ASKS: tuple[tuple[str, str, tuple[Column, ...], Callable[[DeviceSpec, str, Size
             Column("request", "bytes of a request; 0 for all at once", 0, 0),
             Column("depth", "requests in flight", 1),
             Column("direction", "read or write", "read", choices=("read", "write")),
+            Column(
+                "pattern",
+                "writes in order, or over blocks that are partly alive",
+                "append",
+                choices=("append", "overwrite"),
+            ),
+            Column("spare_percent", "area beyond what users see, for overwrites [%]", 7),
         ),
         drive,
     ),
@@ -153,6 +200,11 @@ _ASKS: tuple[tuple[str, str, tuple[Column, ...], Callable[[DeviceSpec, str, Size
         (_ROWS, Column("vocab", "columns"), Column("k", "how many", 1)),
         top_k,
     ),
-    ("adam", "One Adam step.", (Column("params", "parameters"),), adam),
+    (
+        "adam",
+        "One Adam step on tensors that were stepped a moment ago.",
+        (Column("params", "parameters"), Column("tier", "where they lie; the first unless said", "", word=True)),
+        adam,
+    ),
 )
 MOVES: Final = tuple(Question(*each) for each in _ASKS)

@@ -113,9 +113,11 @@ class Question:
         return sizes
 
 
-def ask_kernel(spec: DeviceSpec, demand: Demand) -> Prediction:
-    """What `demand` takes with every operand in the first tier of `spec`."""
-    tier = next(iter(spec.tiers))
+def ask_kernel(spec: DeviceSpec, demand: Demand, tier: str = "") -> Prediction:
+    """What `demand` takes with every operand in one tier of `spec`; the first unless said."""
+    tier = tier or next(iter(spec.tiers), "")
+    if not tier:
+        raise BadQuestion(f"{spec.product} ({spec.kind}) has no memory, so it runs no kernel; ask about another device")
     cost = kernel_cost(spec, demand, (tier,) * len(demand.reads), (tier,) * len(demand.writes))
     queue = spec.compute_queue
     start_s = cost.latency_s - (queue.launch_s if queue is not None else 0.0) + graph_start_s(spec)

@@ -135,10 +135,45 @@ def declared_devices(
 def _group_spec(document: Document, group: Group, product: Override | None, folders: Sequence[Path]) -> DeviceSpec:
     place = (*group.place, "product")
     if product is not None:
-        spec = _checked(product.wrong, lambda: load_product(product.value, folders))
+        spec = _checked(product.wrong, lambda: _placeable(product.value, folders))
     else:
-        spec = _checked(_at(document, place, group), lambda: load_product(group.entry.product, folders))
-    for path, value in group.entry.constants.items():
+        spec = _checked(_at(document, place, group), lambda: _placeable(group.entry.product, folders))
+    return _with_constants(document, group, spec, group.entry.constants, group.place)
+
+
+def _member_spec(
+    document: Document,
+    group: Group,
+    member: MemberEntry,
+    place: Place,
+    product: Override | None,
+    folders: Sequence[Path],
+) -> DeviceSpec:
+    """A member that the file sets apart: its own product, or that of the group, and its own constants after those."""
+    named = member.product
+    if named is None:
+        spec = _group_spec(document, group, product, folders)
+    else:
+        spec = _checked(_at(document, (*place, "product"), group), lambda: _placeable(named, folders))
+        spec = _with_constants(document, group, spec, group.entry.constants, group.place)
+    return _with_constants(document, group, spec, member.constants, place)
+
+
+def _placeable(product: str, folders: Sequence[Path]) -> DeviceSpec:
+    """The sheet of a product that can be a device of a topology: not a NIC, since devices forward nothing."""
+    spec = load_product(product, folders)
+    if spec.kind == "nic":
+        raise UserInput(
+            f"{product} is a nic, which holds nothing and which no route passes; give its rate and latency to the link "
+            f"that it drives (`windtunnel devices {product}` shows them)"
+        )
+    return spec
+
+
+def _with_constants(
+    document: Document, group: Group, spec: DeviceSpec, constants: Mapping[str, str], place: Place
+) -> DeviceSpec:
+    for path, value in constants.items():
         # One at a time, so that a complaint knows its line.
         spec = _checked(_at(document, (*group.place, "set", path), group), _application(spec, path, value))
     return spec

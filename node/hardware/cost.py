@@ -22,7 +22,9 @@ from node.hardware.device import ComputeSpec, DeviceSpec
 from node.hardware.elementwise import streaming_time
 from node.hardware.gemm import gemm_time
 from node.hardware.operation import Demand
-from node.hardware.peak import choose_unit, peak_flop_per_s
+from node.hardware.optimizer import optimizer_time
+from node.hardware.peak import choose_unit, peak_flop_per_s, whole_chip
+from node.hardware.selection import selection_time
 from node.hardware.traffic import tier_bytes, tiers_latency_s, tiers_time_s
 
 Model = Callable[[Demand, ComputeSpec, float, Mapping[str, float]], tuple[float, dict[str, float]]]
@@ -32,7 +34,8 @@ FAMILIES: Final[Mapping[str, Model]] = {
     "prefill_attention": prefill_time,
     "decode_attention": decode_time,
     "elementwise": streaming_time,
-    "optimizer": streaming_time,
+    "optimizer": optimizer_time,
+    "selection": selection_time,
 }
 """Family of a demand -> its model; ``delay`` needs none."""
 
@@ -82,6 +85,8 @@ def kernel_cost(
     if model is None:
         raise Unsupported(f"no cost model for kernels of family {demand.family!r}; known: delay, {', '.join(FAMILIES)}")
     unit = choose_unit(spec, demand.unit)
+    if demand.family == "selection":
+        unit = whole_chip(spec, unit)
     peak = peak_flop_per_s(unit, demand.dtype, spec.product)
     ranges = decode_ranges(demand) if demand.family == "decode_attention" else None
     read_bytes = tier_bytes(spec, demand.reads, input_tiers, ranges)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-DeviceKind = Literal["gpu", "cpu", "cxl", "csd", "npu"]
+DeviceKind = Literal["gpu", "cpu", "cxl", "csd", "npu", "nic"]
 ConstantKind = Literal["datasheet", "measured", "assumed"]
 StorageKind = Literal["dram", "flash"]
 QueueKind = Literal["compute", "copy", "issue"]
@@ -127,7 +127,7 @@ class DeviceSpec:
 
     Attributes:
         product: name of the sheet.
-        kind: gpu, cpu, cxl, csd or npu.
+        kind: gpu, cpu, cxl, csd, npu or nic; a nic has ports and nothing else.
         description: one line for people.
         tiers, computes, ports, queues: by name, in the sheet's order.
         power_w: watts by activity (``idle``, ``busy``, ...), empty when the sheet gives none [W].

@@ -3,12 +3,13 @@
 Model: `channels` move 8 bytes a transfer; sustained reads reach `READ_SHARE` of that. A bus that turns around loses
 time in proportion to the share of writes w, counted on the bus: rate = reads alone / (1 + `TURN_COST` w). What a store
 costs on the bus (reading the line first) is the caller's to count. Latency under load grows like a queue with one
-server: idle + u / (1 - u) x service time, u the share of the bandwidth in use. A CXL card adds the link both ways and
-has a limit in each direction. A cache in front of slower memory gives harmonic means: time a byte =
+server: idle + u / (2 (1 - u)) x service time, u the share of the bandwidth in use. With channels told apart a line
+queues twice: for its bank, which is busy for a row cycle with each, and for the bus of its channel. A CXL card adds the
+link both ways and has a limit in each direction. A cache in front of slower memory gives harmonic means: time a byte =
 hit x time in the cache + (1 - hit) x time behind it.
-Source: JEDEC DDR4/DDR5 (64-bit channel); M/D/1 queue (Kleinrock, Queueing Systems I, 1975). `READ_SHARE` and
-`TURN_COST` are fitted to Intel MLC on a two-socket Xeon Platinum 8180 (FD.io CSIT, Apache-2.0); other servers of
-that set are left out of the fit.
+Source: JEDEC DDR4/DDR5 (64-bit channel, 16 banks a rank, row cycle of 46 ns); M/D/1 queue (Kleinrock, Queueing Systems
+I, 1975). `READ_SHARE` and `TURN_COST` are fitted to Intel MLC on a two-socket Xeon Platinum 8180 (FD.io CSIT,
+Apache-2.0); other servers of that set are left out of the fit.
 Valid for: all cores of a server streaming, memory of all channels.
 Not modelled: NUMA traffic, prefetchers, row conflicts, refresh.
 """
@@ -21,6 +22,10 @@ CHANNEL_BYTES: Final = 8
 """Bytes of a transfer on one DDR channel."""
 READ_SHARE: Final = 0.845
 """Fitted: share of the printed bandwidth that reads alone reach."""
+BANKS: Final = 32
+"""Banks of a channel with two ranks."""
+ROW_CYCLE_S: Final = 46e-9
+"""From opening a row of a bank to opening the next one [s]."""
 TURN_COST: Final = 0.80
 """Fitted: time that each share of writes adds to a byte, over that of a read."""
 
@@ -54,6 +59,34 @@ def loaded_latency_s(idle_s: float, used_bytes_per_s: float, limit_bytes_per_s: 
     if used >= 1.0:
         return float("inf")
     return idle_s + used / (2.0 * (1.0 - used)) * line_bytes / limit_bytes_per_s
+
+
+def queued_latency_s(
+    idle_s: float,
+    used_bytes_per_s: float,
+    limit_bytes_per_s: float,
+    channels: int,
+    banks: int = BANKS,
+    line_bytes: int = 64,
+) -> float:
+    """Latency of one access of a random address while others use `used_bytes_per_s` [s]; infinite at the limit.
+
+    Args:
+        idle_s: latency with nothing else [s].
+        used_bytes_per_s: by everybody, spread evenly over random rows [bytes/s].
+        limit_bytes_per_s: that the memory sustains for this mix [bytes/s].
+        channels: that share it.
+        banks: of one channel.
+        line_bytes: of one access [bytes].
+
+    Raises:
+        ValueError: no channel or no bank.
+    """
+    if channels < 1 or banks < 1:
+        raise ValueError(f"{channels} channels of {banks} banks; at least one each")
+    bus_s = loaded_latency_s(0.0, used_bytes_per_s, limit_bytes_per_s, line_bytes * channels)
+    bank_limit = channels * banks * line_bytes / ROW_CYCLE_S
+    return idle_s + bus_s + loaded_latency_s(0.0, used_bytes_per_s, bank_limit, line_bytes * channels * banks)
 
 
 def cxl_bytes_per_s(

@@ -28,5 +28,13 @@ def graph_start_s(spec: DeviceSpec) -> float:
         return 0.0
     if spec.kind != "gpu":
         return queue.launch_s
+    return graph_gap_s(spec) + KERNEL_START_S
+
+
+def graph_gap_s(spec: DeviceSpec) -> float:
+    """Gap on the device between two kernels of a replayed graph [s]."""
+    queue = spec.compute_queue
+    if queue is None:
+        return 0.0
     gap = spec.constants.get(f"{queue.name}.graph")
-    return (gap.value if gap is not None else GRAPH_SHARE * queue.launch_s) + KERNEL_START_S
+    return gap.value if gap is not None else GRAPH_SHARE * queue.launch_s

@@ -43,7 +43,7 @@ class Demand:
 
     Attributes:
         family: which cost model times it: ``gemm``, ``prefill_attention``, ``decode_attention``, ``elementwise``,
-            ``optimizer``, ``delay``.
+            ``optimizer``, ``selection``, ``delay``.
         flop: floating-point operations [FLOP].
         reads: bytes read of each input, in order [bytes].
         writes: bytes written to each output, in order [bytes].

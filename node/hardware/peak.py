@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from node.errors import Unsupported
@@ -13,6 +14,7 @@ _UNIT_ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "vector": ("vector", "engine", "tensor"),
     "engine": ("engine", "vector", "tensor"),
 }
+_CHIP: Final = ("sm_count", "clock", "l2", "l2_read", "l2_parts")
 _SIBLING: Final[Mapping[str, str]] = {"fp16": "bf16", "bf16": "fp16"}
 
 
@@ -28,6 +30,13 @@ def choose_unit(spec: DeviceSpec, preferred: str) -> ComputeSpec:
     raise Unsupported(
         f"{spec.product} ({spec.kind}) has no compute unit, so it runs no kernel; launch it on a device that has one"
     )
+
+
+def whole_chip(spec: DeviceSpec, unit: ComputeSpec) -> ComputeSpec:
+    """`unit` with the numbers of the whole chip, which sheets write at its first unit: units, caches, clock."""
+    first = next(iter(spec.computes.values()))
+    shared = {name: first.constants[name] for name in _CHIP if name in first.constants}
+    return unit if first is unit or not shared else replace(unit, constants={**shared, **unit.constants})
 
 
 def peak_flop_per_s(unit: ComputeSpec, dtype: str, product: str = "") -> float:

@@ -25,7 +25,7 @@ from node.hardware.device import (
 )
 from node.hardware.units import unphysical
 
-DEVICE_KINDS: Final[tuple[DeviceKind, ...]] = ("gpu", "cpu", "cxl", "csd", "npu")
+DEVICE_KINDS: Final[tuple[DeviceKind, ...]] = ("gpu", "cpu", "cxl", "csd", "npu", "nic")
 STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("dram", "flash")
 QUEUE_KINDS: Final[tuple[QueueKind, ...]] = ("compute", "copy", "issue")
 COMPUTE_UNITS: Final = ("tensor", "vector", "engine")
@@ -47,6 +47,11 @@ PORT_NUMBERS: Final[Mapping[str, str]] = {
     "total": "bytes/s",
     "latency": "s",
     "pageable": "bytes/s",
+    "sustained": "bytes/s",  # what long messages reach; for predictions beside measurements, as all that follow
+    "message": "s",  # between the starts of messages that are posted back to back, however short
+    "half": "bytes",  # message that reaches half of the rate back to back: another way to say `message`
+    "payload": "bytes",  # most that a packet carries
+    "header": "bytes",  # what a packet takes beside it
 }
 QUEUE_NUMBERS: Final[Mapping[str, str]] = {
     "launch": "s",  # between the starts of back-to-back ops
@@ -59,6 +64,7 @@ COMPUTE_NUMBERS: Final[Mapping[str, str]] = {
     "clock": "Hz",  # highest clock of the unit; what takes a fixed number of cycles scales with it
     "l2": "bytes",  # last-level cache in front of device memory
     "l2_read": "bytes/s",  # what it gives to all units together
+    "private": "bytes",  # caches of all units together in front of it that hold other lines than it does
     "l2_parts": "count",  # partitions of it that each keep a copy of what all units read
     "bulk_copies": "count",  # 1 when units load tiles by an engine of their own (tensor memory accelerator)
     "gemm_efficiency": "ratio",  # share of the peak that the largest tile reaches in a short product
@@ -147,6 +153,7 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
         return None if number(path) is None else needed(path)
 
     _check_values(constants, known_paths(skeleton), where)
+    _check_parts(skeleton, constants, where)
     tiers = {}
     for name, (storage, simplex) in skeleton.tiers.items():
         read = needed(f"{name}.read")
@@ -161,6 +168,7 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
             read_latency_s=number(f"{name}.read_latency") or 0.0,
             write_latency_s=number(f"{name}.write_latency") or 0.0,
             page_bytes=_whole(optional(f"{name}.page") or 1, f"{name}.page", where),
+            endurance_bytes=optional(f"{name}.endurance"),
         )
     computes = {}
     for name in skeleton.computes:
@@ -168,7 +176,6 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
         if not peaks:
             raise BadSheet(f"{where}: compute unit {name} has no peak; give at least one dtype under {name}.peak")
         given = {key: constants[f"{name}.{key}"].value for key in COMPUTE_NUMBERS if f"{name}.{key}" in constants}
-            endurance_bytes=optional(f"{name}.endurance"),
         computes[name] = ComputeSpec(name=name, peak_flop_per_s=peaks, constants=given)
     ports = {}
     for name, simplex in skeleton.ports.items():
@@ -213,6 +220,17 @@ def _check_values(constants: Mapping[str, Constant], dimensions: Mapping[str, st
             raise BadSheet(f"{where}: {path} is {constant.text}; an efficiency lies above 0 and at most {_RATIO_LIMIT}")
         if path.endswith(".sm_count") and (constant.value < 1 or constant.value != int(constant.value)):
             raise BadSheet(f"{where}: {path} is {constant.text}; it must be a whole number of at least 1")
+
+
+def _check_parts(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) -> None:
+    if skeleton.kind == "nic" and (skeleton.tiers or skeleton.computes or skeleton.queues):
+        extra = ", ".join((*skeleton.tiers, *skeleton.computes, *skeleton.queues))
+        raise BadSheet(f"{where}: {skeleton.product} is a nic and has {extra}; a nic has ports and nothing else")
+    if skeleton.kind == "nic" and not skeleton.ports:
+        raise BadSheet(f"{where}: {skeleton.product} is a nic without a port; give at least one under ports")
+    for name in skeleton.ports:
+        if f"{name}.message" in constants and f"{name}.half" in constants:
+            raise BadSheet(f"{where}: {name} has both `message` and `half`, which say the same; leave one out")
 
 
 def _whole(value: float, path: str, where: str) -> int:

@@ -1,9 +1,9 @@
 """How long bytes take from one tier to another when nothing else moves.
 
-Model: latency first (port, links, port, the slower of the two tiers), then bytes at the slowest of: the source's read
-side, the destination's write side, every port and link on the way, the limit of a pageable copy, the limit of a
-software path. A copy between two tiers of one device passes no port; within one simplex tier, reading and writing
-share it.
+Model: latency first, one after the other as the first byte meets them: the read latency of the source, port, links,
+port, the write latency of the destination. Then bytes at the slowest of: the source's read side, the destination's
+write side, every port and link on the way, the limit of a pageable copy, the limit of a software path. A copy between
+two tiers of one device passes no port; within one simplex tier, reading and writing share it.
 Source: store-and-forward of a long copy is pipelined, so its rate is that of the narrowest stage (Hockney's r_inf,
 n_1/2: Parallel Computing 20(3), 1994); CUDA C++ Best Practices Guide, section on pinned memory, for pageable copies.
 Valid for: copies much longer than a packet (256 B on PCIe).
@@ -74,7 +74,7 @@ def transfer_cost(
     else:
         stages["read"] = 1.0 / tier_time_s(source, 1.0, 0.0)
         stages["write"] = 1.0 / tier_time_s(destination, 0.0, 1.0)
-    latency_s = link_latency_s + max(source.read_latency_s, destination.write_latency_s)
+    latency_s = link_latency_s + source.read_latency_s + destination.write_latency_s
     if out_port is not None:
         stages["out port"] = min(out_port.read_bytes_per_s, out_port.total_bytes_per_s or inf)
         latency_s += out_port.latency_s

@@ -24,8 +24,11 @@ def test_every_constant_has_a_source(product):
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_every_device_can_be_used(product):
     spec = load_product(product)
-    assert spec.tiers, "a device without memory holds no buffer"
     assert spec.ports, "a device without a port reaches nothing"
+    if spec.kind == "nic":
+        assert not (spec.tiers or spec.computes or spec.queues), "a nic has ports and nothing else"
+        return
+    assert spec.tiers, "a device without memory holds no buffer"
     if spec.computes:
         assert spec.compute_queue is not None, "a compute unit without a queue runs nothing"
     else:
@@ -53,3 +56,13 @@ def test_figures_are_plausible(product):
         peaks = unit.peak_flop_per_s
         if "bf16" in peaks and "fp32" in peaks:
             assert peaks["fp32"] <= peaks["bf16"]
+
+
+def test_the_cards_that_join_hosts_are_there_with_what_messages_need():
+    for product in ("connectx6", "connectx7", "slingshot11", "efa_p4d", "efa_p5", "efa_p5en", "huawei_ub"):
+        spec = load_product(product)
+        assert spec.kind == "nic"
+        port = next(iter(spec.ports.values()))
+        assert port.latency_s > 0
+        known = {path.removeprefix(f"{port.name}.") for path in spec.constants}
+        assert known & {"message", "half", "sustained"}, f"{product} says nothing about short or long messages"

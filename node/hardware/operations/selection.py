@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node.hardware.operation import ITEM_BYTES, Demand
 from node.hardware.operations.attributes import CompleteAttributes
 from node.hardware.operations.define import Types, define, elementwise_demand
@@ -78,6 +80,10 @@ def _scan_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand
     return Demand("elementwise", float(x.size), (x.nbytes,), writes, "fp32", "vector", {"elements": x.size})
 
 
+def _top_k_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
+    return replace(_scan_demand(inputs, outputs, attributes), family="selection")
+
+
 SELECTION = (
     define(
         "embedding",
@@ -91,7 +97,7 @@ SELECTION = (
         "top_k",
         "x (..., v) -> values (..., k), indices int64 (..., k): the largest first; equal ones by index",
         _check_top_k,
-        _scan_demand,
+        _top_k_demand,
         {"k": (int, None)},
     ),
     define(

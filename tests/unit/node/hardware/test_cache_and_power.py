@@ -18,10 +18,10 @@ from node.hardware.power import (
 MIB = 2**20
 
 
-def test_what_fits_is_found_and_what_is_far_too_large_is_not():
-    assert hit_share(96 * MIB, 96 * MIB) == 1.0
-    assert hit_share(FADE * 96 * MIB, 96 * MIB) == pytest.approx(0.0, abs=1e-12)
-    assert hit_share(FADE**0.5 * 96 * MIB, 96 * MIB) == pytest.approx(0.5)
+def test_what_fits_is_found_and_what_does_not_is_not():
+    assert hit_share(96 * MIB / FADE, 96 * MIB) == 1.0
+    assert hit_share(96 * MIB, 96 * MIB) == pytest.approx(0.0, abs=1e-12)
+    assert hit_share(96 * MIB / FADE**0.5, 96 * MIB) == pytest.approx(0.5)
     assert hit_share(1.0, 0.0) == 0.0
 
 

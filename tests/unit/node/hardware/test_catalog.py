@@ -78,7 +78,7 @@ def test_products_are_listed_in_order_with_those_of_the_user(folder):
         ("value: 1 GiB, kind: assumed", "value: 1 GiB, kind: guessed", "kind is 'guessed'"),
         (", source: made up}\ncompute", ", source: ''}\ncompute", "tiny.yaml:8: source must be text"),
         ("{value: 1 GiB, kind: assumed, source: made up}", "1 GiB", "tiny.yaml:7: hbm.capacity is '1 GiB' without"),
-        ("kind: gpu", "kind: toaster", "tiny.yaml:2: kind is 'toaster'; one of gpu, cpu, cxl, csd, npu"),
+        ("kind: gpu", "kind: toaster", "tiny.yaml:2: kind is 'toaster'; one of gpu, cpu, cxl, csd, npu, nic"),
         ("description:", "descriptoin:", "unknown key 'descriptoin'; did you mean 'description'"),
         ("    capacity: {value: 1 GiB, kind: assumed, source: made up}\n", "", "tiny needs hbm.capacity"),
         ("product: tiny", "product: [tiny", "tiny.yaml:2: not YAML"),
@@ -165,3 +165,34 @@ def test_hostile_yaml_is_refused_with_a_sentence(says: str) -> None:
 def test_what_no_hardware_has_is_refused_with_its_range(override: dict[str, str]) -> None:
     with pytest.raises(BadSheet, match="must lie between"):
         apply_overrides(load_product("rtx_a6000"), override)
+
+
+NIC = """\
+product: tiny_nic
+kind: nic
+description: a card for tests
+ports:
+  nic:
+    read: {value: 100 Gb/s, kind: assumed, source: made up}
+    half: {value: 125 B, kind: assumed, source: made up}
+"""
+
+
+def test_a_nic_has_ports_and_nothing_else():
+    spec = read_sheet(NIC, "x.yaml")
+    assert (spec.kind, tuple(spec.ports), spec.tiers, spec.computes) == ("nic", ("nic",), {}, {})
+    assert spec.constants["nic.half"].value == 125
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SHEET.replace("kind: gpu", "kind: nic"), "tiny is a nic and has hbm, tensor, stream"),
+        (NIC[: NIC.index("ports:")], "a nic without a port"),
+        (NIC + "    message: {value: 10 ns, kind: assumed, source: made up}\n", "both `message` and `half`"),
+    ],
+)
+def test_a_nic_that_cannot_be_is_refused(text, said):
+    with pytest.raises(BadSheet) as refusal:
+        read_sheet(text, "x.yaml")
+    assert said in str(refusal.value)

@@ -13,6 +13,7 @@ from node.hardware.dram import (
     cxl_bytes_per_s,
     loaded_latency_s,
     mixed_bytes_per_s,
+    queued_latency_s,
 )  # fmt: skip
 from node.hardware.flash import queued_rate_bytes_per_s, read_time_s, write_amplification, write_time_s
 from node.hardware.link import (
@@ -70,6 +71,20 @@ def test_latency_grows_without_bound_towards_the_limit():
     latencies = [loaded_latency_s(80e-9, used, 100e9) for used in (10e9, 50e9, 90e9, 99e9)]
     assert latencies == sorted(latencies)
     assert loaded_latency_s(80e-9, 100e9, 100e9) == math.inf
+
+
+def test_with_channels_and_banks_told_apart_a_line_waits_twice():
+    assert queued_latency_s(80e-9, 0.0, 150e9, 8) == 80e-9
+    latencies = [queued_latency_s(80e-9, used, 150e9, 8) for used in (30e9, 75e9, 120e9, 148e9)]
+    assert latencies == sorted(latencies)
+    # By hand at half load: bus 64 x 8 / 150e9 x 1/2, bank 46 ns x u / (2 (1 - u)) with u = 75e9 x 46e-9 / (64 x 256).
+    bank = 75e9 * 46e-9 / (64 * 256)
+    assert latencies[1] == pytest.approx(80e-9 + 64 * 8 / 150e9 / 2 + 46e-9 * bank / (2 * (1 - bank)))
+    assert queued_latency_s(80e-9, 150e9, 150e9, 8) == math.inf
+    assert queued_latency_s(80e-9, 75e9, 150e9, 8, banks=16) > latencies[1]
+    assert latencies[1] > loaded_latency_s(80e-9, 75e9, 150e9)
+    with pytest.raises(ValueError, match="at least one"):
+        queued_latency_s(80e-9, 0.0, 1e9, 0)
 
 
 def test_a_cxl_card_is_bound_by_its_memory_or_by_one_direction():

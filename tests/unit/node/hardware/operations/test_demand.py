@@ -6,7 +6,7 @@ import pytest
 
 from node.hardware.operation import Demand, TensorType
 from node.hardware.operations import operation
-from node.hardware.operations.attention import attended_pairs
+from node.hardware.operations.attention import attended_pairs, visible_pairs
 
 
 def demand(name: str, inputs: list[TensorType], outputs: list[TensorType], **attributes: object) -> Demand:
@@ -149,7 +149,6 @@ def test_kv_write_moves_only_its_tokens():
         ("rotary", [fp32(2, 8)], [fp32(2, 8)], {"head_dim": 4, "position": 3, "theta": 1e4}, 3 * 16),
         ("reduce", [fp32(2, 8)] * 3, [fp32(2, 8)], {"kind": "mean"}, 3 * 16),
         ("cast", [fp32(2, 8)], [fp16(2, 8)], {}, 0),
-        ("top_k", [fp32(2, 8)], [fp32(2, 3), int64(2, 3)], {"k": 3}, 16),
         # Per row and part: 8 x (multiply, add) + 4; then 8 divisions and 2 for the new log-sum-exp.
         ("merge_attention", [fp32(1, 2, 8), fp32(1, 2)] * 2, [fp32(1, 2, 8), fp32(1, 2)], {}, 2 * (2 * 20 + 8 + 2)),
         ("quantise", [fp32(2, 8)], [TensorType((2, 8), "int8"), fp32(2)], {}, 4 * 16 + 2),
@@ -161,6 +160,13 @@ def test_elementwise(name: str, inputs: list, outputs: list, attributes: dict, f
     assert work.flop == flop
     assert work.reads == tuple(tensor.nbytes for tensor in inputs)
     assert work.writes == tuple(tensor.nbytes for tensor in outputs)
+
+
+def test_top_k_compares_every_element_in_a_family_of_its_own():
+    work = demand("top_k", [fp32(2, 8)], [fp32(2, 3), int64(2, 3)], k=3)
+    assert (work.family, work.unit, work.dtype, work.flop) == ("selection", "vector", "fp32", 16)
+    assert (work.reads, work.writes) == ((64,), (24, 48))
+    assert work.dims["elements"] == 16
 
 
 def test_adam_reads_four_and_writes_three():
