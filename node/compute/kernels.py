@@ -21,6 +21,7 @@ from node.compute import (
 )
 from node.hardware.operation import Attributes
 from node.hardware.operations import CompleteAttributes, complete_attributes, operation
+    sparse_attention,
 
 Kernel = Callable[[Sequence[Tensor], Sequence[Tensor], CompleteAttributes], None]
 
@@ -50,6 +51,9 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "block_attention": attention.block_attention,
         "concat": layout.concat,
         "to_heads": layout.to_heads,
+        "sparf_attention": sparse_attention.sparf_attention,
+        "running_mean": sparse_attention.running_mean,
+        "channel_write": sparse_attention.channel_write,
         "from_heads": layout.from_heads,
         "swap_axes": layout.swap_axes,
         "take_rows": layout.take_rows,

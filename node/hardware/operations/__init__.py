@@ -32,8 +32,9 @@ from node.hardware.operations.selection import SELECTION
 __all__ = ["OPERATIONS", "CompleteAttributes", "complete_attributes", "operation", "operations_markdown"]
 
 _FAMILIES = (
-    *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, LAYOUT),
+    *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, SPARSE_ATTENTION, LAYOUT),
     *(SELECTION, REDUCTION, QUANTISATION, OPTIMIZER, CONTROL),
+from node.hardware.operations.sparse_attention import SPARSE_ATTENTION
 )
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType({entry.name: entry for family in _FAMILIES for entry in family})

@@ -319,6 +319,46 @@ def plain(tensor: Tensor) -> Array:
     return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
 
 
+
+def plain_sparf_of_all(q, mean, counts, channel_keys, k, v, k_tail, v_tail, tokens, **_):
+    """With every channel and token kept, SparF is dense attention, and its pages are all there are."""
+    keys = np.concatenate([k[:, :, : tokens[0]], k_tail[:, :, : tokens[1]]], 2)
+    values = np.concatenate([v[:, :, : tokens[0]], v_tail[:, :, : tokens[1]]], 2)
+    out, per = np.zeros_like(q), q.shape[1] // k.shape[1]
+    for b, h in np.ndindex(q.shape[:2]):
+        out[b, h], _ = plain_attention(q[b, h], keys[b, h // per], values[b, h // per], 0.3)
+    return out, counts + np.array([2 * 4 + 4, 2 * 4])
+
+
+CASES["sparf_attention"] = (
+    Case(
+        (
+            *(((2, 4, 8), FP), ((2, 2, 8), F32), ((2,), F32)),
+            *same((2, 2, 8, 6), (2, 2, 6, 8), (2, 2, 6, 8), (2, 2, 4, 8), (2, 2, 4, 8)),
+        ),
+        (((2, 4, 8), FP), ((2,), F32)),
+        plain_sparf_of_all,
+        {"tokens": (5, 3), "channels": 8, "keep": 8, "scale": 0.3},
+    ),
+)
+CASES["running_mean"] = (
+    Case(
+        (((2, 2, 4), F32), ((2, 2, 5, 4), FP)),
+        (((2, 2, 4), F32),),
+        lambda mean, x, count, tokens: ((mean * count + x[:, :, :tokens].sum(2)) / (count + tokens),),
+        {"count": 3, "tokens": 4},
+    ),
+)
+CASES["channel_write"] = (
+    Case(
+        same((2, 2, 5, 4)),
+        same((2, 2, 4, 5)),
+        lambda x, position, tokens: (x.swapaxes(2, 3),),
+        {"position": 0, "tokens": 5},
+    ),
+)
+
+
 def expect(case: Case, inputs: list[Tensor]) -> tuple[Array, ...]:
     return case.reference(*[plain(tensor) for tensor in inputs], **case.attributes)
 

@@ -22,9 +22,9 @@ def test_unknown_operation_names_the_nearest():
         operation("zzz")
 
 
-def test_only_kv_write_keeps_what_was_there():
-    assert [name for name, entry in OPERATIONS.items() if entry.in_place] == ["kv_write"]
-    assert OPERATIONS["kv_write"].in_place == (0,)
+def test_only_writes_into_a_cache_keep_what_was_there():
+    assert [name for name, entry in OPERATIONS.items() if entry.in_place] == ["channel_write", "kv_write"]
+    assert OPERATIONS["kv_write"].in_place == OPERATIONS["channel_write"].in_place == (0,)
 
 
 def test_defaults_are_filled_in():
