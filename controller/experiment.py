@@ -34,7 +34,7 @@ LIVE_DTYPE = "fp32"
 PROMPT_TOKENS = 32
 """Length of a prompt unless told otherwise."""
 SEQ = 1024
-"""Length of a training sequence unless told otherwise [tokens]."""
+"""Length of a training sequence unless told otherwise, in models that have positions for it [tokens]."""
 
 AnyScenario = Scenario | TrainingScenario
 """What a strategy is given, by its task."""
@@ -129,9 +129,17 @@ class Experiment:
             return None
         return float(tokens) / time_s
 
+    @property
+    def energy(self) -> Energy | None:
+        """What the devices drew on the virtual clock; None when the run did not end well."""
+        if not self.outcome.ok or self.outcome.time_s <= 0:
+            return None
+        tokens = self.outcome.reports.get("generated_tokens", self.outcome.reports.get("trained_tokens", 0))
+        return energy_of(self.topology, self.outcome.resources, self.outcome.time_s, float(tokens))
+
     def to_json(self) -> dict[str, Any]:
         """The object of ``run --json``."""
-        outcome, scenario = self.outcome, self.scenario
+        outcome, scenario, energy = self.outcome, self.scenario, self.energy
         return {
             "strategy": self.strategy.name,
             "executor": "live" if self.request.live else "virtual",
@@ -147,6 +155,8 @@ class Experiment:
             "phases": dict(outcome.phases),
             "paced_phases": dict(outcome.paced_phases),
             "tokens_per_s": self.tokens_per_s,
+            "energy_j": None if energy is None else energy.energy_j,
+            "energy": None if energy is None else energy.to_json(),
             "reports": dict(outcome.reports),
             "by_resource": [
                 {
@@ -164,6 +174,14 @@ class Experiment:
                 for entry in outcome.op_times
             ],
             "peak_bytes": dict(outcome.peak_bytes),
+            "flash": {
+                name: {
+                    "read_bytes": use.read_bytes,
+                    "written_bytes": use.written_bytes,
+                    "wear_ratio": wear_ratio(self.topology, name, use.written_bytes),
+                }
+                for name, use in outcome.flash.items()
+            },
             "assumed": [vars(entry) for entry in assumptions(self.topology)],
             "overruns": outcome.overruns,
             "provenance": {
@@ -174,14 +192,6 @@ class Experiment:
             },
             "trace": None if self.request.trace is None else str(self.request.trace),
             "explanation": None if self.explanation is None else self.explanation.to_json(),
-            "flash": {
-                name: {
-                    "read_bytes": use.read_bytes,
-                    "written_bytes": use.written_bytes,
-                    "wear_ratio": wear_ratio(self.topology, name, use.written_bytes),
-                }
-                for name, use in outcome.flash.items()
-            },
             **self.comparison,
         }
 
@@ -214,6 +224,11 @@ def prepare(request: Request) -> tuple[Strategy, Topology, ModelShape]:
     return strategy, topology, load_model(request.model)
 
 
+def training_seq(request: Request, shape: ModelShape) -> int:
+    """Tokens of a training sequence: as asked, else `SEQ` or what the model has positions for."""
+    return min(SEQ, shape.max_positions) if request.seq is None else request.seq
+
+
 def virtual_scenario(request: Request, strategy: Strategy, topology: Topology, shape: ModelShape) -> AnyScenario:
     """The scenario of a virtual run: shapes only, in the published element type.
 
@@ -222,7 +237,7 @@ def virtual_scenario(request: Request, strategy: Strategy, topology: Topology, s
     """
     if strategy.task == TRAINING:
         return TrainingScenario(
-            topology, shape, request.batch, SEQ if request.seq is None else request.seq, request.steps,
+            topology, shape, request.batch, training_seq(request, shape), request.steps,
             "fp16" if shape.dtype == "fp32" else shape.dtype, options=request.options, seed=request.seed,
         )  # fmt: skip
     return Scenario(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from controller.execute.survey import Survey, survey
 from controller.execute.template import Costs
 from controller.execute.trace import Trace
 from controller.execute.virtual import ProgramFunction, ProgressSink
-from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, Experiment, Request, compare_generation
+from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, AnyScenario, Experiment, Request, compare_generation
 from controller.fabric.resources import Fabric
 from controller.launch import launch, measure_machine, preflight, smallest_dilation
+from controller.models.plain import PlainDecoder
 from controller.models.reference import generate_reference
 from controller.models.shape import ModelShape
 from controller.models.text import open_tokenizer
@@ -52,6 +54,27 @@ def run_live_experiment(
         topology, shape, request.batch, ids.shape[1], request.output_tokens, LIVE_DTYPE, weights, ids,
         shape.eos_tokens, options=request.options, seed=request.seed,
     )  # fmt: skip
+    experiment = run_scenario(request, strategy, topology, shape, scenario, trace, progress)
+    if experiment.outcome.ok and experiment.outcome.reports.get("tokens"):
+        experiment.comparison |= _compare(experiment, weights, progress)
+    return experiment
+
+
+def run_scenario(
+    request: Request,
+    strategy: Strategy,
+    topology: Topology,
+    shape: ModelShape,
+    scenario: AnyScenario,
+    trace: Trace | None,
+    progress: ProgressSink | None,
+) -> Experiment:
+    """Runs `strategy` on node processes, after a look whether this machine can carry it; compares nothing.
+
+    Raises:
+        UserError: wrong input, or a machine that cannot carry the run; nothing was started.
+        RunError: the run itself ended badly.
+    """
     function = strategy.program()
     programs: list[ProgramFunction] = [lambda run: function(run, scenario)]
     with blaming(strategy):
@@ -75,8 +98,6 @@ def run_live_experiment(
     experiment.explanation = None if record is None else record.explain()
     if feasible is not None:
         experiment.comparison["smallest_dilation"] = feasible
-    if outcome.ok and outcome.reports.get("tokens"):
-        experiment.comparison |= _compare(experiment, weights, progress)
     return experiment
 
 
@@ -100,8 +121,9 @@ def _compare(experiment: Experiment, weights: Weights, progress: ProgressSink | 
     scenario, reports = experiment.scenario, experiment.outcome.reports
     if progress is not None:
         progress(0, 1, "plain reference")
-    assert scenario.prompt_ids is not None
-    reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
+    assert isinstance(scenario, Scenario) and scenario.prompt_ids is not None
+    decoder = _plain_decoder(experiment.strategy, weights, scenario)
+    reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
     if progress is not None:
         progress(1, 1, "plain reference")
     tokens, logits = reports.pop("tokens"), reports.pop("logits")
@@ -113,6 +135,17 @@ def _compare(experiment: Experiment, weights: Weights, progress: ProgressSink | 
         result["prompt"] = experiment.request.prompt
         result["text"] = open_tokenizer(weights).decode(rows[0])
     return result
+
+
+def _plain_decoder(strategy: Strategy, weights: Weights, scenario: Scenario) -> PlainDecoder | None:
+    """What a live run is compared with; None for the model as it is."""
+    if not strategy.reference:
+        return None
+    module, _, function = strategy.reference.partition(":")
+    made: PlainDecoder | None = getattr(import_module(module), function)(
+        weights, scenario.prompt_tokens, scenario.options
+    )
+    return made
 
 
 def _feasible_dilation(topology: Topology, found: Survey) -> float:

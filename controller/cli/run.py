@@ -100,6 +100,8 @@ def _print(experiment: Experiment) -> None:
             "strategy",
             f"{experiment.strategy.name}, {'live on node processes' if experiment.request.live else 'virtual'}",
         ),
+    if not experiment.comparison.get("values_equal", True):
+        raise click.exceptions.Exit(1)
         ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
         ("model", f"{experiment.shape.name} in {scenario.dtype}"),
         ("workload", scenario.workload_text()),
@@ -233,3 +235,18 @@ def _print_values(experiment: Experiment) -> None:
     if "tokens_equal" in found:
         click.echo(f"tokens equal: {found['tokens_equal']}/{found['tokens_compared']} (against {found['reference']})")
         click.echo(f"largest logit difference: {found['max_logit_difference']:.2e}")
+    if "not_compared" in found:
+        click.echo(found["not_compared"])
+    if "values_equal" in found:
+        word = "yes" if found["values_equal"] else "NO"
+        click.echo(f"losses and parameters equal: {word} (against {found['reference']})")
+        for step, (ours, plain) in enumerate(zip(found["losses"], found["reference_losses"], strict=False)):
+            click.echo(f"  step {step + 1}: loss {ours:.6f}, plain {plain:.6f}")
+        tolerance = found["loss_tolerance"]
+        click.echo(f"largest loss difference: {found['max_loss_difference']:.2e} (tolerance {tolerance:.1e})")
+        worst, tolerance = found["max_parameter_difference"], found["parameter_tolerance"]
+        click.echo(
+            "the program reported no parameters"
+            if worst is None
+            else f"largest parameter difference: {worst:.2e} (tolerance {tolerance:.1e})"
+        )

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class PlainDecoder:
-    """One model with its weights, float32."""
+    """One model with its weights, float32.
+
+    Attributes:
+        made_by: what a comparison calls it.
+    """
+
+    made_by = "plain torch"
 
     def __init__(self, weights: Weights) -> None:
         self.shape, self._weights = weights.shape, weights
@@ -45,8 +51,6 @@ class PlainDecoder:
             return values
 
     def _attention(self, layer: int, x: Tensor) -> Tensor:
-        import torch
-
         shape, at = self.shape, f"layers.{layer}"
         rows, tokens, _ = x.shape
         q = self._linear(f"{at}.q", x).view(rows, tokens, shape.heads, shape.head_dim)
@@ -57,14 +61,22 @@ class PlainDecoder:
         if shape.positions == "rotary":
             q, k = rotated(shape, layer, q), rotated(shape, layer, k)
         k, v = (one.repeat_interleave(shape.heads // shape.kv_heads, dim=2) for one in (k, v))
+        mixed = self.mix(layer, q, k, v)
+        out = self._linear(f"{at}.o", mixed.reshape(rows, tokens, shape.q_size))
+        return self._norm(f"{at}.post_attn_norm", out) if shape.post_norms else out
+
+    def mix(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attention of every token over itself and those before: q, k, v (rows, tokens, heads, head_dim) -> as q."""
+        import torch
+
+        shape, tokens = self.shape, q.shape[1]
         scores = torch.einsum("bihd,bjhd->bhij", q, k) * shape.attention_scale
         i, j = torch.arange(tokens)[:, None], torch.arange(tokens)[None, :]
         seen = j <= i
         if shape.window(layer):
             seen &= j > i - shape.window(layer)
         weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
-        out = self._linear(f"{at}.o", torch.einsum("bhij,bjhd->bihd", weights, v).reshape(rows, tokens, shape.q_size))
-        return self._norm(f"{at}.post_attn_norm", out) if shape.post_norms else out
+        return torch.einsum("bhij,bjhd->bihd", weights, v)
 
     def _feed_forward(self, layer: int, x: Tensor) -> Tensor:
         shape, at = self.shape, f"layers.{layer}"

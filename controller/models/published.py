@@ -7,11 +7,13 @@ follow from them with the published ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from controller.models.shape import ModelShape
 
 _OPT_PAPER = "Zhang et al. 2022, arXiv 2205.01068, table 1; facebook/{name} config.json"
 _GPT3_PAPER = "Brown et al. 2020, arXiv 2005.14165, table 2.1; vocabulary of GPT-2"
+_RATEL_PAPER = "Liao et al., 'Ratel' ('Fuyou' in its first version), arXiv 2403.06504, table IV; vocabulary of GPT-2"
 _LLAMA_PAPER = "Touvron et al. 2023, arXiv 2302.13971, table 2; feed-forward width from the released params.json rule"
 _LLAMA2_PAPER = "Touvron et al. 2023, arXiv 2307.09288, appendix A.2.1; meta-llama/Llama-2-{size}-hf config.json"
 _LLAMA3_PAPER = "Llama team 2024, arXiv 2407.21783, table 3; meta-llama/Meta-Llama-3-{size} config.json"
@@ -69,6 +71,14 @@ def _gemma3(name: str, layers: int, hidden: int, intermediate: int, source: str)
     )  # fmt: skip
 
 
+def _small() -> ModelShape:
+    shape = _gpt(
+        "gpt-30m", 6, 512, 8, 256, "fp32",
+        "made for tests; the layers of GPT-2 at 27 million parameters, weights from a seed",
+    )  # fmt: skip
+    return replace(shape, vocab=16_384, bos_token=None, eos_tokens=())
+
+
 def _tiny() -> ModelShape:
     return ModelShape(
         name="tiny-opt", family="opt", hidden=64, layers=2, heads=4, kv_heads=4, head_dim=16, intermediate=256,
@@ -90,6 +100,15 @@ _SHAPES = (
     _gpt("gpt2", 12, 768, 12, 1_024, "fp32", "Radford et al. 2019, table 2; openai-community/gpt2 config.json"),
     _gpt("gpt2-xl", 48, 1_600, 25, 1_024, "fp32", "Radford et al. 2019, table 2; openai-community/gpt2-xl config.json"),
     _gpt("gpt3-175b", 96, 12_288, 96, 2_048, "fp16", _GPT3_PAPER),
+    _small(),
+    _gpt("gpt-6b", 28, 4_096, 32, 1_024, "fp16", _RATEL_PAPER),
+    _gpt("gpt-13b", 40, 5_120, 40, 1_024, "fp16", _RATEL_PAPER),
+    _gpt("gpt-30b", 48, 7_168, 56, 1_024, "fp16", _RATEL_PAPER),
+    _gpt("gpt-70b", 80, 8_192, 64, 1_024, "fp16", _RATEL_PAPER),
+    _gpt("gpt-135b", 88, 11_264, 88, 1_024, "fp16", _RATEL_PAPER),
+    _gpt("gpt-175b", 96, 12_288, 96, 1_024, "fp16", _RATEL_PAPER),
+    _gpt("gpt-276b", 112, 14_336, 112, 1_024, "fp16", _RATEL_PAPER),
+    _gpt("gpt-412b", 128, 16_384, 128, 1_024, "fp16", _RATEL_PAPER),
     _llama("llama-7b", 32, 4_096, 32, 32, 11_008, _LLAMA_PAPER, positions=2_048, eps=1e-6, dtype="fp16"),
     _llama("llama-13b", 40, 5_120, 40, 40, 13_824, _LLAMA_PAPER, positions=2_048, eps=1e-6, dtype="fp16"),
     _llama("llama-33b", 60, 6_656, 52, 52, 17_920, _LLAMA_PAPER, positions=2_048, eps=1e-6, dtype="fp16"),

@@ -34,7 +34,11 @@ class Reference:
 
 
 def generate_reference(
-    weights: Weights, prompt_ids: npt.ArrayLike, output_tokens: int, eos_tokens: Sequence[int] | None = None
+    weights: Weights,
+    prompt_ids: npt.ArrayLike,
+    output_tokens: int,
+    eos_tokens: Sequence[int] | None = None,
+    decoder: PlainDecoder | None = None,
 ) -> Reference:
     """Greedy decoding of `output_tokens` tokens, fewer when every row has ended.
 
@@ -43,15 +47,16 @@ def generate_reference(
         prompt_ids: token ids (rows, tokens), with the begin-of-text token where the model has one.
         output_tokens: most tokens to choose.
         eos_tokens: those that end a text; None for the model's own.
+        decoder: the plain run of a strategy that computes something else than the model's own attention.
 
     Raises:
         MissingExtra: transformers is needed and not installed.
     """
     ids = np.atleast_2d(np.asarray(prompt_ids, dtype=np.int64))
     ends = tuple(weights.shape.eos_tokens if eos_tokens is None else eos_tokens)
-    if isinstance(weights, GgufWeights):
+    if isinstance(weights, GgufWeights) and decoder is None:
         return _by_transformers(weights, ids, output_tokens, ends)
-    return _by_plain_torch(weights, ids, output_tokens, ends)
+    return _by_plain_torch(decoder or PlainDecoder(weights), ids, output_tokens, ends)
 
 
 def until_end(tokens: Sequence[int], eos_tokens: Sequence[int]) -> tuple[int, ...]:
@@ -63,9 +68,8 @@ def until_end(tokens: Sequence[int], eos_tokens: Sequence[int]) -> tuple[int, ..
 
 
 def _by_plain_torch(
-    weights: Weights, ids: npt.NDArray[np.int64], output_tokens: int, ends: tuple[int, ...]
+    decoder: PlainDecoder, ids: npt.NDArray[np.int64], output_tokens: int, ends: tuple[int, ...]
 ) -> Reference:
-    decoder = PlainDecoder(weights)
     prompt = ids.shape[1]
     steps: list[npt.NDArray[np.float32]] = []
     running = np.ones(len(ids), dtype=bool)
@@ -75,7 +79,7 @@ def _by_plain_torch(
         ids = np.concatenate([ids, chosen[:, None]], axis=1)
         running &= ~np.isin(chosen, ends)
     tokens = tuple(until_end(row[prompt:].tolist(), ends) for row in ids)
-    return Reference(tokens, np.stack(steps), "plain torch")
+    return Reference(tokens, np.stack(steps), decoder.made_by)
 
 
 def _by_transformers(

@@ -42,6 +42,8 @@ class Strategy:
             ``--option name=value`` says.
         task: what it does, and so which workload it takes: ``generation`` (batch, prompt and output tokens) or
             ``training`` (batch, seq, steps).
+        reference: ``module:function`` of (weights, prompt_tokens, options) that gives the plain decoder to compare a
+            live run with, or None for the model as it is; "" where it is always that. A name, since it needs torch.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Strategy:
     topology: str
     options: Mapping[str, str] | None = field(default_factory=dict)
     task: str = GENERATION
+    reference: str = ""
 
     def check_options(self, given: Mapping[str, str]) -> None:
         """Refuses options that the strategy does not know; one of a user's own file takes any.
@@ -83,7 +86,13 @@ STRATEGIES: dict[str, Strategy] = {
             "KV cache and decode attention in computational storage drives, the rest on the GPU",
             "controller.strategies.instinfer:instinfer",
             "a6000_csd",
-            _MINI_BATCHES,
+            {
+                **_MINI_BATCHES,
+                "compression": "SparF attention: share of channels and tokens kept, such as 0.125; absent: dense",
+                "page_ratio": "flash pages that SparF reads, over those of dense attention, on the virtual clock",
+                "recent": "last tokens that SparF always keeps (default 0)",
+            },
+            reference="controller.models.plain_sparf:reference",
         ),
         Strategy(
             "flexgen",
@@ -130,6 +139,50 @@ def lookup(name: str) -> Strategy:
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):
         return _from_file(Path(path), function)
+        Strategy(
+            "fuyou",
+            "training with states, parameters and activations on SSDs, the optimizer beside the backward pass",
+            "controller.strategies.fuyou.fuyou:fuyou",
+            "server_4090",
+            _FUYOU,
+            TRAINING,
+        ),
+        Strategy(
+            "zero_infinity",
+            "training with states on SSDs, copies in turn with kernels, the optimizer as a stage of its own",
+            "controller.strategies.fuyou.zero:zero_infinity",
+            "server_4090",
+            task=TRAINING,
+        ),
+        Strategy(
+            "zero_offload",
+            "training with states in host memory and block inputs on the GPU, the optimizer as a stage of its own",
+            "controller.strategies.fuyou.zero:zero_offload",
+            "server_4090",
+            task=TRAINING,
+        ),
+        Strategy(
+            "colossalai",
+            "as zero_offload, by pageable copies (Gemini)",
+            "controller.strategies.fuyou.zero:colossalai",
+            "server_4090",
+            task=TRAINING,
+        ),
+        Strategy(
+            "flashneuron",
+            "training with the model in GPU memory and activations on SSDs",
+            "controller.strategies.fuyou.flashneuron:flashneuron",
+            "server_4090",
+            task=TRAINING,
+        ),
+        Strategy(
+            "train_gpu_only",
+            "training with model, states and activations in the memory of one GPU",
+            "controller.strategies.training.gpu_only:train_gpu_only",
+            "a6000_ssd",
+            {"save": "activations kept for backward: all that it reads, or inputs of the layers (default all)"},
+            TRAINING,
+        ),
     close = get_close_matches(name, STRATEGIES, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(STRATEGIES)}"
     raise UnknownStrategy(f"no strategy {name!r}; {hint} (one of your own is path/to/file.py:function)")

@@ -10,18 +10,21 @@ from torch import Tensor
 from node.compute import (
     attention,
     elementwise,
+    gradients,
     layout,
     linear,
+    loss,
     norms,
     optimizer,
+    packed_attention,
     positions,
     quantisation,
     reduction,
     selection,
+    sparse_attention,
 )
 from node.hardware.operation import Attributes
 from node.hardware.operations import CompleteAttributes, complete_attributes, operation
-    sparse_attention,
 
 Kernel = Callable[[Sequence[Tensor], Sequence[Tensor], CompleteAttributes], None]
 
@@ -45,15 +48,15 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "copy": elementwise.move,
         "rotary": positions.rotary,
         "prefill_attention": attention.prefill_attention,
+        "block_attention": attention.block_attention,
         "decode_attention": attention.decode_attention,
         "merge_attention": attention.merge_attention,
-        "split": layout.split,
-        "block_attention": attention.block_attention,
-        "concat": layout.concat,
-        "to_heads": layout.to_heads,
         "sparf_attention": sparse_attention.sparf_attention,
         "running_mean": sparse_attention.running_mean,
         "channel_write": sparse_attention.channel_write,
+        "split": layout.split,
+        "concat": layout.concat,
+        "to_heads": layout.to_heads,
         "from_heads": layout.from_heads,
         "swap_axes": layout.swap_axes,
         "take_rows": layout.take_rows,
@@ -66,7 +69,23 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "quantise": quantisation.quantise,
         "dequantise": quantisation.dequantise,
         "adam": optimizer.adam,
+        "adam_pieces": optimizer.adam_pieces,
         "delay": _delay,
+        "rotary_qkv": packed_attention.rotary_qkv,
+        "flash_attention": packed_attention.flash_attention,
+        "flash_attention_backward": packed_attention.flash_attention_backward,
+        "linear_input_backward": gradients.linear_input_backward,
+        "linear_weight_backward": gradients.linear_weight_backward,
+        "layer_norm_backward": gradients.layer_norm_backward,
+        "rms_norm_backward": gradients.rms_norm_backward,
+        "activation_backward": gradients.activation_backward,
+        "gated_activation_backward": gradients.gated_activation_backward,
+        "cross_entropy": loss.cross_entropy,
+        "embedding_backward": loss.embedding_backward,
+        "sum_rows": gradients.sum_rows,
+        "accumulate": gradients.accumulate,
+        "scale": gradients.scale,
+        "fill": gradients.fill,
     }
 )
 """Every operation of the table by name."""
@@ -74,6 +93,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
 # Kernels that read every element of an input before they write the same element of an output, by (input, output); an
 # input may then be the output itself. All others are given a copy of what they would overwrite.
 _ANY_INPUT = frozenset((index, 0) for index in range(64))
+_NO_ORDER = frozenset((source, target) for source in range(64) for target in range(3))
 _IN_PLACE: Mapping[str, frozenset[tuple[int, int]]] = {
     **dict.fromkeys(
         ("add", "multiply", "activation", "gated_activation", "copy", "layer_norm", "rms_norm", "softmax", "rotary"),
@@ -81,6 +101,15 @@ _IN_PLACE: Mapping[str, frozenset[tuple[int, int]]] = {
     ),
     **dict.fromkeys(("reduce", "merge_attention", "prefill_attention"), _ANY_INPUT),
     "adam": frozenset(((0, 0), (2, 1), (3, 2))),
+    # These compute all of their results before they write the first.
+    **dict.fromkeys(("activation_backward", "sum_rows", "accumulate", "scale", "embedding_backward"), _ANY_INPUT),
+    "rotary_qkv": _NO_ORDER,
+    "layer_norm_backward": _NO_ORDER,
+    "rms_norm_backward": _NO_ORDER,
+    "gated_activation_backward": _NO_ORDER,
+    "cross_entropy": frozenset(((0, 1), (2, 0))),
+    "linear_input_backward": frozenset(((2, 0),)),
+    "linear_weight_backward": frozenset(((2, 0), (3, 1))),
 }
 _NOWHERE: frozenset[tuple[int, int]] = frozenset()
 

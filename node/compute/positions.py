@@ -21,7 +21,7 @@ def rotary(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Comp
     x = inputs[0]
     dim = attributes.integer("head_dim")
     tokens = x.shape[1] if x.dim() == 3 else 1
-    cosine, sine = _rotation(
+    cosine, sine = rotation(
         tokens, dim, attributes.integer("position"), attributes.number("theta"), attributes.number("factor"), x.dtype
     )
     heads = x.view(x.shape[0], tokens, -1, dim)
@@ -32,7 +32,7 @@ def rotary(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Comp
 
 
 @lru_cache(maxsize=8)
-def _rotation(
+def rotation(
     tokens: int, dim: int, position: int, theta: float, factor: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Cosine and sine, each (t, 1, d). The layers of one step ask for the same few, so a small cache hits."""

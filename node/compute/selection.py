@@ -19,7 +19,7 @@ def embedding(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: C
     _take(table, ids.view(-1), out.view(-1, table.shape[1]), "embedding")
     scale = attributes.number("scale")
     if scale != 1.0:
-        out.mul_(_rounded(scale, out.dtype))
+        out.mul_(rounded_scale(scale, out.dtype))
 
 
 def gather(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:
@@ -38,7 +38,7 @@ def _take(table: Tensor, ids: Tensor, out: Tensor, name: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def _rounded(scale: float, dtype: torch.dtype) -> float:
+def rounded_scale(scale: float, dtype: torch.dtype) -> float:
     """Transformers keeps the scale of an embedding in the type of its weights (``Gemma3TextScaledWordEmbedding``)."""
     return float(torch.tensor(scale, dtype=dtype))
 

@@ -16,25 +16,32 @@ from types import MappingProxyType
 
 from node.errors import UnknownOperation
 from node.hardware.operation import Operation
+from node.hardware.operations.activation_backward import ACTIVATION_BACKWARD
 from node.hardware.operations.attention import ATTENTION
 from node.hardware.operations.attributes import CompleteAttributes, complete_attributes
 from node.hardware.operations.control import CONTROL
 from node.hardware.operations.elementwise import ELEMENTWISE
+from node.hardware.operations.gradients import GRADIENTS
 from node.hardware.operations.layout import LAYOUT
 from node.hardware.operations.linear import LINEAR
+from node.hardware.operations.linear_backward import LINEAR_BACKWARD
+from node.hardware.operations.loss import LOSS
 from node.hardware.operations.norms import NORMS
+from node.hardware.operations.norms_backward import NORMS_BACKWARD
 from node.hardware.operations.optimizer import OPTIMIZER
+from node.hardware.operations.packed_attention import PACKED_ATTENTION
 from node.hardware.operations.positions import POSITIONS
 from node.hardware.operations.quantisation import QUANTISATION
 from node.hardware.operations.reduction import REDUCTION
 from node.hardware.operations.selection import SELECTION
+from node.hardware.operations.sparse_attention import SPARSE_ATTENTION
 
 __all__ = ["OPERATIONS", "CompleteAttributes", "complete_attributes", "operation", "operations_markdown"]
 
 _FAMILIES = (
     *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, SPARSE_ATTENTION, LAYOUT),
     *(SELECTION, REDUCTION, QUANTISATION, OPTIMIZER, CONTROL),
-from node.hardware.operations.sparse_attention import SPARSE_ATTENTION
+    *(PACKED_ATTENTION, LINEAR_BACKWARD, NORMS_BACKWARD, ACTIVATION_BACKWARD, LOSS, GRADIENTS),
 )
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType({entry.name: entry for family in _FAMILIES for entry in family})

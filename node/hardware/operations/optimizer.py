@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.errors import DtypeMismatch
-from node.hardware.operation import Demand
+from node.hardware.operation import AttributeValue, Demand
 from node.hardware.operations.attributes import CompleteAttributes
 from node.hardware.operations.define import Types, define
 from node.hardware.operations.expect import (
@@ -49,6 +49,41 @@ def _adam_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand
     return Demand("optimizer", float(_ADAM_FLOP * size), reads, writes, "fp32", "vector", {"elements": size})
 
 
+def _pieces(inputs: Types, outputs: Types) -> tuple[list[Types], list[Types]]:
+    """The operands of ``adam_pieces`` by piece: four inputs each, and three outputs, or four with a copy."""
+    count, each = len(inputs) // 4, 4 if len(outputs) == len(inputs) else 3
+    ins = [inputs[4 * place : 4 * place + 4] for place in range(count)]
+    return ins, [outputs[each * place : each * place + each] for place in range(count)]
+
+
+def _check_adam_pieces(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
+    count = max(1, len(inputs) // 4)
+    operands = "p, g, m, v of every piece -> p, m, v[, copy] of every piece"
+    expect_counts("adam_pieces", operands, inputs, outputs, (4 * count,), (3 * count, 4 * count))
+    for ins, outs in zip(*_pieces(inputs, outputs), strict=True):
+        _check_adam(ins, outs, attributes)
+    expect_range("adam_pieces", "span", attributes.integer("span"), 0, 2**62, "bytes")
+
+
+def _adam_pieces_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
+    size = sum(tensor.size for tensor in inputs[::4])
+    dims = {"elements": float(size)}
+    if attributes.integer("span"):
+        dims["span"] = float(attributes.integer("span"))
+    reads = tuple([tensor.nbytes for tensor in inputs])
+    writes = tuple([tensor.nbytes for tensor in outputs])
+    return Demand("optimizer", float(_ADAM_FLOP * size), reads, writes, "fp32", "vector", dims)
+
+
+_SETTINGS: dict[str, tuple[type, AttributeValue | None]] = {
+    "lr": (float, None),
+    "step": (int, None),
+    "beta1": (float, 0.9),
+    "beta2": (float, 0.999),
+    "eps": (float, 1e-8),
+    "weight_decay": (float, 0.0),
+}
+
 OPTIMIZER = (
     define(
         "adam",
@@ -57,13 +92,15 @@ OPTIMIZER = (
         "the inputs themselves, and the copy is the new p in another type",
         _check_adam,
         _adam_demand,
-        {
-            "lr": (float, None),
-            "step": (int, None),
-            "beta1": (float, 0.9),
-            "beta2": (float, 0.999),
-            "eps": (float, 1e-8),
-            "weight_decay": (float, 0.0),
-        },
+        _SETTINGS,
+    ),
+    define(
+        "adam_pieces",
+        "p fp32 (n), g (n), m fp32 (n), v fp32 (n) of every piece -> p, m, v[, copy] of every piece: one step of `adam` "
+        "over a tensor that lies in pieces, by all cores at once; `span` is the traffic since the operands were last "
+        "used [bytes], where nothing but the same step is repeated as in a benchmark, 0 where they come from memory",
+        _check_adam_pieces,
+        _adam_pieces_demand,
+        {**_SETTINGS, "span": (int, 0)},
     ),
 )

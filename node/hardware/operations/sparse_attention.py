@@ -84,15 +84,19 @@ def _sparf_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes)
     token_bytes = batch * groups * dim * ITEM_BYTES[q.dtype]
     tokens, share = attributes.integers("tokens"), attributes.number("page_share")
     reads = [operand.nbytes for operand in inputs[:3]]
-    for count in tokens[:-1]:
-        reads += [round(share * count * token_bytes)] * 3
+    group = attributes.integer("group_tokens")
+    for count, capacity in zip(tokens[:-1], (k.shape[2] for k in inputs[4:-2:3]), strict=True):
+        # A share of whole pages: what is left of the last page is not read without the rest of it.
+        whole = min(-(-count // group) * group, capacity)
+        reads += [round(share * whole * token_bytes)] * 3
     reads += [tokens[-1] * token_bytes] * 2
     total = sum(tokens)
     kept = min(attributes.integer("keep"), total)
     per_head = 2 * attributes.integer("channels") * total + _SCORE_FLOP * total + 4 * kept * dim + 3 * dim
     dims = {"batch": batch, "heads": heads, "kv_heads": groups, "tokens": total, "head_dim": dim}
     writes = tuple(out.nbytes for out in outputs)
-    return Demand("decode_attention", float(batch * heads * per_head), tuple(reads), writes, q.dtype, "tensor", dims)
+    # A family of its own: the share of the pages is an expectation, which is not rounded up for every sequence and head.
+    return Demand("sparse_attention", float(batch * heads * per_head), tuple(reads), writes, q.dtype, "tensor", dims)
 
 
 def _check_running_mean(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:

@@ -37,7 +37,8 @@ class PlanInterpreter:
         self._memory[buffer] = flat
 
     def read(self, operand):
-        return self._tensor(as_view(operand), {}).numpy().copy()
+        values = self._tensor(as_view(operand), {})
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy().copy()
 
     def run(self, plan, **bindings):
         assert set(bindings) == set(plan.parameters)

@@ -45,6 +45,17 @@ def test_every_shape_is_whole_and_cites_a_source(shape: ModelShape):
     assert ("head" in weight_shapes(shape)) != shape.tie_word_embeddings
 
 
+@pytest.mark.parametrize("billions", [6, 13, 30, 70, 135, 175, 276, 412])
+def test_the_gpt_sizes_have_about_the_parameters_of_their_names(billions):
+    # Table IV of the Ratel paper: 70B is the 64.9 billion of 80 layers of 8192.
+    shape = load_model(f"gpt-{billions}b")
+    assert shape.parameter_count / 1e9 == pytest.approx(billions, rel=0.08)
+    assert (shape.head_dim, shape.max_positions, shape.vocab, shape.dtype) == (
+        shape.hidden // shape.heads, 1024, 50_257, "fp16",
+    )  # fmt: skip
+    assert shape.head_dim == 128
+
+
 def test_the_cache_of_opt_13b_takes_819200_bytes_a_token():
     # 40 layers, 5120 columns, keys and values, 2 bytes.
     assert load_model("opt-13b").kv_bytes_per_token("fp16") == 40 * 5120 * 2 * 2

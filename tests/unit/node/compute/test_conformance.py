@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
 from math import erf, exp, sqrt, tanh
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +83,15 @@ def plain_decode(q, *segments, tokens, scale, starts=()):
     return out, lse
 
 
+def plain_block(q, k, v, scale, causal=True, offset=0):
+    out, lse = np.zeros_like(q), np.zeros(q.shape[:3])
+    per = q.shape[2] // k.shape[2]
+    for t, b, h in np.ndindex(q.shape[:3]):
+        stop = max(0, min(len(k), t + offset + 1)) if causal else len(k)
+        out[t, b, h], lse[t, b, h] = plain_attention(q[t, b, h], k[:stop, b, h // per], v[:stop, b, h // per], scale)
+    return out, lse
+
+
 def plain_merge(*parts):
     lse = np.logaddexp.reduce(np.stack(parts[1::2]))
     weights = [np.exp(part - lse)[..., None] for part in parts[1::2]]
@@ -122,19 +133,20 @@ def plain_quantise(x):
     return np.round(x / scale[..., None]), scale
 
 
-def plain_adam(p, g, m, v, lr, step, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g * g
-    rate = lr * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
-    return p * (1 - lr * weight_decay) - rate, m, v
-
-
 def heads_of(x, heads):
     return (x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3),)
 
 
+def _training_cases():
+    """Those of `training_cases.py`."""
+    spec = spec_from_file_location("training_cases", Path(__file__).with_name("training_cases.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.cases(Case)
+
+
 KV = ((2, 2, 6, 4), (2, 2, 6, 4))
-CASES: Mapping[str, tuple[Case, ...]] = {
+CASES: dict[str, tuple[Case, ...]] = {
     "linear": (
         Case(same((2, 3, 8), (5, 8)), same((2, 3, 5)), lambda x, w: (x @ w.T,)),
         Case(same((8,), (5, 8), (5,)), same((5,)), lambda x, w, bias: (x @ w.T + bias,)),
@@ -186,25 +198,6 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         Case(same(*[(1, 2, 5, 4)] * 3), same((1, 2, 5, 4)), plain_prefill, {"scale": 0.5, "window": 9}),
         Case(same(*[(1, 2, 5, 4)] * 3), same((1, 2, 5, 4)), plain_prefill, {"scale": 1, "causal": False}),
     ),
-    "decode_attention": (
-        Case(same((2, 4, 4), *KV), (((2, 4, 4), FP), ((2, 4), F32)), plain_decode, {"tokens": (6,), "scale": 0.5}),
-        Case(
-            same((2, 4, 4), *KV, (2, 2, 3, 4), (2, 2, 3, 4)),
-            (((2, 4, 4), FP), ((2, 4), F32)),
-            plain_decode,
-            {"tokens": (5, 2), "starts": (3, 1), "scale": 0.5},
-        ),
-        Case(
-            same((2, 2, 4), *KV, *KV),
-            (((2, 2, 4), FP), ((2, 2), F32)),
-            plain_decode,
-            {"tokens": (0, 4), "scale": 0.5},
-        ),
-        Case(
-            same((2, 2, 4), *KV, *KV),
-            (((2, 2, 4), FP), ((2, 2), F32)),
-            plain_decode,
-            {"tokens": (0, 4), "starts": (0, 4), "scale": 0.5},
     "block_attention": (
         Case(
             same((5, 2, 4, 4), (5, 2, 2, 4), (5, 2, 2, 4)),
@@ -231,6 +224,25 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             {"scale": 0.5, "causal": False},
         ),
     ),
+    "decode_attention": (
+        Case(same((2, 4, 4), *KV), (((2, 4, 4), FP), ((2, 4), F32)), plain_decode, {"tokens": (6,), "scale": 0.5}),
+        Case(
+            same((2, 4, 4), *KV, (2, 2, 3, 4), (2, 2, 3, 4)),
+            (((2, 4, 4), FP), ((2, 4), F32)),
+            plain_decode,
+            {"tokens": (5, 2), "starts": (3, 1), "scale": 0.5},
+        ),
+        Case(
+            same((2, 2, 4), *KV, *KV),
+            (((2, 2, 4), FP), ((2, 2), F32)),
+            plain_decode,
+            {"tokens": (0, 4), "scale": 0.5},
+        ),
+        Case(
+            same((2, 2, 4), *KV, *KV),
+            (((2, 2, 4), FP), ((2, 2), F32)),
+            plain_decode,
+            {"tokens": (0, 4), "starts": (0, 4), "scale": 0.5},
         ),
     ),
     "merge_attention": (
@@ -240,6 +252,11 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             plain_merge,
         ),
         Case((((2, 3, 4), FP), ((2, 3), F32)) * 2, (((2, 3, 4), FP),), plain_merge),
+        Case(
+            (((5, 2, 3, 4), F32), ((5, 2, 3), F32), ((5, 2, 3, 4), FP), ((5, 2, 3), F32)),
+            (((5, 2, 3, 4), F32), ((5, 2, 3), F32)),
+            plain_merge,
+        ),
     ),
     "split": (Case(same((2, 3, 9)), same((2, 3, 4), (2, 3, 5)), lambda x: (x[..., :4], x[..., 4:])),),
     "concat": (
@@ -277,47 +294,9 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     ),
     "quantise": (Case((((3, 9), F32),), (((3, 9), I8), ((3,), F32)), plain_quantise),),
     "dequantise": (Case((((3, 9), I8), ((3,), F32)), same((3, 9)), lambda q, scale: (q * scale[..., None],)),),
-    "adam": (
-        Case(
-            (((3, 4), F32), ((3, 4), FP), ((3, 4), F32), ((3, 4), "positive")),
-            (((3, 4), F32),) * 3,
-            plain_adam,
-            {"lr": 0.01, "step": 3, "weight_decay": 0.1, "beta2": 0.95},
-        ),
-    ),
     "delay": (Case((), (), lambda seconds: (), {"seconds": 0.5}),),
+    **_training_cases(),
 }
-
-LAUNCHES = [
-    pytest.param(name, case, dtype, id=f"{name}-{index}-{dtype}")
-    for name, cases in CASES.items()
-    for index, case in enumerate(cases)
-    for dtype in ("fp32", "fp16", "bf16")
-    if dtype == "fp32" or any(kind == FP for _, kind in case.inputs + case.outputs)
-]
-
-
-def make(case: Case, dtype: str, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
-    generator = torch.Generator().manual_seed(seed)
-    inputs = []
-    for shape, kind in case.inputs:
-        if kind in (I64, I8):
-            inputs.append(torch.randint(0, case.high, shape, generator=generator).to(TORCH_DTYPES[kind]))
-        else:
-            values = torch.randn(shape, generator=generator)
-            values = values.abs() if kind == "positive" else values
-            inputs.append(values.to(torch_dtype({FP: dtype, "positive": "fp32"}.get(kind, kind))))
-    # Outputs hold what an earlier kernel left there: a kernel that adds instead of writing is seen.
-    return inputs, [torch.full(s, 7, dtype=torch_dtype(dtype if k == FP else k)) for s, k in case.outputs]
-
-
-def types(tensors: list[Tensor]) -> list[TensorType]:
-    return [TensorType(tuple(tensor.shape), dtype_name(tensor.dtype)) for tensor in tensors]
-
-
-def plain(tensor: Tensor) -> Array:
-    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
-
 
 
 def plain_sparf_of_all(q, mean, counts, channel_keys, k, v, k_tail, v_tail, tokens, **_):
@@ -357,6 +336,37 @@ CASES["channel_write"] = (
         {"position": 0, "tokens": 5},
     ),
 )
+
+
+LAUNCHES = [
+    pytest.param(name, case, dtype, id=f"{name}-{index}-{dtype}")
+    for name, cases in CASES.items()
+    for index, case in enumerate(cases)
+    for dtype in ("fp32", "fp16", "bf16")
+    if dtype == "fp32" or any(kind == FP for _, kind in case.inputs + case.outputs)
+]
+
+
+def make(case: Case, dtype: str, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = []
+    for shape, kind in case.inputs:
+        if kind in (I64, I8):
+            inputs.append(torch.randint(0, case.high, shape, generator=generator).to(TORCH_DTYPES[kind]))
+        else:
+            values = torch.randn(shape, generator=generator)
+            values = values.abs() if kind == "positive" else values
+            inputs.append(values.to(torch_dtype({FP: dtype, "positive": "fp32"}.get(kind, kind))))
+    # Outputs hold what an earlier kernel left there: a kernel that adds instead of writing is seen.
+    return inputs, [torch.full(s, 7, dtype=torch_dtype(dtype if k == FP else k)) for s, k in case.outputs]
+
+
+def types(tensors: list[Tensor]) -> list[TensorType]:
+    return [TensorType(tuple(tensor.shape), dtype_name(tensor.dtype)) for tensor in tensors]
+
+
+def plain(tensor: Tensor) -> Array:
+    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
 
 
 def expect(case: Case, inputs: list[Tensor]) -> tuple[Array, ...]:

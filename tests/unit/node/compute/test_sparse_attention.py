@@ -36,7 +36,10 @@ def plain_sparf(q, keys, values, mean, channels, keep, scale, recent=0):
 def launched(heads, groups, dim, sizes, tokens, **attributes):
     """Random operands in the order of the operation, and its outputs."""
     generator = torch.Generator().manual_seed(7)
-    draw = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
     batch = 2
     q, mean = draw(batch, heads, dim), draw(batch, groups, dim)
     segments = [(draw(batch, groups, size, dim), draw(batch, groups, size, dim)) for size in sizes]

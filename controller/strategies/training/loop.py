@@ -1,0 +1,98 @@
+"""What every training program does alike: tokens in, losses and parameters out.
+
+Conventions for what programs report: ``losses`` (live: one a step), ``parameters`` (live: fp32, by canonical name),
+``gpus`` (how many GPUs trained, each on its own batch; 1 when it is absent), ``trained_tokens``, and ``rate_phase``,
+the phase whose length `tokens_per_s` divides them by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from controller.errors import BadTopology
+from controller.execute.program import Fetch, Run
+from controller.models.shape import weight_shapes
+from controller.models.training.layout import Part
+from controller.plan.build import Operand
+from controller.plan.ops import Buffer
+from controller.strategies.training_scenario import TrainingScenario
+
+STEPS = "steps"
+"""The phase of all training steps."""
+
+
+def training_gpus(scenario: TrainingScenario) -> tuple[str, ...]:
+    """Names of the GPUs of the topology that run kernels, in its order.
+
+    Raises:
+        BadTopology: there is none.
+    """
+    found = [device for device in scenario.topology.of_kind("gpu") if device.spec.compute_queue is not None]
+    if not found:
+        raise BadTopology(f"topology {scenario.topology.name!r} has no gpu that computes; choose another --topology")
+    return tuple(device.name for device in found)
+
+
+def token_buffers(scenario: TrainingScenario, gpu: str, tier: str = "hbm") -> tuple[Buffer, Buffer]:
+    """Ids and targets of one GPU, int64 (batch, seq) each."""
+    shape = (scenario.batch, scenario.seq)
+    return Buffer(gpu, tier, "ids", "int64", shape), Buffer(gpu, tier, "targets", "int64", shape)
+
+
+def write_tokens(run: Run, scenario: TrainingScenario, step: int, buffers: Sequence[tuple[Buffer, Buffer]]) -> None:
+    """The batch of `step` (from 0) into the placed `token_buffers` of each GPU, outside of time: data arrives."""
+    for gpu, (ids, targets) in enumerate(buffers):
+        if scenario.token_ids is None:
+            run.write(ids, None)
+            run.write(targets, None)
+        else:
+            tokens = np.asarray(scenario.token_ids[step, gpu], np.int64)
+            run.write(ids, np.ascontiguousarray(tokens[:, :-1]))
+            run.write(targets, np.ascontiguousarray(tokens[:, 1:]))
+
+
+def fetch_loss(run: Run, values: Sequence[Buffer]) -> Generator[Fetch, Any, float | None]:
+    """The mean loss of a step over its GPUs, each with a ``loss_value``; None on the virtual clock.
+
+    Use as ``loss = yield from fetch_loss(run, [stage.loss_value])``.
+    """
+    total = 0.0
+    for value in values:
+        found = yield run.fetch(value)
+        if found is None:
+            return None
+        total += float(np.asarray(found).reshape(-1)[0])
+    return total / len(values)
+
+
+def report_training(
+    run: Run,
+    scenario: TrainingScenario,
+    losses: Sequence[float | None],
+    parameters: Iterable[tuple[Part | str, Operand]],
+    gpus: int = 1,
+) -> Generator[Fetch, Any, None]:
+    """Reports what a training program owes at its end; use as ``yield from report_training(...)``.
+
+    Args:
+        run: of the program.
+        scenario: what it was asked to do.
+        losses: of every step, None on the virtual clock.
+        parameters: where fp32 parameters lie: those of a part (elements), or of one tensor under its canonical name.
+        gpus: that trained, each on its own batch.
+    """
+    run.report("gpus", gpus)
+    run.report("trained_tokens", scenario.tokens * scenario.steps * gpus)
+    run.report("rate_phase", STEPS)
+    if not run.live:
+        return
+    run.report("losses", [loss for loss in losses if loss is not None])
+    named: dict[str, Any] = {}
+    extents = weight_shapes(scenario.shape)
+    for owner, where in parameters:
+        values = yield run.fetch(where)
+        named |= {owner: values.reshape(extents[owner])} if isinstance(owner, str) else owner.named(values)
+    run.report("parameters", named)
