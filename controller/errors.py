@@ -20,6 +20,9 @@
     │   │   ├── UnboundParameter    an open size without a value
     │   │   ├── OutsideBuffer       a view that leaves its buffer, or begins inside an element
     │   │   └── TransferMismatch    source and destination of different size
+    │   ├── UnknownAlgorithm        no such collective, algorithm or protocol (`controller.collectives.errors`)
+    │   ├── BadGroup                ranks that cannot be a group (`controller.collectives.errors`)
+    │   ├── BadCall                 a call that a collective or algorithm cannot have (`controller.collectives.errors`)
     │   ├── BadWait                 a program that waits for one thing twice, or for no such thing
     │   ├── NoRoute                 two devices that no link joins
     │   ├── MissingExtra            an optional dependency that is not installed
@@ -30,6 +33,7 @@
         ├── StartFailed             a node that did not become ready
         ├── KernelFailed            a node refused or failed an op
         ├── StrategyFailed          a strategy of the user's own raised an exception; file and line
+        ├── LinkFailed              a link failed, no other path works, and ops wait on it: which, since when
         └── Deadlock                nothing can go on: who waits for what
 """
 
@@ -167,6 +171,18 @@ class KernelFailed(RunError):
 
 class StrategyFailed(RunError):
     """A strategy of the user's own raised an exception; says file and line."""
+
+
+class LinkFailed(RunError):
+    """A link failed in mid-run and what waits on it has no other path; says link, time and ops.
+
+    Attributes:
+        links: names of the failed links that somebody waits on.
+    """
+
+    def __init__(self, message: str, links: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.links = links
 
 
 class Deadlock(RunError):

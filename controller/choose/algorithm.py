@@ -8,25 +8,30 @@ well be above that of the fastest algorithm here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.explain import Step, steps_of
 from controller.collectives.measure import Measured, measure, prepare
-from controller.collectives.protocol import Protocol, as_seen
+from controller.collectives.protocol import Protocol, as_seen, protocols_of, suits
+from controller.errors import LinkFailed
 from controller.execute.outcome import Outcome
 from controller.topology.schema import Topology
 
 PIECES = (4, 8)
 """Numbers of pieces that are tried besides one."""
 
+FINE_PIECES = (16, 32)
+"""Numbers that are tried, too, where loads and stores go through the switch: each pays the wire alone."""
+
 SMALLEST_PIECE_BYTES = 4096
 """A chunk is not cut into pieces below this size; assumed: a page."""
 
 FINALISTS = 3
-"""How many of the whole candidates are tried in pieces."""
+"""How many of the whole candidates are tried in pieces; those through a switch are all, as they gain most."""
 
 BUSY = 0.5
 """Share of the time above which a resource counts as what bounds a call."""
@@ -41,16 +46,22 @@ class Choice:
         others: the fastest of every other pair of algorithm and protocol, in order of time.
         bound: the busiest resource and its share of the time; None when nothing was busy.
         steps: what bounds each kind of step of the best.
+        why: in words, where it was no comparison of times; empty otherwise.
+        link_changes: links that failed, slowed down or came back during the best, as a virtual run reports them.
     """
 
     best: Measured
     others: tuple[Measured, ...]
     bound: tuple[str, float] | None
     steps: tuple[Step, ...]
+    why: str = ""
+    link_changes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def reason(self) -> str:
         """Why, in one line."""
+        if self.why:
+            return self.why
         if self.bound is None or self.bound[1] < BUSY:
             why = "latency counts"
         else:
@@ -77,9 +88,12 @@ def choose(
 
     Raises:
         BadCall: none of the candidates fits into memory or can run on the group.
+        LinkFailed: all of them stand still on a link that failed.
     """
+    declared = protocols_of(topology)
     seen = {protocol.name: as_seen(topology, call.group, protocol) for protocol in protocols}
     failed: list[str] = []
+    stalled: list[LinkFailed] = []
 
     def run(name: str, protocol: Protocol, cut: int) -> tuple[Measured, Outcome] | None:
         cut_call = replace(call, pieces=cut)
@@ -90,7 +104,12 @@ def choose(
                 raise
             failed.append(f"{name}: {error}")
             return None
-        outcome = measure(seen[protocol.name], entry)
+        try:
+            outcome = measure(seen[protocol.name], entry)
+        except LinkFailed as error:
+            stalled.append(error)
+            failed.append(f"{name}: {error}")
+            return None
         if entry.time_s is None:
             failed.append(f"{name}: {outcome.ended}")
             return None
@@ -100,16 +119,21 @@ def choose(
         (found, name, protocol)
         for name in names
         for protocol in protocols
-        if (found := run(name, protocol, 1 if pieces is None else pieces)) is not None
+        if suits(protocol, name, declared)
+        and (found := run(name, protocol, 1 if pieces is None else pieces)) is not None
     ]
+    if not whole and stalled:
+        raise stalled[0]
     if not whole:
         raise BadCall(f"no algorithm can run {call.collective} of {call.count} {call.dtype}: {'; '.join(failed)}")
     whole.sort(key=lambda item: item[0][0].time_s or 0.0)
     fastest = [found for found, _, _ in whole]
     if pieces is None:
         smallest = call.count * call.item_bytes / call.world_size
-        for rank, (_, name, protocol) in enumerate(whole[:FINALISTS]):
-            for cut in PIECES:
+        for rank, (_, name, protocol) in enumerate(whole):
+            if rank >= FINALISTS and not protocol.algorithms:
+                continue
+            for cut in (*PIECES, *FINE_PIECES) if protocol.algorithms else PIECES:
                 if smallest / cut >= SMALLEST_PIECE_BYTES:
                     found = run(name, protocol, cut)
                     if found is not None and (found[0].time_s or 0.0) < (fastest[rank][0].time_s or 0.0):
@@ -118,4 +142,5 @@ def choose(
     best, outcome = fastest[0]
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
     steps = steps_of(seen[best.protocol], best, outcome)
-    return Choice(best, tuple(entry for entry, _ in fastest[1:]), bound, steps)
+    changes = tuple(outcome.reports.get("link_changes", ()))
+    return Choice(best, tuple(entry for entry, _ in fastest[1:]), bound, steps, link_changes=changes)

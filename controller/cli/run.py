@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.cli.fabric_options import fabric_options, with_fabric
 from controller.cli.options import catalog_option, json_option, overrides_option
 from controller.cli.strategy_command import StrategyCommand, strategy_options
 
@@ -44,10 +46,19 @@ SHOWN = 12
     metavar="FILE.html",
     help="Write a report with timeline and occupancy, one file that opens offline.",
 )
+@fabric_options
 @overrides_option
 @catalog_option
 @json_option
-def run(as_json: bool, strategy_options: dict[str, str], **asked: Any) -> None:
+def run(
+    as_json: bool,
+    strategy_options: dict[str, str],
+    routing: str | None,
+    fail: tuple[str, ...],
+    degrade: tuple[str, ...],
+    overrides: tuple[str, ...],
+    **asked: Any,
+) -> None:
     """Run STRATEGY and print its time, what was busy, and (live) whether every value is right.
 
     `windtunnel strategies` lists the strategies with their options, `windtunnel models` the models. Running out of
@@ -55,7 +66,8 @@ def run(as_json: bool, strategy_options: dict[str, str], **asked: Any) -> None:
     """
     from controller.experiment import Request
 
-    _run(Request(**asked, options=strategy_options), as_json)
+    changed = with_fabric(overrides, routing, fail, degrade)
+    _run(Request(**asked, overrides=changed, options=strategy_options), as_json)
 
 
 def _run(request: Request, as_json: bool) -> None:
@@ -88,9 +100,12 @@ def _run(request: Request, as_json: bool) -> None:
         found = experiment.comparison
         if found["tokens_equal"] != found["tokens_compared"]:
             raise click.exceptions.Exit(1)
+    if not experiment.comparison.get("values_equal", True):
+        raise click.exceptions.Exit(1)
 
 
 def _print(experiment: Experiment) -> None:
+    from controller.report.link_changes import change_text
     from controller.report.tables import percent, quantity, show, table
 
     outcome, scenario = experiment.outcome, experiment.scenario
@@ -100,8 +115,6 @@ def _print(experiment: Experiment) -> None:
             "strategy",
             f"{experiment.strategy.name}, {'live on node processes' if experiment.request.live else 'virtual'}",
         ),
-    if not experiment.comparison.get("values_equal", True):
-        raise click.exceptions.Exit(1)
         ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
         ("model", f"{experiment.shape.name} in {scenario.dtype}"),
         ("workload", scenario.workload_text()),
@@ -110,6 +123,7 @@ def _print(experiment: Experiment) -> None:
     ]
     facts += [(f"  {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()]
     facts += [(f"  {name}", str(value)) for name, value in outcome.reports.items() if _is_short(value)]
+    facts += [("link", change_text(change)) for change in outcome.reports.get("link_changes", ())]
     if outcome.paced_s is not None:
         ratio = outcome.paced_s / outcome.time_s - 1 if outcome.time_s else None
         facts.append(
@@ -130,8 +144,10 @@ def _print(experiment: Experiment) -> None:
         ]
         show(table(("resource", "kind", "busy", "share"), rows, "what was busy"))
         _print_ops(experiment)
+        _print_energy(experiment)
     if experiment.request.explain and experiment.explanation is not None:
         _print_explanation(experiment.explanation)
+    _print_flash(experiment)
     _print_values(experiment)
     if experiment.request.trace is not None:
         click.echo(f"trace: {experiment.request.trace} (open it in ui.perfetto.dev)")
@@ -147,7 +163,6 @@ def _print_ops(experiment: Experiment) -> None:
     from controller.report.tables import percent, quantity, show, table
 
     outcome = experiment.outcome
-    _print_flash(experiment)
     paced = outcome.paced_s is not None
     columns = ("op", "count", "time", *(("paced", "difference") if paced else ()))
     rows: list[tuple[Any, ...]] = []
@@ -161,21 +176,6 @@ def _print_ops(experiment: Experiment) -> None:
     show(table(columns, rows, "time by kind of op"))
 
 
-def _print_explanation(why: Explanation) -> None:
-    from controller.report.tables import quantity, show, table
-
-    def share(part_s: float, whole_s: float) -> str:
-        return f"{part_s / whole_s:.1%}" if whole_s > 0 else "-"
-
-    rows = [
-        (
-            entry.kind, entry.where, entry.label, entry.count, quantity(entry.time_s, "s"),
-            share(entry.time_s, why.path_s), quantity(entry.alone_s, "s"),
-        )
-        for entry in why.path[:SHOWN]
-    ]  # fmt: skip
-    show(table(("kind", "where", "op", "count", "on the path", "share", "alone"), rows, "critical path"))
-    show(
 def _print_energy(experiment: Experiment) -> None:
     from controller.report.tables import quantity, show, table
 
@@ -215,6 +215,21 @@ def _print_flash(experiment: Experiment) -> None:
         show(table(("flash", "read", "written", "share of rated life"), rows, "flash"))
 
 
+def _print_explanation(why: Explanation) -> None:
+    from controller.report.tables import quantity, show, table
+
+    def share(part_s: float, whole_s: float) -> str:
+        return f"{part_s / whole_s:.1%}" if whole_s > 0 else "-"
+
+    rows = [
+        (
+            entry.kind, entry.where, entry.label, entry.count, quantity(entry.time_s, "s"),
+            share(entry.time_s, why.path_s), quantity(entry.alone_s, "s"),
+        )
+        for entry in why.path[:SHOWN]
+    ]  # fmt: skip
+    show(table(("kind", "where", "op", "count", "on the path", "share", "alone"), rows, "critical path"))
+    show(
         table(
             ("", "time", "share"),
             (

@@ -6,4 +6,6 @@ virtual executor times its plan, the live one runs it, and `verify.py` says how 
 
 A collective is one launch of the host in libraries, however many steps it has. `protocol.py` describes a topology as
 such a library sees it: what a call costs to start, what a hop costs in software, and which rate the protocol reaches.
+`alongside.py` is the topology that other kernels see meanwhile: its channels keep multiprocessors from them.
+`in_switch.py` holds what algorithms share whose sums and copies a switch makes.
 """

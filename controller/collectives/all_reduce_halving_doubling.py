@@ -12,6 +12,7 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 from __future__ import annotations
 
 from controller.collectives.call import Call, part
+from controller.collectives.folding import folding
 from controller.collectives.rings import copy_own
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan, View
@@ -31,7 +32,7 @@ def halving_doubling(call: Call) -> Plan:
 
 
 def _emit(build: PlanBuilder, call: Call, whole: Range, number: int) -> None:
-    active, folded = _folding(call.world_size)
+    active, folded = folding(call.world_size)
     power = len(active)
     values = {rank: part(call.input(rank), *whole) for rank in range(call.world_size)}
     outputs = {rank: part(call.output(rank), *whole) for rank in range(call.world_size)}
@@ -77,14 +78,6 @@ def _emit(build: PlanBuilder, call: Call, whole: Range, number: int) -> None:
             held[rank] = min(ranges[rank][0], other[0]), max(ranges[rank][1], other[1])
     for away, stays in folded:
         build.transfer(outputs[stays], outputs[away], label="unfold: send")
-
-
-def _folding(size: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """The ranks that exchange, a power of two of them, and the pairs (who leaves, who stays for both)."""
-    extra = size - (1 << (size.bit_length() - 1))
-    folded = [(2 * index + 1, 2 * index) for index in range(extra)]
-    away = {rank for rank, _ in folded}
-    return [rank for rank in range(size) if rank not in away], folded
 
 
 def _halves(held: Range, upper: int) -> tuple[Range, Range]:

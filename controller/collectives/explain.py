@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from controller.collectives.measure import Measured
 from controller.execute.outcome import Outcome
-from controller.execute.template import Cost, Costs
+from controller.execute.template import Cost, Costs, spread_of
 from controller.fabric.resources import Fabric
 from controller.plan.ops import Kernel, Transfer
 from controller.topology.schema import Topology
@@ -53,11 +53,12 @@ def steps_of(topology: Topology, entry: Measured, outcome: Outcome) -> tuple[Ste
     """
     costs = Costs(topology, Fabric(topology))
     longest: dict[str, tuple[float, float, Cost]] = {}
-    for op in entry.plan.ops:
+    spread = spread_of(entry.plan, costs.fabric)
+    for index, op in enumerate(entry.plan.ops):
         if isinstance(op, Kernel):
             label, cost = op.label or op.op, costs.of_kernel(op, {})
         elif isinstance(op, Transfer):
-            label, cost = op.label or "transfer", costs.of_transfer(op, 0, {})
+            label, cost = op.label or "transfer", costs.of_transfer(op, 0, {}, spread.get((index, 0)))
         else:
             continue
         alone_s = cost.work / costs.alone_bytes_per_s(cost) if cost.work else 0.0

@@ -10,24 +10,36 @@ topology declares protocols in its options, each with three quantities:
 ``collective.ll.rate``   bytes that one rank can send, or receive, per second
 =======================  ==============================================================================================
 
+and with three more where they apply:
+
+=======================  ==============================================================================================
+``collective.ll.total``  bytes that one rank can send and receive together per second
+``collective.ll.sms``    streaming multiprocessors that its channels keep from other kernels while it runs
+``collective.ll.for``    algorithms that go by it, and by no other: ``nvls,in_switch``
+=======================  ==============================================================================================
+
 Without a protocol (``plain``) every reduction is a launch as the device's sheet declares it, and a hop is links and
 ports alone: what a collective costs that is written with ordinary kernels and copies.
 
-Simplification: a library has these constants per algorithm; here they are those of its ring, for all algorithms. A hop
-that is longer than the one between the first two ranks (another socket, another host) adds the difference of the wires.
+Simplification: a library has these constants per algorithm; here they are those of its ring where `for` names none.
+A hop that is longer than the one between the first two ranks (another socket, another host) adds the difference of the
+wires.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from controller.collectives.errors import BadCall, UnknownAlgorithm
 from controller.collectives.group import Group, only
-from controller.plan.ops import Kernel, Op, Plan
+from controller.collectives.in_switch import GATHER, SCATTER
+from controller.plan.ops import Kernel, Op, Plan, Transfer
 from controller.topology.graph import route
 from controller.topology.nearest import hint
-from controller.topology.schema import Device, Topology
+from controller.topology.schema import Topology
 from node.errors import BadQuantity
+from node.hardware.device import DeviceSpec
 from node.hardware.units import parse
 
 PREFIX = "collective."
@@ -42,16 +54,27 @@ class Protocol:
         base_s: from the call to its first byte [s].
         hop_s: from rank to rank [s]; None for what links and ports declare.
         rate_bytes_per_s: of one rank, each way [bytes/s]; None for what its port declares.
+        total_bytes_per_s: of one rank, both ways together [bytes/s]; None for no such limit.
+        sms: streaming multiprocessors that it takes from other kernels.
+        algorithms: the only ones that go by it, and by it alone; empty for all that no protocol names.
     """
 
     name: str
     base_s: float = 0.0
     hop_s: float | None = None
     rate_bytes_per_s: float | None = None
+    total_bytes_per_s: float | None = None
+    sms: int = 0
+    algorithms: tuple[str, ...] = ()
 
 
 PLAIN = Protocol("plain")
+UNBOUND = 1000.0
+"""Factor on memory inside of a library's kernel: what arrives is added as it arrives and sent on, so memory takes no
+time of its own. It passes at most six times what a link does (read and sent, written, two operands read, one written),
+and memory of the devices that run such libraries is faster than that."""
 _PARTS = {"base": "s", "hop": "s", "rate": "bytes/s"}
+_MORE = ("total", "sms", "for")
 
 
 def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
@@ -61,21 +84,38 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
         BadCall: an option that is no quantity, or a protocol that lacks one of the three.
     """
     declared: dict[str, dict[str, float]] = {}
+    named: dict[str, tuple[str, ...]] = {}
     for key, text in topology.options.items():
         if not key.startswith(PREFIX):
             continue
         name, _, what = key.removeprefix(PREFIX).rpartition(".")
-        if what not in _PARTS or not name:
-            raise BadCall(f"{topology.name}: option {key!r} is none of {PREFIX}NAME.base, .hop and .rate")
+        if what not in (*_PARTS, *_MORE) or not name:
+            raise BadCall(
+                f"{topology.name}: option {key!r} is none of {PREFIX}NAME.base, .hop, .rate, .total, .sms and .for"
+            )
+        if what == "for":
+            named[name] = tuple(each.strip() for each in text.split(","))
+            continue
+        if what == "sms":
+            if not text.isdecimal():
+                raise BadCall(f"{topology.name}: option {key} is {text!r}; write a whole number of multiprocessors")
+            declared.setdefault(name, {})[what] = float(text)
+            continue
         try:
-            declared.setdefault(name, {})[what] = parse(text, _PARTS[what])
+            declared.setdefault(name, {})[what] = parse(text, _PARTS.get(what, "bytes/s"))
         except BadQuantity as error:
             raise BadCall(f"{topology.name}: option {key}: {error}") from error
-    for name, parts in declared.items():
+    for name in dict.fromkeys((*declared, *named)):
         for what in _PARTS:
-            if what not in parts:
+            if what not in declared.get(name, {}):
                 raise BadCall(f"{topology.name}: protocol {name!r} lacks the option {PREFIX}{name}.{what}")
-    found = tuple(Protocol(name, parts["base"], parts["hop"], parts["rate"]) for name, parts in declared.items())
+    found = tuple(
+        Protocol(
+            name, parts["base"], parts["hop"], parts["rate"], parts.get("total"), int(parts.get("sms", 0)),
+            named.get(name, ()),
+        )
+        for name, parts in declared.items()
+    )  # fmt: skip
     return found or (PLAIN,)
 
 
@@ -93,6 +133,16 @@ def protocol_of(topology: Topology, name: str) -> Protocol:
     return known[name]
 
 
+def suits(protocol: Protocol, name: str, protocols: Sequence[Protocol]) -> bool:
+    """Whether the algorithm called `name` can go by `protocol`, one of `protocols`.
+
+    An algorithm that some protocol names goes by that one; the others go by those that name nobody.
+    """
+    if protocol.algorithms:
+        return name in protocol.algorithms
+    return protocol is PLAIN or not any(name in each.algorithms for each in protocols)
+
+
 def as_seen(topology: Topology, group: Group, protocol: Protocol) -> Topology:
     """The devices of `group` alone, with costs as `protocol` has them.
 
@@ -108,14 +158,18 @@ def as_seen(topology: Topology, group: Group, protocol: Protocol) -> Topology:
         ends = zip(group.devices[:2], (found.hops[0].tail.port, found.hops[-1].head.port), strict=True)
         wire_s = found.latency_s + sum(bare.devices[name].spec.ports[port].latency_s for name, port in ends)
         software_s = max(protocol.hop_s - wire_s, 0.0) / 2
-    devices = {
-        name: _without_launches(device, software_s, protocol.rate_bytes_per_s) for name, device in bare.devices.items()
-    }
+    # Devices of one product go on sharing one sheet, however many they are.
+    specs: dict[int, DeviceSpec] = {}
+    for device in bare.devices.values():
+        if id(device.spec) not in specs:
+            specs[id(device.spec)] = _without_launches(device.spec, software_s, protocol)
+    devices = {name: replace(device, spec=specs[id(device.spec)]) for name, device in bare.devices.items()}
     return replace(bare, devices=devices)
 
 
 def with_start(plan: Plan, group: Group, protocol: Protocol) -> Plan:
-    """`plan` after the time that `protocol` needs to start, on every rank."""
+    """`plan` after the time that `protocol` needs to start, on every rank; copies of its channels go at its rate."""
+    plan = _held(plan, protocol)
     if protocol.base_s <= 0 or not plan.ops:
         return plan
     start: list[Op] = [
@@ -127,16 +181,47 @@ def with_start(plan: Plan, group: Group, protocol: Protocol) -> Plan:
     return Plan(plan.name, (*start, *plan.ops), (*((),) * count, *after), plan.parameters)
 
 
-def _without_launches(device: Device, software_s: float, rate: float) -> Device:
-    """`device` inside of one long kernel: nothing is launched, and its ports are what the protocol makes of them."""
-    queues = {name: replace(queue, launch_s=0.0) for name, queue in device.spec.queues.items()}
+def _held(plan: Plan, protocol: Protocol) -> Plan:
+    rate = protocol.rate_bytes_per_s
+    held = {
+        index: replace(op, rate_limit_bytes_per_s=rate)
+        for index, op in enumerate(plan.ops)
+        if rate is not None and isinstance(op, Transfer) and op.label in (SCATTER, GATHER)
+    }
+    if not held:
+        return plan
+    ops = tuple(held.get(index, op) for index, op in enumerate(plan.ops))
+    made = Plan(plan.name, ops, plan.after, plan.parameters)
+    made.cache["built"] = plan.cache.get("built", False)
+    return made
+
+
+def _without_launches(spec: DeviceSpec, software_s: float, protocol: Protocol) -> DeviceSpec:
+    """A device inside of one long kernel: nothing is launched, and its ports are what the protocol makes of them."""
+    rate, total = protocol.rate_bytes_per_s, protocol.total_bytes_per_s
+    tiers = {
+        name: replace(
+            tier,
+            read_bytes_per_s=tier.read_bytes_per_s * UNBOUND,
+            write_bytes_per_s=tier.write_bytes_per_s * UNBOUND,
+            total_bytes_per_s=None if tier.total_bytes_per_s is None else tier.total_bytes_per_s * UNBOUND,
+        )
+        for name, tier in spec.tiers.items()
+    }
+    assert rate is not None, "a protocol that is declared has a rate"
+    queues = {name: replace(queue, launch_s=0.0) for name, queue in spec.queues.items()}
     ports = {
         name: replace(
             port,
             latency_s=port.latency_s + software_s,
             read_bytes_per_s=min(port.read_bytes_per_s, rate),
             write_bytes_per_s=min(port.write_bytes_per_s, rate),
+            total_bytes_per_s=_least(port.total_bytes_per_s, total),
         )
-        for name, port in device.spec.ports.items()
+        for name, port in spec.ports.items()
     }
-    return replace(device, spec=replace(device.spec, queues=queues, ports=ports))
+    return replace(spec, queues=queues, ports=ports, tiers=tiers)
+
+
+def _least(a: float | None, b: float | None) -> float | None:
+    return min(a, b) if a is not None and b is not None else a if b is None else b

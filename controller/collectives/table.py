@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from controller.collectives.call import Call
 from controller.collectives.errors import UnknownAlgorithm
@@ -21,10 +22,25 @@ COLLECTIVES: Mapping[str, Mapping[str, str]] = {
         "tree": "controller.collectives.all_reduce_tree:tree",
         "halving_doubling": "controller.collectives.all_reduce_halving_doubling:halving_doubling",
         "hierarchical": "controller.collectives.all_reduce_hierarchical:hierarchical",
+        "three_level": "controller.collectives.all_reduce_three_level:three_level",
         "star": "controller.collectives.all_reduce_star:star",
+        "in_switch_two_shot": "controller.collectives.all_reduce_in_switch:two_shot",
+        "in_switch_one_shot": "controller.collectives.all_reduce_in_switch:one_shot",
+        "nvls": "controller.collectives.all_reduce_nvls:nvls",
+        "nvls_tree": "controller.collectives.all_reduce_nvls_tree:nvls_tree",
     },
-    "reduce_scatter": {"ring": "controller.collectives.reduce_scatter_ring:ring"},
-    "all_gather": {"ring": "controller.collectives.all_gather_ring:ring"},
+    "reduce_scatter": {
+        "ring": "controller.collectives.reduce_scatter_ring:ring",
+        "halving": "controller.collectives.reduce_scatter_halving:halving",
+        "direct": "controller.collectives.reduce_scatter_direct:direct",
+        "in_switch": "controller.collectives.reduce_scatter_in_switch:in_switch",
+    },
+    "all_gather": {
+        "ring": "controller.collectives.all_gather_ring:ring",
+        "doubling": "controller.collectives.all_gather_doubling:doubling",
+        "direct": "controller.collectives.all_gather_direct:direct",
+        "in_switch": "controller.collectives.all_gather_in_switch:in_switch",
+    },
     "broadcast": {
         "binomial": "controller.collectives.broadcast_binomial:binomial",
         "chain": "controller.collectives.broadcast_chain:chain",
@@ -32,6 +48,7 @@ COLLECTIVES: Mapping[str, Mapping[str, str]] = {
     "all_to_all": {
         "direct": "controller.collectives.all_to_all_direct:direct",
         "pairwise": "controller.collectives.all_to_all_pairwise:pairwise",
+        "hierarchical": "controller.collectives.all_to_all_hierarchical:hierarchical",
     },
     "barrier": {"dissemination": "controller.collectives.barrier_dissemination:dissemination"},
 }
@@ -72,12 +89,16 @@ def algorithms(collective: str) -> tuple[str, ...]:
 
 
 def algorithm(collective: str, name: str) -> Algorithm:
-    """The function behind an entry, imported now.
+    """The function behind an entry, imported now; a name that ends in ``.xml`` is an MSCCL file.
 
     Raises:
         UnknownAlgorithm: no such collective or algorithm; names the nearest one.
     """
     known = algorithms(collective)
+    if name.endswith(".xml"):
+        from controller.collectives.msccl.plan import from_file
+
+        return partial(from_file, name)
     if name not in known:
         raise UnknownAlgorithm(f"{collective} has no algorithm {name!r}{hint(name, ('auto', *known), 'algorithms')}")
     module, _, function = COLLECTIVES[collective][name].partition(":")

@@ -23,6 +23,7 @@ from controller.engine.errors import (
     UnknownTicket,
 )
 from controller.engine.memory import Ranges
+from controller.engine.reweighing import reweigh_entry
 
 LARGEST_INDEX = 2**31 - 1
 
@@ -269,6 +270,33 @@ class Engine:
         if not 0 <= activity < lies.template.count:
             raise BadActivities(f"ticket {ticket} has no activity {activity}; it has {lies.template.count}")
         return bool(self._entries.cancel(self._store, lies.first + activity))
+
+    def reweigh(self, ticket: int, activity: int, weights: ArrayLike) -> float:
+        """Change what an activity takes of its resources from now on; what it has done stays done.
+
+        Args:
+            ticket: of the batch.
+            activity: number of the activity in it.
+            weights: one for each of its loads, in the order of the batch, >= 0.
+
+        Returns:
+            The work that is left; 0 when it has ended.
+
+        Raises:
+            UnknownTicket: never handed out, or released already.
+            BadActivities: no such activity, or weights that it cannot have.
+        """
+        lies = self._batch(ticket)
+        if not 0 <= activity < lies.template.count:
+            raise BadActivities(f"ticket {ticket} has no activity {activity}; it has {lies.template.count}")
+        given = row("weights", weights, np.float64)
+        start, stop = lies.template.load_start[activity : activity + 2]
+        if len(given) != stop - start or not bool((np.isfinite(given) & (given >= 0.0)).all()):
+            raise BadActivities(f"activity {activity} has {stop - start} loads, whose weights cannot be {given}")
+        place = self._store.activity[lies.first + activity]
+        if place["work"] > 0.0 and place["rate_limit"] == inf and not bool((given > 0.0).any()):
+            raise BadActivities(f"activity {activity} has work and would load nothing: nothing would limit its rate")
+        return float(reweigh_entry()(self._store, lies.first + activity, given))
 
     def _batch(self, ticket: int) -> Batch:
         lies = self._batches.get(ticket)

@@ -20,10 +20,11 @@ from node.hardware.operations import complete_attributes, operation
 Commands = dict[str, list[Command]]
 
 
-def operand(view: View, bindings: Bindings) -> Operand:
-    """A view as nodes address it."""
+def operand(view: View, bindings: Bindings, device: str = "") -> Operand:
+    """A view as nodes address it; `device` is the one that is told of it, which names the device of far memory."""
     shape = tuple(bind_size(extent, bindings) for extent in view.shape)
-    return Operand(buffer_key(view.buffer), bind_size(view.offset_bytes, bindings), shape)
+    owner = "" if view.buffer.device == device or not device else view.buffer.device
+    return Operand(buffer_key(view.buffer), bind_size(view.offset_bytes, bindings), shape, owner)
 
 
 def buffer_key(buffer: Buffer) -> str:
@@ -47,6 +48,7 @@ class Dispatch:
         """
         where, notify = self._places(plan)
         result: Commands = {}
+        extra = first_event + len(plan.ops)
         for index, op in enumerate(plan.ops):
             event = first_event + index
             wait = tuple(first_event + earlier for earlier in plan.after[index])
@@ -55,13 +57,18 @@ class Dispatch:
                 command: Command = Launch(
                     event,
                     op.op,
-                    tuple(operand(view, bindings) for view in op.inputs),
-                    tuple(operand(view, bindings) for view in op.outputs),
+                    tuple(operand(view, bindings, op.device) for view in op.inputs),
+                    tuple(operand(view, bindings, op.device) for view in op.outputs),
                     attributes,
                     op.queue,
                     wait,
                     notify[index],
                 )
+            elif isinstance(op, Transfer) and len(op.sources) > 1:
+                for device, part in self._reduction(op, event, extra, wait, notify[index], bindings):
+                    result.setdefault(device, []).append(part)
+                extra += extra_events(op)
+                continue
             elif isinstance(op, Transfer):
                 command = self._push(op, event, wait, notify[index], bindings)
             elif isinstance(op, Alloc):
@@ -80,11 +87,72 @@ class Dispatch:
         told: list[dict[str, None]] = [{} for _ in plan.ops]
         for index, after in enumerate(plan.after):
             for earlier in after:
-                if where[earlier] != where[index]:
-                    told[earlier][where[index]] = None
+                for device in _runs_on(plan.ops[index]):
+                    if where[earlier] != device:
+                        told[earlier][device] = None
         places = where, [tuple(devices) for devices in told]
         plan.cache["places"] = places
         return places
+
+    def _reduction(
+        self, op: Transfer, event: int, extra: int, wait: tuple[int, ...], notify: tuple[str, ...], bindings: Bindings
+    ) -> list[tuple[str, Command]]:
+        """What a switch would do on the way, done at the first destination: gather, reduce, pass the sum on.
+
+        The last command has the event of the op. Memory for what is gathered is taken and given back around it; the
+        emulated switch has it, so that no tier of the plan counts it.
+        """
+        target = op.destinations[0]
+        here = target.buffer.device
+        made: list[tuple[str, Command]] = []
+        inputs: list[Operand] = []
+        held: list[str] = []
+        arrived: list[int] = []
+        for place, view in enumerate(op.sources):
+            there = view.buffer.device
+            if there == here:
+                inputs.append(operand(view, bindings))
+                continue
+            shape = tuple(bind_size(extent, bindings) for extent in view.shape)
+            name = f"{target.buffer.tier}/in_network/{event}.{place}"
+            allocated, pushed = extra, extra + 1
+            extra += 2
+            room = Allocate(allocated, name, target.buffer.tier, view.buffer.dtype, shape, wait, (there,))
+            made.append((here, room))
+            load = self._fabric.transfer_load(there, view.buffer.tier, here, target.buffer.tier)
+            hops = routes_of(self._topology).route(there, here).hops
+            push = Push(
+                id=pushed,
+                source=operand(view, bindings),
+                destinations=((here, Operand(name, 0, shape)),),
+                wait=(*wait, allocated),
+                notify=(here,),
+                latency_s=load.latency_s,
+                out_port=hops[0].tail.port,
+                in_port=hops[-1].head.port,
+                links=tuple(f"{hop.link.name}{'>' if hop.forward else '<'}" for hop in hops),
+            )
+            made.append((there, push))
+            inputs.append(push.destinations[0][1])
+            held.append(name)
+            arrived.append(pushed)
+        rest = op.destinations[1:]
+        added = extra if rest else event
+        extra += bool(rest)
+        # Flat, as the table has it: operands of one shape.
+        attributes = complete_attributes(operation("reduce"), {"kind": op.reduction})
+        total = Operand(buffer_key(target.buffer), bind_size(target.offset_bytes, bindings), inputs[0].shape)
+        waits = (*wait, *arrived)
+        made.append(
+            (here, Launch(added, "reduce", tuple(inputs), (total,), attributes, "", waits, () if rest else notify))
+        )
+        if rest:
+            passed = Transfer((target,), rest, label=op.label)
+            made.append((here, self._push(passed, event, (added,), notify, bindings)))
+        for name in held:
+            made.append((here, Free(extra, name, (added,), ())))
+            extra += 1
+        return made
 
     def _push(
         self, op: Transfer, event: int, wait: tuple[int, ...], notify: tuple[str, ...], bindings: Bindings
@@ -110,9 +178,35 @@ class Dispatch:
         )
 
 
+def extra_events(op: Op) -> int:
+    """How many events an op has beside its own: three for each source that is not where the sum is made."""
+    if not isinstance(op, Transfer) or len(op.sources) == 1:
+        return 0
+    away = sum(view.buffer.device != op.destinations[0].buffer.device for view in op.sources)
+    return 3 * away + (len(op.destinations) > 1)
+
+
+def event_owners(plan: Plan) -> tuple[int, ...]:
+    """The op behind every event of a plan, in the order of the events."""
+    kept: tuple[int, ...] | None = plan.cache.get("events")
+    if kept is None:
+        extras = (index for index, op in enumerate(plan.ops) for _ in range(extra_events(op)))
+        kept = plan.cache["events"] = (*range(len(plan.ops)), *extras)
+    return kept
+
+
+def _runs_on(op: Op) -> tuple[str, ...]:
+    """Every device that carries out a part of an op and so must know what it waits for."""
+    if isinstance(op, Transfer) and len(op.sources) > 1:
+        return tuple(dict.fromkeys((_place(op), *(view.buffer.device for view in op.sources))))
+    return (_place(op),)
+
+
 def _place(op: Op) -> str:
     if isinstance(op, Kernel):
         return op.device
     if isinstance(op, Transfer):
+        if len(op.sources) > 1:
+            return op.destinations[0].buffer.device
         return op.sources[0].buffer.device
     return op.buffer.device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,18 @@ def _kind(fabric: Fabric, resource: Resource) -> str:
     return "tier" if resource.part in fabric.topology.devices[resource.owner].spec.tiers else "port"
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """One execution: amount of each resource, time and ops of each queue, time and ops of each label."""
+
+    amount: FloatArray
+    held_s: FloatArray
+    ran: npt.NDArray[np.int64]
+    labels: tuple[str, ...]
+    label_s: list[float]
+    label_count: list[int]
+
+
 class Ledger:
     """Sums over all plans of a run; arrays only, since a generation has a million ops."""
 
@@ -31,21 +43,36 @@ class Ledger:
         self._ran = np.zeros(len(fabric.queue_names))
         self._label_s: dict[str, float] = {}
         self._label_count: dict[str, int] = {}
+        self._last: _Counted | None = None
 
     def add(self, template: Template, bound: Bound, start_at: FloatArray, end_at: FloatArray) -> None:
         """Counts one execution of a template."""
         activities = template.activities
         moved = bound.work[template.row_of_load] * bound.load_weight
-        self._amount += np.bincount(activities.load_resource, moved, len(self._amount))
         duration = end_at - start_at
         on_queue = activities.queue >= 0
-        self._held += np.bincount(activities.queue[on_queue], duration[on_queue], len(self._held))
-        self._ran += np.bincount(activities.queue[on_queue], minlength=len(self._ran))
-        times = np.bincount(template.label_of, duration, len(template.labels))
-        counts = np.bincount(template.label_of, minlength=len(template.labels))
-        for label, time_s, count in zip(template.labels, times.tolist(), counts.tolist(), strict=True):
-            self._label_s[label] = self._label_s.get(label, 0.0) + time_s
-            self._label_count[label] = self._label_count.get(label, 0) + count
+        self._last = _Counted(
+            np.bincount(activities.load_resource, moved, len(self._amount)),
+            np.bincount(activities.queue[on_queue], duration[on_queue], len(self._held)),
+            np.bincount(activities.queue[on_queue], minlength=len(self._ran)),
+            tuple(template.labels),
+            np.bincount(template.label_of, duration, len(template.labels)).tolist(),
+            np.bincount(template.label_of, minlength=len(template.labels)).tolist(),
+        )
+        self._sum(self._last, 1)
+
+    def again(self, times: int) -> None:
+        """Counts the execution that was added last `times` more."""
+        if self._last is not None:
+            self._sum(self._last, times)
+
+    def _sum(self, what: _Counted, times: int) -> None:
+        self._amount += times * what.amount
+        self._held += times * what.held_s
+        self._ran += times * what.ran
+        for label, time_s, count in zip(what.labels, what.label_s, what.label_count, strict=True):
+            self._label_s[label] = self._label_s.get(label, 0.0) + times * time_s
+            self._label_count[label] = self._label_count.get(label, 0) + times * count
 
     def resources(self, duration_s: float) -> tuple[ResourceUse, ...]:
         """Every resource and queue that was used, busiest first.

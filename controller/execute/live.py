@@ -11,9 +11,9 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from controller.clock import wall_clock_s
-from controller.errors import KernelFailed, OutOfMemory
+from controller.errors import BadTopology, KernelFailed, OutOfMemory
 from controller.execute.critical import PathRecord
-from controller.execute.dispatch import Dispatch, buffer_key
+from controller.execute.dispatch import Dispatch, buffer_key, event_owners
 from controller.execute.drive import drive
 from controller.execute.outcome import OpTimes, Outcome
 from controller.execute.program import Array, Completion, Content, Delay, Fetch, Program, Run, Ticket
@@ -43,6 +43,11 @@ class LiveRun:
 
     def __init__(self, virtual: VirtualRun, cluster: Cluster) -> None:
         self.virtual, self.cluster = virtual, cluster
+        if cluster.pace is not None and (virtual.fabric.routes_flows or virtual.link_changes.declared):
+            raise BadTopology(
+                f"{virtual.topology.name}: nodes hold each transfer to one path and know neither routing "
+                f"({virtual.fabric.routing}) nor links that change; leave out --pace, or the options routing and faults"
+            )
         self.topology = virtual.topology
         self.dispatch = Dispatch(virtual.topology, virtual.fabric)
         self.device_now = 0.0
@@ -87,7 +92,7 @@ class LiveRun:
         ticket = self.virtual.submit(plan, **bindings)
         executed = self.virtual.plan_of(ticket)
         first_event = self._next_event
-        self._next_event += len(executed.ops)
+        self._next_event += len(event_owners(executed))
         commands = self.dispatch.commands(executed, first_event, bindings)
         self._in_flight[ticket.number] = _InFlight(
             executed,
@@ -171,7 +176,7 @@ class LiveRun:
         plan = flight.plan
         for device, future in flight.futures.items():
             for done in future.result():
-                op = plan.ops[done.id - flight.first_event]
+                op = plan.ops[event_owners(plan)[done.id - flight.first_event]]
                 if done.error:
                     raise KernelFailed(f"plan {plan.name!r}, {describe(op)} at {device}: {done.error}")
                 label = _label(op)

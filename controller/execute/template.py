@@ -7,6 +7,7 @@ at another context length costs a handful of cost-model calls, not a pass over t
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy.typing as npt
 
 from controller.engine.activities import Activities
 from controller.fabric.resources import Fabric, Load
+from controller.fabric.routing.flow import Shares
 from controller.plan.bound import bind_attributes, has_open_size, is_open, tensor_type, view_bytes
-from controller.plan.ops import Kernel, Plan, Transfer
+from controller.plan.ops import Kernel, Plan, Transfer, View
 from controller.plan.size import Bindings
+from controller.topology.load_store import memory_name, spec_with_far
 from controller.topology.schema import Topology
 from node.hardware.cost import kernel_cost
 from node.hardware.operations import complete_attributes, operation
@@ -49,34 +52,60 @@ class Costs:
         inputs = tuple(tensor_type(view, bindings) for view in kernel.inputs)
         outputs = tuple(tensor_type(view, bindings) for view in kernel.outputs)
         entry.check(inputs, outputs, attributes)
+        reads, writes = places_of(kernel.inputs), places_of(kernel.outputs)
         cost = kernel_cost(
-            self.topology.devices[kernel.device].spec,
+            spec_with_far(self.topology, kernel.device, (*reads, *writes)),
             entry.demand(inputs, outputs, attributes),
-            tuple(view.buffer.tier for view in kernel.inputs),
-            tuple(view.buffer.tier for view in kernel.outputs),
+            tuple(memory_name(kernel.device, *place) for place in reads),
+            tuple(memory_name(kernel.device, *place) for place in writes),
         )
         load = self.fabric.kernel_load(kernel.device, cost)
         return Cost(load.work, load.latency_s, load, load.rate_limit)
 
     def alone_bytes_per_s(self, cost: Cost) -> float:
         """How fast an activity flows with nothing beside it."""
-        capacities = self.fabric.capacity[cost.load.resources] / cost.load.weights
+        taken = cost.load.weights > 0
+        capacities = self.fabric.capacity[cost.load.resources[taken]] / cost.load.weights[taken]
         return float(min(cost.rate_limit, capacities.min(initial=np.inf)))
 
-    def of_transfer(self, transfer: Transfer, destination: int, bindings: Bindings) -> Cost:
-        """Cost of bringing the source to one of its destinations."""
+    def combined(self, transfer: Transfer) -> bool:
+        """Whether the network carries out a transfer of several sources or destinations as one."""
+        if len(transfer.sources) > 1:
+            return True
+        return len(transfer.destinations) > 1 and self.fabric.multiplies(
+            places_of(transfer.sources)[0], places_of(transfer.destinations)
+        )
+
+    def of_transfer(
+        self, transfer: Transfer, destination: int, bindings: Bindings, shares: Shares | None = None
+    ) -> Cost:
+        """Cost of bringing the source to one of its destinations, over the paths of `shares` where it has several."""
         source, target = transfer.sources[0], transfer.destinations[destination]
+        if self.combined(transfer):
+            combined = self.fabric.combined_load(
+                places_of(transfer.sources),
+                places_of(transfer.destinations),
+                source.buffer.dtype if len(transfer.sources) > 1 else "",
+            )
+            limit = min(combined.rate_limit, transfer.rate_limit_bytes_per_s or np.inf)
+            return Cost(float(view_bytes(source, bindings)), combined.latency_s, combined, limit)
         load = self.fabric.transfer_load(
             source.buffer.device,
             source.buffer.tier,
             target.buffer.device,
             target.buffer.tier,
             pageable=transfer.path == "pageable",
+            shares=shares,
         )
+        nbytes = view_bytes(source, bindings)
+        if transfer.path == "absorbed":
+            load = self.fabric.absorbed_load(
+                load, source.buffer.device, target.buffer.device, target.buffer.tier, nbytes
+            )
         limit = load.rate_limit
         if transfer.rate_limit_bytes_per_s:
             limit = min(limit, transfer.rate_limit_bytes_per_s)
-        return Cost(float(view_bytes(source, bindings)), load.latency_s, load, limit)
+        return Cost(float(nbytes), load.latency_s, load, limit)
 
 
 @dataclass(slots=True)
@@ -86,6 +115,7 @@ class _OpenCost:
     op: Kernel | Transfer
     destination: int
     resources: IntArray
+    shares: Shares | None
     rows: list[int] = field(default_factory=list)
     row_array: IntArray = field(default_factory=lambda: np.empty(0, np.int32))
     weight_slots: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), np.int64))
@@ -117,6 +147,7 @@ class Template:
         self._costs = costs
         self._open: list[_OpenCost] = []
         self.labels: list[str] = []
+        self._transfer_rows: list[tuple[int, int, int]] = []
         self._build(bindings)
 
     def first_bound(self) -> Bound:
@@ -129,7 +160,7 @@ class Template:
         base = self.activities
         bound = Bound(base.work.copy(), base.latency_s.copy(), base.rate_limit.copy(), base.load_weight.copy())
         for item in self._open:
-            cost = self._evaluate(item.op, item.destination, bindings)
+            cost = self._evaluate(item.op, item.destination, bindings, item.shares)
             if not np.array_equal(cost.load.resources, item.resources):
                 return None
             bound.work[item.row_array] = cost.work
@@ -138,12 +169,36 @@ class Template:
             bound.load_weight[item.weight_slots] = cost.load.weights[:, None]
         return bound
 
+    def rerouted(self, load_weight: FloatArray) -> list[tuple[int, slice, FloatArray]]:
+        """What transfers would load if they were spread anew, over the links that work now.
+
+        Args:
+            load_weight: of every load, as submitted or as last changed.
+
+        Returns:
+            (row, its loads, their new weights) of every transfer that takes other paths than `load_weight` says.
+        """
+        spread = spread_of(self.plan, self.fabric)
+        found: list[tuple[int, slice, FloatArray]] = []
+        for row, index, destination in self._transfer_rows:
+            shares = spread.get((index, destination))
+            op = self.plan.ops[index]
+            if shares is None or not isinstance(op, Transfer):
+                continue
+            source, target = op.sources[0].buffer, op.destinations[destination].buffer
+            load = self.fabric.transfer_load(source.device, source.tier, target.device, target.tier, shares=shares)
+            start, stop = self.activities.load_start[row : row + 2].tolist()
+            if not np.array_equal(load.weights, load_weight[start:stop]):
+                found.append((row, slice(start, stop), load.weights))
+        return found
+
     def row_names(self) -> list[str]:
         """The label of every row."""
         return [self.labels[index] for index in self.label_of.tolist()]
 
     def _build(self, bindings: Bindings) -> None:
         fabric, topology = self._costs.fabric, self._costs.topology
+        spread = spread_of(self.plan, fabric)
         closed: dict[Any, Cost] = {}
         opened: dict[Any, tuple[Cost, _OpenCost]] = {}
         label_index: dict[str, int] = {}
@@ -185,11 +240,11 @@ class Template:
                 key: Any = (
                     op.op,
                     op.device,
-                    tuple((view.buffer.tier, view.buffer.dtype, view.shape) for view in op.inputs),
-                    tuple((view.buffer.tier, view.buffer.dtype, view.shape) for view in op.outputs),
+                    tuple((view.buffer.device, view.buffer.tier, view.buffer.dtype, view.shape) for view in op.inputs),
+                    tuple((view.buffer.device, view.buffer.tier, view.buffer.dtype, view.shape) for view in op.outputs),
                     tuple(op.attributes.items()),
                 )
-                cost, item = self._cost_of(op, 0, key, is_open(op), closed, opened, bindings)
+                cost, item = self._cost_of(op, 0, key, is_open(op), closed, opened, bindings, None)
                 if op.device not in issue:
                     spec = topology.devices[op.device].spec.issue_queue
                     has = spec is not None and spec.launch_s > 0
@@ -207,14 +262,27 @@ class Template:
             elif isinstance(op, Transfer):
                 on = queue_index(op.sources[0].buffer.device, op.queue) if op.queue else -1
                 ends: list[int] = []
+                if self._costs.combined(op):
+                    key = (op.sources, op.destinations, op.rate_limit_bytes_per_s)
+                    open_here = any(map(has_open_size, op.sources))
+                    cost, item = self._cost_of(op, 0, key, open_here, closed, opened, bindings, None)
+                    row = add(cost, on, label(op.label or "transfer"), index, after)
+                    if item is not None:
+                        item.rows.append(row)
+                    last_rows.append((row,))
+                    continue
                 for destination, target in enumerate(op.destinations):
                     source = op.sources[0]
+                    shares = spread.get((index, destination))
                     key = (
                         source.buffer.device, source.buffer.tier, target.buffer.device, target.buffer.tier,
-                        source.buffer.dtype, source.shape, op.path, op.rate_limit_bytes_per_s,
+                        source.buffer.dtype, source.shape, op.path, op.rate_limit_bytes_per_s, shares,
                     )  # fmt: skip
-                    cost, item = self._cost_of(op, destination, key, has_open_size(source), closed, opened, bindings)
+                    is_open_here = has_open_size(source)
+                    cost, item = self._cost_of(op, destination, key, is_open_here, closed, opened, bindings, shares)
                     row = add(cost, on, label(op.label or "transfer"), index, after)
+                    if fabric.routes_flows:
+                        self._transfer_rows.append((row, index, destination))
                     if item is not None:
                         item.rows.append(row)
                     ends.append(row)
@@ -232,23 +300,24 @@ class Template:
         closed: dict[Any, Cost],
         opened: dict[Any, tuple[Cost, _OpenCost]],
         bindings: Bindings,
+        shares: Shares | None,
     ) -> tuple[Cost, _OpenCost | None]:
         if not is_open_op:
             cost = closed.get(key)
             if cost is None:
-                cost = closed[key] = self._evaluate(op, destination, bindings)
+                cost = closed[key] = self._evaluate(op, destination, bindings, shares)
             return cost, None
         pair = opened.get(key)
         if pair is None:
-            cost = self._evaluate(op, destination, bindings)
-            pair = opened[key] = (cost, _OpenCost(op, destination, cost.load.resources))
+            cost = self._evaluate(op, destination, bindings, shares)
+            pair = opened[key] = (cost, _OpenCost(op, destination, cost.load.resources, shares))
             self._open.append(pair[1])
         return pair
 
-    def _evaluate(self, op: Kernel | Transfer, destination: int, bindings: Bindings) -> Cost:
+    def _evaluate(self, op: Kernel | Transfer, destination: int, bindings: Bindings, shares: Shares | None) -> Cost:
         if isinstance(op, Kernel):
             return self._costs.of_kernel(op, bindings)
-        return self._costs.of_transfer(op, destination, bindings)
+        return self._costs.of_transfer(op, destination, bindings, shares)
 
     def _freeze(
         self,
@@ -283,3 +352,28 @@ class Template:
         for item in self._open:
             item.row_array = np.array(item.rows, np.int32)
             item.weight_slots = load_start[item.row_array][None, :] + np.arange(len(item.resources))[:, None]
+
+
+def places_of(views: tuple[View, ...]) -> tuple[tuple[str, str], ...]:
+    """Device and tier of each view."""
+    return tuple((view.buffer.device, view.buffer.tier) for view in views)
+
+
+def spread_of(plan: Plan, fabric: Fabric) -> dict[tuple[int, int], Shares]:
+    """(op, destination) to its paths, of every transfer that the routing of the fabric has a choice for."""
+    if not fabric.routes_flows:
+        return {}
+    step = [0] * len(plan.ops)
+    places: list[tuple[int, int]] = []
+    wanted: list[tuple[str, str, Hashable, int]] = []
+    for index, op in enumerate(plan.ops):
+        step[index] = 1 + max((step[earlier] for earlier in plan.after[index]), default=-1)
+        if isinstance(op, Transfer) and len(op.sources) == 1:
+            source = op.sources[0]
+            for destination, target in enumerate(op.destinations):
+                if target.buffer.device != source.buffer.device:
+                    places.append((index, destination))
+                    size = (source.buffer.dtype, source.shape)
+                    wanted.append((source.buffer.device, target.buffer.device, size, step[index]))
+    found = zip(places, fabric.spread(wanted), strict=True)
+    return {place: shares for place, shares in found if shares is not None}

@@ -13,12 +13,14 @@ import numpy as np
 from controller.clock import wall_clock_s
 from controller.engine import Activities, Engine
 from controller.engine.deadlock import Names
+from controller.engine.errors import Deadlock as Stuck
 from controller.engine.errors import EngineError
 from controller.errors import Deadlock, OutOfMemory
 from controller.execute.critical import PathRecord
 from controller.execute.drive import drive
-from controller.execute.ledger import Ledger
 from controller.execute.flash_traffic import FlashTraffic
+from controller.execute.ledger import Ledger
+from controller.execute.link_changes import LinkChanges, Moved
 from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
 from controller.execute.outcome import Outcome
 from controller.execute.program import Completion, Content, Delay, Fetch, Program, Run, Ticket
@@ -26,6 +28,7 @@ from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
 from controller.fabric.resources import Fabric
+from controller.faults.schedule import changes_of, faults_of, may_fail
 from controller.plan.check import check_submission
 from controller.plan.extents import check_binding, check_forms, describe
 from controller.plan.ops import Buffer, Plan, View
@@ -43,6 +46,7 @@ class _Submission:
     bound: Bound | None
     submitted_at: float
     lifetimes: Lifetimes | None
+    moved: Moved | None = None
 
 
 class VirtualRun:
@@ -60,7 +64,8 @@ class VirtualRun:
     ) -> None:
         self.topology = topology
         self.trace, self.record = trace, record
-        self.fabric = Fabric(topology)
+        faults = faults_of(topology)
+        self.fabric = Fabric(topology, may_fail(faults))
         self.engine = Engine(
             names=Names(
                 self._activity_name,
@@ -70,16 +75,18 @@ class VirtualRun:
         )
         self.engine.add_resources(self.fabric.capacity)
         self.engine.add_queues(self.fabric.slots)
+        self.link_changes = LinkChanges(self.fabric, self.engine, changes_of(faults))
         self.costs = Costs(topology, self.fabric)
         self.occupancy = Occupancy(topology, trace)
         self.ledger = Ledger(self.fabric)
+        self.flash = FlashTraffic(topology)
         self.outcome = Outcome()
         self._progress = progress
         self._submissions: dict[int, _Submission] = {}
         self._mark_at = 0.0
+        self._ended_last = -1
 
     @property
-        self.flash = FlashTraffic(topology)
     def now(self) -> float:
         """Device time [s]."""
         return float(self.engine.now)
@@ -100,6 +107,8 @@ class VirtualRun:
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
         """See `Run.submit`."""
+        if self.link_changes.next_at <= self.now:
+            self._change_links()
         is_checked = plan.cache.get("checked") is self.topology
         if not is_checked:
             check_forms(plan)
@@ -110,6 +119,7 @@ class VirtualRun:
         else:
             check_binding(plan, bindings)
         lifetimes = self.occupancy.begin(plan, now=self.now)
+        self.flash.add(plan, bindings)
         compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after), bindings)
         number = self.engine.submit(
             compiled.activities,
@@ -118,9 +128,10 @@ class VirtualRun:
             rate_limit=bound.rate_limit,
             load_weight=bound.load_weight,
         )
-        self.flash.add(plan, bindings)
         ticket = Ticket(number, plan.name)
-        self._submissions[number] = _Submission(ticket, compiled, bound, self.now, lifetimes)
+        moved = Moved(number, compiled, bound) if self.link_changes.declared else None
+        kept = bound if moved is None else moved.bound
+        self._submissions[number] = _Submission(ticket, compiled, kept, self.now, lifetimes, moved)
         return ticket
 
     def plan_of(self, ticket: Ticket) -> Plan:
@@ -131,13 +142,13 @@ class VirtualRun:
 
     def _compile(self, plan: Plan, bindings: Bindings) -> tuple[Template, Bound]:
         """The plan's arrays for these sizes; compiled anew only when an op loads other resources than before."""
-        kept: tuple[VirtualRun, Template] | None = plan.cache.get("template")
-        if kept is not None and kept[0] is self:
+        kept: tuple[object, Template] | None = plan.cache.get("template")
+        if kept is not None and kept[0] is self.link_changes.epoch:
             bound = kept[1].bind(bindings)
             if bound is not None:
                 return kept[1], bound
         template = Template(plan, self.costs, bindings)
-        plan.cache["template"] = (self, template)
+        plan.cache["template"] = (self.link_changes.epoch, template)
         return template, template.first_bound()
 
     def fetch(self, view: Buffer | View) -> Fetch:
@@ -147,6 +158,13 @@ class VirtualRun:
     def delay(self, duration_s: float) -> Delay:
         """See `Run.delay`."""
         return Delay(duration_s)
+
+    def repeat(self, done: Completion, times: int) -> Delay:
+        """See `Repeats.repeat`."""
+        if done.ticket.number != self._ended_last or self._submissions:
+            raise ValueError(f"plan {done.ticket.plan!r} did not end last and alone; repeat it before anything else")
+        self.ledger.again(times)
+        return Delay(times * (done.end_at - done.submitted_at))
 
     def mark(self, phase: str) -> None:
         """See `Run.mark`."""
@@ -176,14 +194,27 @@ class VirtualRun:
         """Lets time pass until at least one of the tickets has ended, and says which.
 
         Raises:
+            LinkFailed: what is left waits on a link that has failed.
             Deadlock: nothing can go on.
         """
         try:
-            ended = self.engine.run(tickets=tickets)
+            ended = self.engine.run(tickets=tickets, until_s=self.link_changes.next_at)
+            while not ended:
+                self._change_links()
+                ended = self.engine.run(tickets=tickets, until_s=self.link_changes.next_at)
         except EngineError as error:
+            if isinstance(error, Stuck):
+                stall = self.link_changes.stall(error, self.now, self._activity_name)
+                if stall is not None:
+                    raise stall from error
             plans = ", ".join(self._submissions[number].ticket.plan for number in tickets)
             raise Deadlock(f"plans {plans} cannot end at {self.now} s: {error}") from error
         return [self._close(number) for number in ended]
+
+    def _change_links(self) -> None:
+        """Lets links change that are due now, and moves what took them."""
+        running = [entry.moved for entry in self._submissions.values() if entry.moved is not None]
+        self.link_changes.apply(self.now, running)
 
     def _activity_name(self, number: int, row: int) -> str:
         """What a report of a deadlock calls an activity."""
@@ -206,6 +237,7 @@ class VirtualRun:
                 self.record.add(done.template, done.bound, done.submitted_at, start, end)
             if self.trace is not None:
                 record_spans(self.trace, done.template, done.bound, start, end)
+            self._ended_last = number
         self.engine.release(number)
         if done.lifetimes is not None:
             self.occupancy.end(done.lifetimes, now=self.now)
@@ -225,8 +257,11 @@ class VirtualRun:
     def finish(self) -> None:
         """Fills the outcome with the sums of the run."""
         self.outcome.time_s = self.now
+        if self.link_changes.declared:
+            self.outcome.reports["link_changes"] = self.link_changes.reports
         self.outcome.resources = self.ledger.resources(self.now)
         self.outcome.op_times = self.ledger.op_times()
+        self.outcome.flash = dict(self.flash.uses())
         self.outcome.peak_bytes = {
             f"{device}.{tier}": peak for (device, tier), peak in self.occupancy.peak_bytes.items() if peak
         }
@@ -252,7 +287,6 @@ def _delay(duration_s: float) -> Activities:
         rate_limit=np.array([np.inf]),
         queue=np.array([-1], np.int32),
         load_start=np.zeros(2, np.int64),
-        self.outcome.flash = dict(self.flash.uses())
         load_resource=np.empty(0, np.int32),
         load_weight=np.empty(0),
         dep_start=np.zeros(2, np.int64),

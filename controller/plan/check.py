@@ -14,6 +14,8 @@ from controller.plan.extents import accesses, check_forms, check_sizes, describe
 from controller.plan.hazards import byte_range
 from controller.plan.ops import Buffer, Free, Kernel, Op, Plan, Transfer, two_of_one_name
 from controller.plan.size import Bindings
+from controller.topology.load_store import reaches
+from controller.topology.meeting import meeting_of, order_of
 from controller.topology.schema import Topology
 from node.hardware.operations import complete_attributes, operation
 
@@ -126,18 +128,40 @@ def _check_names(plan: Plan, topology: Topology) -> None:
             if not op.queue and spec.compute_queue is None:
                 raise UnknownDevice(f"plan {plan.name!r}, op {index}: {op.device} ({spec.product}) cannot compute")
             for view in (*op.inputs, *op.outputs):
-                if view.buffer.device != op.device:
+                if view.buffer.device != op.device and not reaches(topology, op.device, view.buffer.device):
                     raise UnknownDevice(
                         f"plan {plan.name!r}, op {index}: kernel {op.op} on {op.device} cannot reach {view.buffer}; "
                         f"transfer it first"
                     )
-        elif isinstance(op, Transfer) and op.queue:
+        if isinstance(op, Transfer) and len(op.sources) > 1:
+            _check_meeting(op, topology, plan, index)
+        if isinstance(op, Transfer) and op.queue:
             spec = topology.devices[op.sources[0].buffer.device].spec
             if op.queue not in spec.queues:
                 raise UnknownDevice(
                     f"plan {plan.name!r}, op {index}: {op.sources[0].buffer.device} has no queue {op.queue!r}; "
                     f"it has {', '.join(spec.queues)}"
                 )
+
+
+def _check_meeting(op: Transfer, topology: Topology, plan: Plan, index: int) -> None:
+    """What has several sources must be added up by a switch on the way."""
+    sources = [view.buffer.device for view in op.sources]
+    receivers = [view.buffer.device for view in op.destinations]
+    order = order_of(sources, receivers)
+    # Who belongs together does not change from chunk to chunk.
+    key = ("meeting", tuple(order), len(sources), len(receivers), op.sources[0].buffer.dtype)
+    if plan.cache.get(key[0], (None, None))[1] is not topology:
+        plan.cache[key[0]] = ({}, topology)
+    found = plan.cache[key[0]][0]
+    if key not in found:
+        found[key] = meeting_of(topology, order, op.sources[0].buffer.dtype, len(sources), len(receivers))
+    if isinstance(found[key], str):
+        raise BadPlan(
+            f"plan {plan.name!r}, op {index} ({describe(op)}): a transfer of {len(sources)} sources needs reduction in "
+            f"the network: {found[key]}; declare a switch that does it (reduction: true, types:, rate:), or reduce "
+            f"with a kernel"
+        )
 
 
 def _known(topology: Topology, device: str, plan: Plan, index: int) -> None:

@@ -14,7 +14,7 @@ from controller.plan.ops import Alloc, Free, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import Affine, Bindings, bind_size
 from node.hardware.operation import ITEM_BYTES
 
-PATHS = ("", "pageable")
+PATHS = ("", "pageable", "absorbed")
 REDUCTIONS = ("", "sum", "max", "min")
 
 _Open = tuple[list[tuple[int, View]], list[tuple[int, Transfer]]]
@@ -61,10 +61,15 @@ def _transfer_complaint(op: Transfer) -> str:
     if not op.sources or not op.destinations:
         return "a transfer needs a source and at least one destination"
     if len(op.sources) > 1:
-        return (
-            f"a transfer of {len(op.sources)} sources needs reduction in the network, which no declared switch offers; "
-            f"reduce with a kernel instead"
-        )
+        if not op.reduction:
+            return f"a transfer of {len(op.sources)} sources adds them up on the way; say how: reduction='sum'"
+        if len({view.buffer.dtype for view in (*op.sources, *op.destinations)}) > 1:
+            return "what is added up on the way has one element type at all sources and destinations"
+        for views, side in ((op.sources, "source"), (op.destinations, "destination")):
+            devices = [view.buffer.device for view in views]
+            twice = next((name for index, name in enumerate(devices) if name in devices[:index]), "")
+            if twice:
+                return f"{twice} is a {side} twice; what is added up on the way comes from each device once"
     if op.path not in PATHS:
         return f"path {op.path!r} is none of {', '.join(map(repr, PATHS))}"
     if op.reduction not in REDUCTIONS:
@@ -133,12 +138,33 @@ def _check_bindings(plan: Plan, bindings: Bindings) -> None:
 
 def _check_transfer(plan: Plan, index: int, op: Transfer, bindings: Bindings) -> None:
     size = view_bytes(op.sources[0], bindings)
+    for view in op.sources[1:]:
+        if view_bytes(view, bindings) != size:
+            raise TransferMismatch(
+                f"plan {plan.name!r}, op {index} ({describe(op)}): its sources have {size} and "
+                f"{view_bytes(view, bindings)} bytes; what is added up must be of one size"
+            )
+    if len(op.sources) > 1:
+        _check_apart(plan, index, op, size, bindings)
     for view in op.destinations:
         if view_bytes(view, bindings) != size:
             raise TransferMismatch(
                 f"plan {plan.name!r}, op {index} ({describe(op)}): {size} bytes leave and "
                 f"{view_bytes(view, bindings)} arrive; both views must be of one size"
             )
+
+
+def _check_apart(plan: Plan, index: int, op: Transfer, size: int, bindings: Bindings) -> None:
+    """A sum may be written over one of its operands, but not over a part of one that is still read."""
+    for target in op.destinations:
+        for view in op.sources:
+            if view.buffer == target.buffer:
+                apart = abs(bind_size(view.offset_bytes, bindings) - bind_size(target.offset_bytes, bindings))
+                if 0 < apart < size:
+                    raise BadPlan(
+                        f"plan {plan.name!r}, op {index} ({describe(op)}): its destination covers a part of its source "
+                        f"in {view.buffer}; write the sum over all of a source, or elsewhere"
+                    )
 
 
 def _check_bounds(plan: Plan, index: int, view: View, bindings: Bindings) -> None:

@@ -7,6 +7,8 @@ inside one, so that two mini-batches in one buffer stay independent.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Affine
 from node.hardware.operation import ITEM_BYTES
@@ -19,6 +21,12 @@ class _Range:
 
     def __init__(self, start: int, stop: int, writer: int, readers: list[int]) -> None:
         self.start, self.stop, self.writer, self.readers = start, stop, writer, readers
+
+    def cut(self, at: int) -> _Range:
+        """Takes off what lies before `at` and returns it."""
+        before = _Range(self.start, at, self.writer, list(self.readers))
+        self.start = at
+        return before
 
 
 def byte_range(view: View) -> tuple[int, int]:
@@ -75,22 +83,22 @@ class Hazards:
         start, stop = byte_range(view)
         if start <= ranges[0].start and stop >= ranges[-1].stop:
             return ranges
-        touched: list[_Range] = []
-        kept: list[_Range] = []
-        for piece in ranges:
-            if piece.stop <= start or piece.start >= stop:
-                kept.append(piece)
-                continue
-            if piece.start >= start and piece.stop <= stop:
-                kept.append(piece)
-                touched.append(piece)
-                continue
-            if piece.start < start:
-                kept.append(_Range(piece.start, start, piece.writer, list(piece.readers)))
-            inner = _Range(max(piece.start, start), min(piece.stop, stop), piece.writer, list(piece.readers))
-            kept.append(inner)
-            touched.append(inner)
-            if piece.stop > stop:
-                kept.append(_Range(stop, piece.stop, piece.writer, list(piece.readers)))
-        self._ranges[buffer] = kept
-        return touched
+        # The ranges are in order and leave no gap, so those that the view touches lie together.
+        first = bisect_right(ranges, start, key=_stop)
+        behind = bisect_left(ranges, stop, lo=first, key=_start)
+        if first == behind:
+            return []
+        if ranges[first].start < start:
+            ranges.insert(first, ranges[first].cut(start))
+            first, behind = first + 1, behind + 1
+        if ranges[behind - 1].stop > stop:
+            ranges.insert(behind - 1, ranges[behind - 1].cut(stop))
+        return ranges[first:behind]
+
+
+def _start(piece: _Range) -> int:
+    return piece.start
+
+
+def _stop(piece: _Range) -> int:
+    return piece.stop

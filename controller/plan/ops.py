@@ -117,7 +117,8 @@ class Kernel:
 
     Attributes:
         op: name in `node.hardware.operations.OPERATIONS`.
-        device: where it runs; every operand lies in a tier of this device.
+        device: where it runs; every operand lies in a tier of this device, or of what it reaches by load and store
+            (`controller.topology.load_store`).
         inputs, outputs: operands in the order of the table.
         attributes: of the operation; any integer may be open.
         queue: in-order queue of the device; "" is its first compute queue.
@@ -142,7 +143,9 @@ class Transfer:
             a `reduction`.
         reduction: "" or ``sum``, ``max``, ``min``.
         queue: in-order copy queue of the source device; "" lets it start as soon as its edges allow.
-        path: "" for DMA; ``pageable`` for a copy through pageable host memory (the port's measured limit applies).
+        path: "" for DMA; ``pageable`` for a copy through pageable host memory (the port's measured limit applies);
+            ``absorbed`` for a copy to a CXL card into what a copy just like it wrote a moment ago, as in a benchmark:
+            the last-level cache of the host takes as much as it holds.
         rate_limit_bytes_per_s: further limit of a software path with a source, 0 for none [bytes/s].
         label: what reports group by; "" means ``transfer``.
     """

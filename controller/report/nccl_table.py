@@ -20,6 +20,9 @@ TYPE_NAMES = {
 }  # fmt: skip
 """Element types as nccl-tests prints them."""
 
+LISTED = 64
+"""Ranks that the header names before it says how many more there are."""
+
 GIGA, MICRO = 1e9, 1e-6
 _REDUCES = ("all_reduce", "reduce_scatter")
 _ROOTED = ("broadcast",)
@@ -46,7 +49,10 @@ def table_header(topology: Topology, group: Group, words: str) -> str:
     lines += [
         f"#  Rank {rank:2d} Group  0 on {device.host:>10} device {device.name:>6} {device.spec.description}"
         for rank, device in enumerate(devices)
+        if rank < LISTED or rank == len(devices) - 1
     ]
+    if len(devices) > LISTED + 1:
+        lines.insert(-1, f"#  ... {len(devices) - LISTED - 1} more ...")
     both = f"{'time':>9}  {'algbw':>6}  {'busbw':>6}  {'#wrong':>6}"
     units = f"{'(us)':>9}  {'(GB/s)':>6}  {'(GB/s)':>6}  {'':>6}"
     lines += [

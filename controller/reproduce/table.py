@@ -10,6 +10,8 @@ from controller.reproduce.rows import Paper
 
 PAPERS: dict[str, str] = {
     "instinfer": "controller.reproduce.instinfer:paper",
+    "packet_spraying": "controller.reproduce.packet_spraying:paper",
+    "fuyou": "controller.reproduce.fuyou:paper",
     "tpi_llm": "controller.reproduce.tpi_llm:paper",
     "tokenweave": "controller.reproduce.tokenweave:paper",
     "tokenring": "controller.reproduce.tokenring:paper",

@@ -5,25 +5,28 @@ Nothing has a silent default that is a number of hardware: a link without latenc
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    StrictBool,
     StrictInt,
     StrictStr,
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from controller.errors import BadTopology
 from controller.topology.document import Document, Place
 from controller.topology.nearest import hint
 from node.errors import BadQuantity
 from node.hardware.device import ConstantKind
+from node.hardware.operation import ITEM_BYTES
 from node.hardware.units import parse, unphysical
 
 MAX_COUNT = 65_536
@@ -93,28 +96,42 @@ def _constant_text(given: Any) -> Any:
     return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
+Constants = dict[StrictStr, Annotated[StrictStr, BeforeValidator(_constant_text)]]
+
+
+class MemberEntry(Entry):
+    """What sets one device of a group apart from the others."""
+
+    product: StrictStr | None = None
+    constants: Constants = Field(default_factory=dict, alias="set")
+
+
 class DeviceEntry(Entry):
-    """One device, or `count` equal ones."""
+    """One device, or `count` equal ones, of which `members` names those that differ by their index."""
 
     product: StrictStr
     count: Annotated[StrictInt, Field(ge=1, le=MAX_COUNT)] | None = None
-    constants: dict[StrictStr, Annotated[StrictStr, BeforeValidator(_constant_text)]] = Field(
-        default_factory=dict, alias="set"
-    )
+    constants: Constants = Field(default_factory=dict, alias="set")
+    members: dict[Annotated[StrictInt, Field(ge=0, lt=MAX_COUNT)], MemberEntry] = Field(default_factory=dict)
 
 
-class LinkEntry(Entry):
-    """A link between two ends; `bandwidth` holds for each direction, or `forward` and `backward` are given."""
+class Condition(Entry):
+    """What became of a link: the share of its capacity that is left, or nothing."""
 
-    ends: Annotated[list[StrictStr], Field(min_length=2, max_length=2)]
+    capacity: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
+    failed: StrictBool = False
+
+
+class Wire(Condition):
+    """A cable: `bandwidth` holds for each direction, or `forward` and `backward` are given."""
+
     latency: Duration
-    name: StrictStr | None = None
     bandwidth: Rate | None = None
     forward: Rate | None = None
     backward: Rate | None = None
 
     @model_validator(mode="after")
-    def _says_each_direction_once(self) -> LinkEntry:
+    def _says_each_direction_once(self) -> Self:
         both = self.forward is not None and self.backward is not None
         neither = self.forward is None and self.backward is None
         if (self.bandwidth is not None and not neither) or (self.bandwidth is None and not both):
@@ -130,21 +147,92 @@ class LinkEntry(Entry):
         return forward, backward
 
 
+class LinkEntry(Wire):
+    """A link between two ends."""
+
+    ends: Annotated[list[StrictStr], Field(min_length=2, max_length=2)]
+    name: StrictStr | None = None
+
+
+class DamageEntry(Condition):
+    """The condition of a link that is declared elsewhere in the file, a generated one too."""
+
+    link: StrictStr
+
+
+class SwitchEntry(Entry):
+    """A switch; its name alone, or what it does with the data that passes, too.
+
+    `rate` is what it adds up or multiplies per second in one stream, and `types` the element types that it adds; both
+    must be given where it can.
+    """
+
+    name: StrictStr
+    reduction: StrictBool = False
+    multicast: StrictBool = False
+    types: list[StrictStr] = Field(default_factory=list)
+    rate: Rate | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"name": given}
+        if not isinstance(given, dict):
+            raise PydanticCustomError("switch", "write the name of a switch, or name: with what it can do")
+        return given
+
+    @model_validator(mode="after")
+    def _says_how_fast(self) -> Self:
+        able = self.reduction or self.multicast
+        if able != (self.rate is not None):
+            raise PydanticCustomError("switch", "rate: stands with reduction: true or multicast: true, and only there")
+        if self.reduction != bool(self.types):
+            raise PydanticCustomError("switch", "types: lists what reduction: true can add, for example [fp32, bf16]")
+        unknown = [name for name in self.types if name not in ITEM_BYTES]
+        if unknown:
+            known = ", ".join(ITEM_BYTES)
+            raise PydanticCustomError(
+                "switch", "no element type {name}; there are {known}", {"name": repr(unknown[0]), "known": known}
+            )
+        return self
+
+
+class SwitchName(str):
+    """The name of a declared switch, with its entry beside it."""
+
+    __slots__ = ("entry",)
+    entry: SwitchEntry
+
+    @classmethod
+    def of(cls, entry: SwitchEntry) -> Self:
+        """The name of `entry`."""
+        made = cls(entry.name)
+        made.entry = entry
+        return made
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.of, handler(SwitchEntry))
+
+
 class HostEntry(Entry):
     """One chassis."""
 
     devices: dict[StrictStr, DeviceEntry]
-    switches: list[StrictStr] = Field(default_factory=list)
+    switches: list[SwitchName] = Field(default_factory=list)
     links: list[LinkEntry] = Field(default_factory=list)
 
 
 class Declaration(Entry):
-    """A whole file."""
+    """A whole file; `fabric` is what a generator makes more hosts, switches and links of."""
 
     name: StrictStr
-    hosts: dict[StrictStr, HostEntry]
-    switches: list[StrictStr] = Field(default_factory=list)
+    hosts: dict[StrictStr, HostEntry] = Field(default_factory=dict)
+    fabric: dict[StrictStr, Any] | None = None
+    switches: list[SwitchName] = Field(default_factory=list)
     links: list[LinkEntry] = Field(default_factory=list)
+    damage: list[DamageEntry] = Field(default_factory=list)
     options: dict[StrictStr, StrictStr] = Field(default_factory=dict)
 
 
@@ -157,21 +245,32 @@ def declaration_of(document: Document) -> Declaration:
     try:
         return Declaration.model_validate(document.data)
     except ValidationError as error:
-        complaints = sorted(
-            {(document.line(detail["loc"]), _complaint(detail)) for detail in error.errors(include_url=False)}
-        )
-        raise BadTopology("\n".join(f"{document.path}:{line}: {text}" for line, text in complaints)) from error
+        raise BadTopology(complaints(document, error)) from error
 
 
-def _complaint(detail: ErrorDetails) -> str:
-    place = detail["loc"]
+def complaints(document: Document, error: ValidationError) -> str:
+    """What pydantic complains about, one a line with file and line, in the order of the file."""
+    found = {(document.line(detail["loc"]), complaint(detail)) for detail in error.errors(include_url=False)}
+    return "\n".join(f"{document.path}:{line}: {text}" for line, text in sorted(found))
+
+
+def complaint(detail: ErrorDetails, around: tuple[str | int, ...] = (), keys: tuple[str, ...] = ()) -> str:
+    """One complaint in words.
+
+    Args:
+        detail: what pydantic says.
+        around: where the checked entry stands, () for the whole file.
+        keys: that a mapping at `around` may have, where `around` is no place of its own kind.
+    """
+    place = (*around, *detail["loc"])
     inside = ".".join(str(key) for key in place[:-1]) or "the file"
+    known = keys if keys and place[:-1] == around else _keys_at(place[:-1])
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown key {place[-1]!r} in {inside}{hint(str(place[-1]), _keys_at(place[:-1]), 'keys')}"
+            return f"unknown key {place[-1]!r} in {inside}{hint(str(place[-1]), known, 'keys')}"
         case "missing":
             return f"{inside} lacks the key {place[-1]!r}"
-        case "quantity" | "directions":
+        case "quantity" | "directions" | "fabric" | "switch":
             return f"{'.'.join(str(key) for key in place)}: {detail['msg']}"
     given = detail["input"]
     shown = f" (here: {given!r})" if isinstance(given, str | int | float | None) else ""
@@ -187,8 +286,24 @@ def _keys_at(place: Place) -> tuple[str, ...]:
             entry = HostEntry
         case ("hosts", _, "devices", _):
             entry = DeviceEntry
-        case ("links", _) | ("hosts", _, "links", _):
+        case ("hosts", _, "devices", _, "members", _) | ("fabric", "host", "devices", _, "members", _):
+            entry = MemberEntry
+        case ("fabric", "host", "devices", _):
+            entry = DeviceEntry
+        case ("switches", _) | ("hosts", _, "switches", _):
+            entry = SwitchEntry
+        case ("links", _) | ("hosts", _, "links", _) | ("fabric", "host", "links", _):
             entry = LinkEntry
+        case ("damage", _):
+            entry = DamageEntry
+        case ("fabric", "host"):
+            return (*_keys(HostEntry), "uplinks")
+        case ("fabric", *_):
+            entry = Wire
         case _:
             entry = Rate
+    return _keys(entry)
+
+
+def _keys(entry: type[Entry]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in entry.model_fields.items())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.errors import BadTopology
-from controller.topology.declaration import Declaration, DeviceEntry
+from controller.topology.declaration import Declaration, DeviceEntry, MemberEntry
 from controller.topology.document import Document, Place
+from controller.topology.generate.weaver import Expansion
 from controller.topology.names import name_complaint
 from controller.topology.nearest import hint
-from controller.topology.overrides import Override
+from controller.topology.overrides import NO_DEVICE, Override
 from controller.topology.schema import Device
 from node.errors import UserInput
 from node.hardware.catalog import apply_overrides, load_product
@@ -27,6 +28,7 @@ class Group:
         host: the chassis that declares it.
         count: None for a single device that carries the group's own name.
         place: where the file declares it.
+        hosts: of every member, in order, where a generator spread the group over many.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Group:
     entry: DeviceEntry
     count: int | None
     place: Place
+    hosts: tuple[str, ...] = ()
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -41,8 +44,16 @@ class Group:
         return (self.name,) if self.count is None else tuple(f"{self.name}{index}" for index in range(self.count))
 
 
-def declared_groups(document: Document, declaration: Declaration, overrides: Sequence[Override]) -> dict[str, Group]:
+def declared_groups(
+    document: Document, declaration: Declaration, overrides: Sequence[Override], woven: Expansion | None = None
+) -> dict[str, Group]:
     """The groups by name, with every name checked, those of the switches too.
+
+    Args:
+        document: the file.
+        declaration: what it says.
+        overrides: of which counts are taken here.
+        woven: what its ``fabric:`` block stands for.
 
     Raises:
         BadTopology: a name that cannot be, or two vertices of one name.
@@ -88,6 +99,22 @@ def declared_groups(document: Document, declaration: Declaration, overrides: Seq
                 raise BadTopology(f"{document.where(place)}: {complaint}")
             for member in groups[name].members:
                 take(member, place, "device")
+    for name, group in (woven.groups if woven else {}).items():
+        complaint = name_complaint(name, "device")
+        if complaint:
+            raise BadTopology(f"{document.where(group.place)}: {complaint}")
+        if name in counts:
+            raise counts[name].wrong(f"the fabric repeats its host; write fabric.host.devices.{name}.count=...")
+        if name in groups:
+            first = document.line(groups[name].place)
+            raise BadTopology(
+                f"{document.where(group.place)}: {name!r} is declared already in line {first}; rename one"
+            )
+        groups[name] = Group(name, "", group.entry, len(group.hosts), group.place, group.hosts)
+        for member in groups[name].members:
+            take(member, group.place, "device")
+    for made in woven.switches if woven else ():
+        take(made, ("fabric",), "switch")
     if not groups:
         raise BadTopology(f"{document.where(('hosts',))}: the topology declares no device; add one under devices:")
     return groups
@@ -109,13 +136,23 @@ def declared_devices(
     specs: dict[str, DeviceSpec] = {}
     for group in groups.values():
         spec = _group_spec(document, group, products.get(group.name), folders)
-        specs.update(dict.fromkeys(group.members, spec))
+        members = group.members
+        specs.update(dict.fromkeys(members, spec))
+        for index, member in group.entry.members.items():
+            place = (*group.place, "members", index)
+            if index >= len(members) or group.count is None:
+                raise BadTopology(
+                    f"{document.where(place)}: {group.name} has no member {index}; it has {len(members)}, "
+                    f"counted from 0{'' if group.count else ', and declares no count'}"
+                )
+            product = products.get(group.name)
+            specs[members[index]] = _member_spec(document, group, member, place, product, folders)
     for override in overrides:
-        if override.target in ("link", "options"):
+        if override.target in NO_DEVICE:
             continue
         members = groups[override.target].members if override.target in groups else (override.target,)
         if members[0] not in specs:
-            known = (*groups, *specs, "link", "options")
+            known = (*groups, *specs, *NO_DEVICE)
             raise override.wrong(f"no device {override.target!r}{hint(override.target, known, 'targets')}")
         if "." not in override.path and not override.structural:
             # A constant has a dot in its path, so this was meant for the group itself.
@@ -126,7 +163,7 @@ def declared_devices(
         if not override.structural:
             _override_members(specs, members, override)
     return {
-        name: Device(name, group.name, index, group.host, specs[name])
+        name: Device(name, group.name, index, group.hosts[index] if group.hosts else group.host, specs[name])
         for group in groups.values()
         for index, name in enumerate(group.members)
     }
@@ -175,7 +212,7 @@ def _with_constants(
 ) -> DeviceSpec:
     for path, value in constants.items():
         # One at a time, so that a complaint knows its line.
-        spec = _checked(_at(document, (*group.place, "set", path), group), _application(spec, path, value))
+        spec = _checked(_at(document, (*place, "set", path), group), _application(spec, path, value))
     return spec
 
 

@@ -12,14 +12,18 @@ from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from typing import Any
 
-from controller.topology.schema import Device, Link
+from controller.topology.schema import Abilities, Device, Link
 from node.hardware.device import Constant, DeviceSpec
 
 TEXT_FIELDS = ("description", "text", "source")
 
 
 def digest_of(
-    devices: Mapping[str, Device], switches: Sequence[str], links: Sequence[Link], options: Mapping[str, str]
+    devices: Mapping[str, Device],
+    switches: Sequence[str],
+    links: Sequence[Link],
+    options: Mapping[str, str],
+    abilities: Mapping[str, Abilities] | None = None,
 ) -> str:
     """The digest, hex. The order of declaration counts: it breaks ties between devices."""
     specs: dict[int, str] = {}
@@ -43,6 +47,10 @@ def digest_of(
         ],
         "options": dict(options),
     }  # fmt: skip
+    if abilities:
+        whole["abilities"] = [
+            [name, list(each.types), each.multicast, float(each.rate_bytes_per_s)] for name, each in abilities.items()
+        ]
     return sha256(_json(whole)).hexdigest()
 
 

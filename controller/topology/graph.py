@@ -17,6 +17,12 @@ from controller.topology.schema import Hop, Route, Topology
 HERE = Route((), 0.0)
 """The route from a device to itself."""
 
+MAX_PATHS = 1024
+"""Most equal paths between two devices that are kept, the first by name: a torus has more than anybody could list."""
+
+SAME_LATENCY = 1e-12
+"""Paths whose latencies differ by less, relative to the sum, are equal: sums in another order round differently."""
+
 
 class Routes:
     """All routes of one topology, searched when first asked for and kept."""
@@ -25,10 +31,20 @@ class Routes:
         self._topology = topology
         self._switches = frozenset(topology.switches)
         self._hops: dict[str, list[tuple[str, Hop]]] = {name: [] for name in (*topology.devices, *topology.switches)}
+        # The same, those to switches and those to each device apart.
+        self._inner: dict[str, list[tuple[str, Hop]]] = {name: [] for name in self._hops}
+        self._outer: dict[tuple[str, str], list[tuple[str, Hop]]] = {}
         for link in topology.links:
             for hop in (Hop(link, True), Hop(link, False)):
-                self._hops[hop.tail.vertex].append((hop.head.vertex, hop))
+                tail, head = hop.tail.vertex, hop.head.vertex
+                self._hops[tail].append((head, hop))
+                if head in self._switches:
+                    self._inner[tail].append((head, hop))
+                else:
+                    self._outer.setdefault((tail, head), []).append((head, hop))
         self._found: dict[tuple[str, str], Route] = {}
+        self._paths: dict[tuple[str, str], tuple[Route, ...]] = {}
+        self._hops_to: dict[str, dict[str, int]] = {}
 
     def route(self, a: str, b: str) -> Route:
         """The route from device `a` to device `b`; the way back takes the same links.
@@ -49,6 +65,60 @@ class Routes:
             self._found[max(a, b), min(a, b)] = Route(back, latency_s) if hops else HERE
         return self._found[a, b]
 
+    def paths(self, a: str, b: str) -> tuple[Route, ...]:
+        """Every route from device `a` to device `b` that costs as little as `route`: as many hops, the same latency.
+
+        Returns:
+            At most `MAX_PATHS` of them, in the order of the names of their links; `HERE` alone within one device.
+
+        Raises:
+            UnknownDevice, NoRoute: as `route`.
+        """
+        if (a, b) not in self._paths:
+            best = self.route(a, b)
+            self._paths[a, b] = self._equal_paths(a, b, best) if best.hops else (HERE,)
+        return self._paths[a, b]
+
+    def _equal_paths(self, start: str, goal: str, best: Route) -> tuple[Route, ...]:
+        distance = self._distances(goal)
+        most_s = best.latency_s * (1.0 + SAME_LATENCY)
+        found: list[Route] = []
+        # Depth first, the first names last on the stack: paths come in the order of their links' names.
+        stack: list[tuple[str, tuple[Hop, ...]]] = [(start, ())]
+        while stack and len(found) < MAX_PATHS:
+            vertex, hops = stack.pop()
+            if vertex == goal:
+                latency_s = math.fsum(hop.link.latency_s for hop in hops)
+                if latency_s <= most_s:
+                    found.append(Route(hops, latency_s))
+                continue
+            near = [
+                (hop.link.name, head, hop)
+                for head, hop in self._hops[vertex]
+                if distance.get(head, -1) == distance[vertex] - 1
+            ]
+            near.sort(key=lambda item: item[0], reverse=True)
+            stack += [(head, (*hops, hop)) for _, head, hop in near]
+        return tuple(found)
+
+    def _distances(self, goal: str) -> dict[str, int]:
+        """Hops to `goal` from every vertex that reaches it through switches."""
+        if goal not in self._hops_to:
+            found = {goal: 0}
+            ring = [goal]
+            while ring:
+                further: list[str] = []
+                for vertex in ring:
+                    if vertex != goal and vertex not in self._switches:
+                        continue
+                    for head, _ in self._hops[vertex]:
+                        if head not in found:
+                            found[head] = found[vertex] + 1
+                            further.append(head)
+                ring = further
+            self._hops_to[goal] = found
+        return self._hops_to[goal]
+
     def _search(self, start: str, goal: str) -> tuple[Hop, ...]:
         """Uniform-cost search; the cost orders by hops, latency, names and so leaves no ties."""
         frontier: list[tuple[int, float, tuple[str, ...], int, str, tuple[Hop, ...]]] = [(0, 0.0, (), 0, start, ())]
@@ -61,7 +131,8 @@ class Routes:
             if vertex in done or (vertex != start and vertex not in self._switches):
                 continue
             done.add(vertex)
-            for head, hop in self._hops[vertex]:
+            # Any other device would only be taken out again, and a switch may have thousands of them.
+            for head, hop in (*self._inner[vertex], *self._outer.get((vertex, goal), ())):
                 if head not in done:
                     sequence += 1
                     cost = (count + 1, latency_s + hop.link.latency_s, (*names, hop.link.name), sequence)

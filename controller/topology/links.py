@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.errors import BadTopology
-from controller.topology.declaration import Declaration, LinkEntry, Quantity
+from controller.topology.cables import Cable, cable_of, loss, scaled_constants
+from controller.topology.declaration import DamageEntry, Declaration, LinkEntry
 from controller.topology.devices import Group
 from controller.topology.document import Document, Place
+from controller.topology.generate.weaver import Expansion
 from controller.topology.names import name_complaint
 from controller.topology.nearest import hint
 from controller.topology.overrides import Override
@@ -18,6 +20,7 @@ from node.hardware.device import Constant
 from node.hardware.units import parse
 
 DIMENSION = {"bandwidth": "bytes/s", "forward": "bytes/s", "backward": "bytes/s", "latency": "s"}
+ATTRIBUTES = (*DIMENSION, "capacity", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,22 @@ class Vertices:
             raise BadTopology(f"{where}: {what}{hint(text, addressable, 'ports')}")
         return tuple(Endpoint(device.name, port) for device in devices)
 
+    def check_ports(self, woven: Expansion) -> None:
+        """Refuses generated links at ports that a device lacks.
+
+        Raises:
+            BadTopology: such a port; names the nearest.
+        """
+        for (group, port), place in woven.ports.items():
+            specs = {id(self.devices[name].spec): self.devices[name].spec for name in self.groups[group].members}
+            for spec in specs.values():
+                if port not in spec.ports:
+                    addressable = [f"{group}.{name}" for name in spec.ports]
+                    raise BadTopology(
+                        f"{self.document.where(place)}: {group!r} ({spec.product}) has no port {port!r}"
+                        f"{hint(f'{group}.{port}', addressable, 'ports')}"
+                    )
+
     def _same_host(self, vertex: str, actual: str, host: str, where: str) -> None:
         if host and actual != host:
             stands = f"on host {actual!r}" if actual else "between the hosts"
@@ -70,8 +89,13 @@ class Vertices:
             )
 
 
-def declared_links(vertices: Vertices, declaration: Declaration, overrides: Sequence[Override]) -> tuple[Link, ...]:
-    """Every link of the file, those of the hosts first, with overrides applied.
+def declared_links(
+    vertices: Vertices, declaration: Declaration, overrides: Sequence[Override], woven: Expansion
+) -> tuple[tuple[Link, ...], tuple[Link, ...]]:
+    """Every link of the file, those of the hosts first and generated ones last, with damage and overrides applied.
+
+    Returns:
+        Those that work, and those that have failed.
 
     Raises:
         BadTopology: an end that is nowhere, groups of unequal count, or two links of one name.
@@ -86,23 +110,66 @@ def declared_links(vertices: Vertices, declaration: Declaration, overrides: Sequ
     links: dict[str, Link] = {}
     places: dict[str, Place] = {}
     copies: dict[str, list[str]] = {}
+    failed: dict[str, None] = {}
+
+    def take(declared: str, link: Link, place: Place, cable: Cable) -> None:
+        if link.name in links:
+            first = vertices.document.line(places[link.name])
+            raise BadTopology(
+                f"{vertices.document.where(place)}: the link {link.name!r} is declared already in line {first}; "
+                f"give parallel links a name: each"
+            )
+        links[link.name], places[link.name] = link, place
+        copies.setdefault(declared, []).append(link.name)
+        if cable.failed:
+            failed[link.name] = None
+
     for entry, host, place in entries:
-        for declared, link in _copies(vertices, entry, host, place):
-            if link.name in links:
-                first = vertices.document.line(places[link.name])
-                raise BadTopology(
-                    f"{vertices.document.where(place)}: the link {link.name!r} is declared already in line {first}; "
-                    f"give parallel links a name: each"
-                )
-            links[link.name], places[link.name] = link, place
-            copies.setdefault(declared, []).append(link.name)
+        cable = cable_of(entry, vertices.document.where(place))
+        for declared, link in _copies(vertices, entry, host, place, cable):
+            take(declared, link, place, cable)
+    vertices.check_ports(woven)
+    for many in woven.links:
+        for name, a, b in many.links:
+            take(many.name, many.cable.link(name, a, b), many.place, many.cable)
+    for index, damage in enumerate(declaration.damage):
+        _damage(vertices.document, links, copies, failed, damage, ("damage", index))
     for override in overrides:
         if override.target == "link":
-            _apply(links, copies, override)
-    return tuple(links.values())
+            _apply(links, copies, failed, override)
+    working = tuple(link for name, link in links.items() if name not in failed)
+    return working, tuple(links[name] for name in links if name in failed)
 
 
-def _copies(vertices: Vertices, entry: LinkEntry, host: str, place: Place) -> list[tuple[str, Link]]:
+def _damage(
+    document: Document,
+    links: dict[str, Link],
+    copies: Mapping[str, Sequence[str]],
+    failed: dict[str, None],
+    damage: DamageEntry,
+    place: Place,
+) -> None:
+    where = document.where(place)
+    named = (damage.link,) if damage.link in links else copies.get(damage.link, ())
+    if not named:
+        raise BadTopology(f"{where}: no link {damage.link!r}{hint(damage.link, (*links, *copies), 'links')}")
+    for name in named:
+        if damage.failed:
+            failed[name] = None
+        if damage.capacity < 1:
+            links[name] = _with_share(links[name], damage.capacity, loss(damage, where))
+
+
+def _with_share(link: Link, share: float, why: str) -> Link:
+    return replace(
+        link,
+        forward_bytes_per_s=link.forward_bytes_per_s * share,
+        backward_bytes_per_s=link.backward_bytes_per_s * share,
+        constants=scaled_constants(link.constants, share, why),
+    )
+
+
+def _copies(vertices: Vertices, entry: LinkEntry, host: str, place: Place, cable: Cable) -> list[tuple[str, Link]]:
     """(declared name, link) for each copy of one entry."""
     where = vertices.document.where(place)
     first = vertices.ends(entry.ends[0], host, (*place, "ends", 0))
@@ -121,39 +188,40 @@ def _copies(vertices: Vertices, entry: LinkEntry, host: str, place: Place) -> li
         for end in entry.ends
     )
     declared = entry.name or "-".join(entry.ends)
-    forward, backward = entry.sides()
-    constants = {
-        "forward": _constant("forward", forward, where),
-        "backward": _constant("backward", backward, where),
-        "latency": _constant("latency", entry.latency, where),
-    }
     made = []
     for index in range(copies):
         a, b = first[index % len(first)], second[index % len(second)]
         if a.vertex == b.vertex:
             raise BadTopology(f"{where}: the link joins {a.vertex!r} with itself; name two different ends")
         name = f"{a}-{b}" if entry.name is None else f"{entry.name}{index}" if counted else entry.name
-        link = Link(name, a, b, forward.amount, backward.amount, entry.latency.amount, constants)
-        made.append((declared, link))
+        made.append((declared, cable.link(name, a, b)))
     return made
 
 
-def _constant(path: str, quantity: Quantity, where: str) -> Constant:
-    """A bare text is the word of the file's author: assumed, and reports say so."""
-    return Constant(
-        path, quantity.value, quantity.amount, quantity.kind or "assumed", quantity.source or f"declared in {where}"
-    )
-
-
-def _apply(links: dict[str, Link], copies: Mapping[str, Sequence[str]], override: Override) -> None:
+def _apply(
+    links: dict[str, Link], copies: Mapping[str, Sequence[str]], failed: dict[str, None], override: Override
+) -> None:
     name, _, attribute = override.path.rpartition(".")
     if not name:
         raise override.wrong(f"which link? write link.<name>.{attribute}{hint('', (*links, *copies), 'links')}")
-    if attribute not in DIMENSION:
-        raise override.wrong(f"a link has no {attribute!r}{hint(attribute, DIMENSION, 'attributes')}")
+    if attribute not in ATTRIBUTES:
+        raise override.wrong(f"a link has no {attribute!r}{hint(attribute, ATTRIBUTES, 'attributes')}")
     named = (name,) if name in links else copies.get(name, ())
     if not named:
         raise override.wrong(f"no link {name!r}{hint(name, (*links, *copies), 'links')}")
+    if attribute == "failed":
+        if override.value not in ("true", "false"):
+            raise override.wrong(f"failed is true or false, not {override.value!r}")
+        for one in named:
+            failed.pop(one, None)
+            if override.value == "true":
+                failed[one] = None
+        return
+    if attribute == "capacity":
+        share = _share(override)
+        for one in named:
+            links[one] = _with_share(links[one], share, f"override {override.text}")
+        return
     try:
         amount = parse(override.value, DIMENSION[attribute])
     except BadQuantity as error:
@@ -171,3 +239,13 @@ def _apply(links: dict[str, Link], copies: Mapping[str, Sequence[str]], override
             latency_s=amount if attribute == "latency" else link.latency_s,
             constants={**link.constants, **constants},
         )
+
+
+def _share(override: Override) -> float:
+    try:
+        share = float(override.value)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise override.wrong(f"capacity is the share that is left, above 0 and at most 1, not {override.value!r}")
+    return share

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from controller.errors import BadTopology
+from controller.topology.abilities import declared_abilities
 from controller.topology.declaration import Declaration, declaration_of
 from controller.topology.devices import declared_devices, declared_groups
 from controller.topology.digest import digest_of
 from controller.topology.document import Document
+from controller.topology.generate.expand import expanded
 from controller.topology.links import Vertices, declared_links
 from controller.topology.names import name_complaint
 from controller.topology.nearest import hint
@@ -18,6 +20,9 @@ from controller.topology.schema import Topology
 from controller.topology.shipped import list_topologies, topology_path
 
 __all__ = ["list_topologies", "load_topology"]
+
+SETTABLE = ("routing", "routing.seed", "routing.connections", "faults")
+"""Options that every topology has, declared or not; see `controller.fabric.routing` and `controller.faults`."""
 
 
 def load_topology(
@@ -41,13 +46,16 @@ def load_topology(
         raise BadTopology(f"{document.where(('name',))}: {complaint}")
     parsed = parse_overrides(overrides)
     folders = tuple(Path(folder) for folder in catalog_folders)
-    groups = declared_groups(document, declaration, parsed)
+    woven = expanded(document, declaration, parsed)
+    groups = declared_groups(document, declaration, parsed, woven)
     devices = declared_devices(document, groups, parsed, folders)
-    switches = dict.fromkeys(declaration.switches, "")
+    switches: dict[str, str] = dict.fromkeys(declaration.switches, "")
     for host, entry in declaration.hosts.items():
         switches.update(dict.fromkeys(entry.switches, host))
-    links = declared_links(Vertices(document, devices, groups, switches), declaration, parsed)
+    switches.update(woven.switches)
+    links, failed = declared_links(Vertices(document, devices, groups, switches), declaration, parsed, woven)
     options = _options(declaration, parsed)
+    abilities = declared_abilities(document, declaration, woven.repeated)
     return Topology(
         name=declaration.name,
         source=str(name_or_path),
@@ -55,8 +63,11 @@ def load_topology(
         switches=tuple(switches),
         links=links,
         overrides=tuple(overrides),
-        digest=digest_of(devices, tuple(switches), links, options),
+        digest=digest_of(devices, tuple(switches), links, options, abilities),
         options=options,
+        abilities=abilities,
+        failed_links=failed,
+        switch_hosts=switches,
     )
 
 
@@ -64,7 +75,8 @@ def _options(declaration: Declaration, overrides: Sequence[Override]) -> dict[st
     options = dict(declaration.options)
     for override in overrides:
         if override.target == "options":
-            if override.path not in options:
-                raise override.wrong(f"no option {override.path!r}{hint(override.path, options, 'options')}")
+            known = (*options, *SETTABLE)
+            if override.path not in known:
+                raise override.wrong(f"no option {override.path!r}{hint(override.path, known, 'options')}")
             options[override.path] = override.value
     return options

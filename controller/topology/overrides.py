@@ -7,6 +7,8 @@
 ``csd1.flash.read=5 GB/s``                of one device
 ``link.csd0.pcie-root.bandwidth=3 GB/s``  of one link (also forward, backward, latency)
 ``link.csd.pcie-root.latency=2 us``       of every copy of a link that is declared once
+``link.csd.pcie-root.failed=true``        nothing passes it; capacity=0.5 leaves it half of what it had
+``fabric.spines=4``                       a number of the file's ``fabric:`` block
 ``options.key=text``                      an option of the file
 ========================================  ==============================================
 
@@ -21,6 +23,9 @@ from dataclasses import dataclass
 from controller.errors import BadOverride
 from controller.topology.declaration import MAX_COUNT
 
+NO_DEVICE = ("link", "fabric", "options")
+"""Targets that are neither a group nor a device."""
+
 EXAMPLE = "write for example csd.count=2 or csd.flash.read='11.2 GB/s'"
 
 
@@ -30,7 +35,7 @@ class Override:
 
     Attributes:
         text: as given, for errors and provenance.
-        target: a group, a device, ``link`` or ``options``.
+        target: a group, a device, ``link``, ``fabric`` or ``options``.
         path: what of the target.
         value: what it becomes.
     """
@@ -43,7 +48,7 @@ class Override:
     @property
     def structural(self) -> bool:
         """Whether it decides which devices there are, and so comes before every constant."""
-        return self.path in ("count", "product") and self.target not in ("link", "options")
+        return self.path in ("count", "product") and self.target not in NO_DEVICE
 
     def wrong(self, why: str) -> BadOverride:
         """The error that names this text."""

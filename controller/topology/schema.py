@@ -28,6 +28,23 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a switch does with data that passes it.
+
+    Attributes:
+        types: element types that it can add up; empty when it reduces nothing.
+        multicast: whether it can send what comes in out of several links.
+        rate_bytes_per_s: of one stream that it reduces or multiplies [bytes/s].
+        constants: ``rate`` with kind and source; empty when built in code.
+    """
+
+    types: tuple[str, ...]
+    multicast: bool
+    rate_bytes_per_s: float
+    constants: Mapping[str, Constant] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One end of a link: a device with its port, or a switch (then `port` is "")."""
 
@@ -96,7 +113,10 @@ class Topology:
         switches: names of vertices that are no devices.
         links: in the order of declaration.
         overrides: the ``--set`` texts that were applied, in order.
+        abilities: what switches do with data, by name; those that only pass it on are absent.
         digest: SHA-256 over the resolved content, hex; equal digests give equal times.
+        failed_links: that are declared and pass nothing; no route knows them.
+        switch_hosts: the chassis of every switch, "" of one between hosts.
     """
 
     name: str
@@ -107,6 +127,9 @@ class Topology:
     overrides: tuple[str, ...] = ()
     digest: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    failed_links: tuple[Link, ...] = ()
+    switch_hosts: Mapping[str, str] = field(default_factory=dict)
+    abilities: Mapping[str, Abilities] = field(default_factory=dict)
 
     def group(self, name: str) -> tuple[Device, ...]:
         """The devices of one group, in order; empty when there is no such group."""

@@ -10,9 +10,13 @@ from typing import Any
 
 from controller.errors import NoRoute
 from controller.topology.graph import route
+from controller.topology.matrix import Matrix, hosts_of, matrix_of
 from controller.topology.schema import Device, Link, Route, Topology
 from node.hardware.device import Constant, PortSpec, TierSpec
 from node.hardware.units import format_quantity
+
+MATRICES_SHOWN = 2
+"""Of how many hosts a matrix is shown when none is named."""
 
 ROUTES_SHOWN = 32
 """Most devices between which every route is listed; beyond it the first device of each group stands for the group."""
@@ -27,8 +31,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def topology_document(topology: Topology) -> dict[str, Any]:
-    """The topology as JSON values, in base units."""
+def topology_document(topology: Topology, host: str = "") -> dict[str, Any]:
+    """The topology as JSON values, in base units; with the matrix of `host`, or of the first hosts."""
     return {
         "name": topology.name,
         "source": topology.source,
@@ -37,11 +41,26 @@ def topology_document(topology: Topology) -> dict[str, Any]:
         "options": dict(topology.options),
         "devices": [_device_document(device) for device in topology.devices.values()],
         "switches": list(topology.switches),
+        "abilities": {
+            name: {"types": list(each.types), "multicast": each.multicast, "rate_bytes_per_s": each.rate_bytes_per_s}
+            for name, each in topology.abilities.items()
+        },
         "links": [_link_document(link) for link in topology.links],
+        "failed_links": [link.name for link in topology.failed_links],
         "routes_between": _endpoints(topology)[0],
         "routes": [
             {"from": a, "to": b, "links": [hop.link.name for hop in found.hops], "latency_s": found.latency_s}
             for a, b, found in _routes(topology)
+        ],
+        "matrices": [
+            {
+                "host": matrix.host,
+                "names": list(matrix.names),
+                "cells": [list(row) for row in matrix.cells],
+                "cpu_affinity": list(matrix.cpu_affinity),
+                "numa_affinity": list(matrix.numa_affinity),
+            }
+            for matrix in _matrices(topology, host)
         ],
         "assumed": [
             {"of": of, "constant": constant, "value": text, "source": source}
@@ -50,8 +69,13 @@ def topology_document(topology: Topology) -> dict[str, Any]:
     }
 
 
-def topology_tables(topology: Topology) -> tuple[Table, ...]:
-    """The topology as tables of text: devices, memory and ports, links, routes, assumed constants."""
+def topology_tables(topology: Topology, host: str = "") -> tuple[Table, ...]:
+    """The topology as tables of text: devices, memory and ports, links, routes, matrices, assumed constants.
+
+    Args:
+        topology: the cluster.
+        host: whose matrix is shown; "" for the first hosts.
+    """
     parts = [(device, part) for device in _one_of_each(topology) for part in _parts(device)]
     return (
         Table(
@@ -68,6 +92,7 @@ def topology_tables(topology: Topology) -> tuple[Table, ...]:
             tuple(_part_row(topology, device, part) for device, part in parts),
         ),
         Table("links", ("link", "from", "to", "forward", "backward", "latency"), tuple(map(_link_row, topology.links))),
+        Table("failed links", ("link", "from", "to"), tuple(_link_row(link)[:3] for link in topology.failed_links)),
         Table(
             f"routes between {_endpoints(topology)[0]}",
             ("from", "to", "by", "latency"),
@@ -76,6 +101,7 @@ def topology_tables(topology: Topology) -> tuple[Table, ...]:
                 for a, b, found in _routes(topology)
             ),
         ),
+        *(_matrix_table(matrix) for matrix in _matrices(topology, host)),
         Table("options", ("option", "value"), tuple(topology.options.items())),
         Table("assumed", ("of", "constant", "value", "source"), assumed_constants(topology)),
     )
@@ -89,13 +115,33 @@ def assumed_constants(topology: Topology) -> tuple[tuple[str, str, str, str], ..
         for each in device.spec.constants.values()
         if each.kind == "assumed"
     ]
+    alike: dict[int, list[Link]] = {}
     for link in topology.links:
+        alike.setdefault(id(link.constants), []).append(link)
+    for links in alike.values():
+        names = ", ".join(link.name for link in links)
+        if len(links) > 4:
+            names = f"{links[0].name} to {links[-1].name} ({len(links)} links)"
         found += [
-            (f"link {link.name}", each.path, each.text, each.source)
-            for each in link.constants.values()
+            (f"link {names}", each.path, each.text, each.source)
+            for each in links[0].constants.values()
             if each.kind == "assumed"
         ]
     return tuple(found)
+
+
+def _matrices(topology: Topology, host: str) -> list[Matrix]:
+    hosts = (host,) if host else hosts_of(topology)[:MATRICES_SHOWN]
+    return [matrix_of(topology, each) for each in hosts]
+
+
+def _matrix_table(matrix: Matrix) -> Table:
+    rows = zip(matrix.names, matrix.cells, matrix.cpu_affinity, matrix.numa_affinity, strict=True)
+    return Table(
+        f"matrix of {matrix.host}",
+        ("", *matrix.names, "CPU Affinity", "NUMA Affinity", "GPU NUMA ID"),
+        tuple((name, *cells, cpu, numa, "N/A") for name, cells, cpu, numa in rows),
+    )
 
 
 def _one_of_each(topology: Topology) -> list[Device]:

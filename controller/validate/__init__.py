@@ -4,7 +4,7 @@
 cannot be meant: a missing column, a negative time, a row faster than the chip. `compare` asks the models for every row
 that is left and sums up |model / measured - 1|: median, 90th percentile and bias, over all rows, by decade of the
 measured time and by what bounds the row. `limits` says what no measurement can be, `host_dram` reads points of Intel
-MLC, and `markdown` prints the result for the README.
+MLC, `nccl` times of collectives, and `markdown` prints the result for the README.
 
 Every file of a folder is answered for: one with a table that no model covers is listed as such, with its rows counted
 as left out.

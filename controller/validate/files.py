@@ -21,7 +21,6 @@ from node.hardware.units import GIGA, KIBI, MEGA
 
 _SUFFIXES: Final = (".csv.gz", ".csv")
 _NOT_MODELLED: Final = {
-    r"nccl_\d+gpu_\w+": "not modelled: collectives need the collectives of the controller",
     r"device_specs": "not modelled: figures of datasheets are no measurements",
 }
 
@@ -108,6 +107,10 @@ def read_measured(path: Path, folders: Sequence[str | Path] = (), spec: DeviceSp
             from controller.validate.host_dram import compared_points
 
             return compared_points(sheet, answer)
+        if re.fullmatch(r"nccl_\d+gpu_\w+", stem):
+            from controller.validate.nccl import compared_collectives
+
+            return compared_collectives(sheet, answer, folders)
         if parts is None:
             return replace(answer, unusable=f"{path.name}: {_why_not_modelled(stem)}")
         spec = spec or find_product(device, folders)

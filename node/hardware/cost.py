@@ -33,6 +33,7 @@ FAMILIES: Final[Mapping[str, Model]] = {
     "gemm": gemm_time,
     "prefill_attention": prefill_time,
     "decode_attention": decode_time,
+    "sparse_attention": decode_time,
     "elementwise": streaming_time,
     "optimizer": optimizer_time,
     "selection": selection_time,

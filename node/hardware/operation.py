@@ -42,8 +42,8 @@ class Demand:
     """How much work one launch is, before any device is named.
 
     Attributes:
-        family: which cost model times it: ``gemm``, ``prefill_attention``, ``decode_attention``, ``elementwise``,
-            ``optimizer``, ``selection``, ``delay``.
+        family: which cost model times it, as `cost.FAMILIES` has them (``gemm``, ``prefill_attention``,
+            ``elementwise``, ...), or ``delay``.
         flop: floating-point operations [FLOP].
         reads: bytes read of each input, in order [bytes].
         writes: bytes written to each output, in order [bytes].

@@ -23,6 +23,7 @@ from node.runtime.queues import FreeRunner, InOrderQueue, Runner
 from node.runtime.timekeeping import LogicalTime, PacedTime
 from node.wire.checks import RUN_DEADLINE_S, checked_number
 from node.wire.commands import Launch, Push
+from node.wire.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class NodeConfig:
         peers: the other nodes.
         links: capacity of every direction of every link [bytes/s].
         arbiter: where the arbiter listens; "" without pacing.
+        credentials: what callers must show and what this node shows; None on one machine.
+        share_memory: whether memory of peers in the same chassis is mapped; else everything travels by streams.
     """
 
     device: str
@@ -51,6 +54,8 @@ class NodeConfig:
     peers: Mapping[str, Address] = field(default_factory=dict)
     links: Mapping[str, float] = field(default_factory=dict)
     arbiter: str = ""
+    credentials: Credentials | None = None
+    share_memory: bool = True
 
 
 class MemoryCall:
@@ -93,7 +98,9 @@ class EmulatedDevice:
         self.counters = Counters(config.spec)
         self.events = Events(config.device)
         self.resources = DeviceResources(config.device, config.spec)
-        self.peers = Peers(config.device, config.host, config.peers, config.arbiter)
+        self.peers = Peers(
+            config.device, config.host, config.peers, config.arbiter, config.credentials, config.share_memory
+        )
         self._runner = Runner(self.events, self.peers.tell)
         self._queues = {
             queue.name: InOrderQueue(config.device, queue, self._runner) for queue in config.spec.queues.values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,23 +15,24 @@ from node.hardware.operation import ITEM_BYTES, Demand, TensorType
 from node.hardware.operations import complete_attributes, operation
 from node.hardware.peak import choose_unit
 from node.memory.resources import Use
-from node.memory.tensors import Tensor, tensor_view
+from node.memory.tensors import Tensor, bytes_view, tensor_view
 from node.memory.tier import Buffer
 from node.runtime.counters import KernelCount
+from node.runtime.far_memory import FarBuffer, far_range
 from node.runtime.timekeeping import Work
 from node.wire.commands import Launch, Operand
 
 if TYPE_CHECKING:
     from node.runtime.device import EmulatedDevice
 
-_Range = tuple[Buffer, int, int]
+_Range = tuple[Buffer | FarBuffer, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
     """A call with everything that does not change as long as its buffers are there."""
 
-    buffers: tuple[Buffer, ...]
+    buffers: tuple[Buffer | FarBuffer, ...]
     work: Work
     use: Use
     count: KernelCount
@@ -73,23 +74,32 @@ class KernelCall:
         input_types, output_types = _types(launch.inputs, inputs), _types(launch.outputs, outputs)
         entry.check(input_types, output_types, attributes)
         demand = entry.demand(input_types, output_types, attributes)
-        cost = kernel_cost(
-            self._device.config.spec,
-            demand,
-            [buffer.tier.spec.name for buffer, _, _ in inputs],
-            [buffer.tier.spec.name for buffer, _, _ in outputs],
-        )
+        places = [buffer for buffer, _, _ in (*inputs, *outputs)]
+        names = [_memory_name(buffer) for buffer in places]
+        far = {_memory_name(buffer): buffer.spec for buffer in places if isinstance(buffer, FarBuffer)}
+        spec = self._device.config.spec
+        if far:
+            spec = replace(spec, tiers={**spec.tiers, **far})
+        cost = kernel_cost(spec, demand, names[: len(inputs)], names[len(inputs) :])
         tensors_in = [_tensor(operand, place) for operand, place in zip(launch.inputs, inputs, strict=True)]
         tensors_out = [_tensor(operand, place) for operand, place in zip(launch.outputs, outputs, strict=True)]
         work: Work = partial(run, launch.op, tensors_in, tensors_out, attributes)
-        if not all(buffer.tier.resident for buffer, _, _ in (*inputs, *outputs)):
+        if not all(buffer.tier.resident for buffer in places if isinstance(buffer, Buffer)):
             work = partial(_run_held, work, inputs, outputs)
-        use = self._device.resources.kernel_use(cost.time_s, cost.latency_s, cost.read_bytes, cost.write_bytes)
-        return _Bound(tuple(buffer for buffer, _, _ in (*inputs, *outputs)), work, use, self._count(demand, cost))
+        read_bytes, write_bytes = (
+            {name: size for name, size in moved.items() if name not in far}
+            for moved in (cost.read_bytes, cost.write_bytes)
+        )
+        use = self._device.resources.kernel_use(cost.time_s, cost.latency_s, read_bytes, write_bytes)
+        return _Bound(tuple(places), work, use, self._count(demand, cost))
 
     def _ranges(self, operands: Sequence[Operand]) -> list[_Range]:
-        found = []
+        found: list[_Range] = []
         for operand in operands:
+            if operand.device and operand.device != self._device.peers.own:
+                far, size_bytes = far_range(self._device.peers[operand.device], operand)
+                found.append((far, operand.offset_bytes, size_bytes))
+                continue
             buffer, size_bytes = self._device.store.range_of(operand.name, operand.offset_bytes, operand.shape)
             found.append((buffer, operand.offset_bytes, size_bytes))
         return found
@@ -110,16 +120,26 @@ def _types(operands: Sequence[Operand], ranges: Sequence[_Range]) -> list[Tensor
     return [TensorType(operand.shape, buffer.dtype) for operand, (buffer, _, _) in zip(operands, ranges, strict=True)]
 
 
+def _memory_name(buffer: Buffer | FarBuffer) -> str:
+    """What the cost of a kernel calls the tier of an operand."""
+    return f"{buffer.device}.{buffer.spec.name}" if isinstance(buffer, FarBuffer) else buffer.tier.spec.name
+
+
 def _tensor(operand: Operand, place: _Range) -> Tensor:
     buffer = place[0]
+    if isinstance(buffer, FarBuffer):
+        return bytes_view(
+            buffer.attachment.bytes, operand.offset_bytes, operand.shape, torch_dtype(buffer.dtype),
+            ITEM_BYTES[buffer.dtype],
+        )  # fmt: skip
     return tensor_view(buffer, operand.offset_bytes, operand.shape, torch_dtype(buffer.dtype), ITEM_BYTES[buffer.dtype])
 
 
 def _run_held(work: Work, inputs: Sequence[_Range], outputs: Sequence[_Range]) -> None:
     """Runs with every range loaded and at its address."""
     with ExitStack() as stack:
-        for buffer, offset_bytes, size_bytes in inputs:
-            stack.enter_context(buffer.tier.held(buffer, offset_bytes, size_bytes, writes=False))
-        for buffer, offset_bytes, size_bytes in outputs:
-            stack.enter_context(buffer.tier.held(buffer, offset_bytes, size_bytes, writes=True))
+        for places, writes in ((inputs, False), (outputs, True)):
+            for buffer, offset_bytes, size_bytes in places:
+                if isinstance(buffer, Buffer):  # what is mapped has its address all the time
+                    stack.enter_context(buffer.tier.held(buffer, offset_bytes, size_bytes, writes=writes))
         work()

@@ -11,15 +11,17 @@ from threading import Lock, Thread
 
 import grpc
 
-from node.client import CHANNEL_OPTIONS, NodeClient
-from node.errors import PeerUnreachable
+from node.client import ARBITER, NodeClient
+from node.errors import BadAttribute, PeerUnreachable
 from node.memory.attach import Attachment, Segment
 from node.memory.resources import DeviceResources, Side
 from node.memory.tensors import copy_bytes
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.events import Cause
+from node.wire.channel import open_channel
 from node.wire.checks import RUN_DEADLINE_S, checked_range
 from node.wire.commands import Operand
+from node.wire.credentials import Credentials, check_target
 from node.wire.status import error_of
 
 _DRAIN = 2048
@@ -144,13 +146,17 @@ class Place:
 
 
 class Peer:
-    """One other node."""
+    """One other node.
 
-    def __init__(self, own: str, host: str, name: str, address: Address) -> None:
-        self.name = name
-        self.mapped = address.host == host
+    Attributes:
+        name: of its device.
+        mapped: whether its memory is mapped here, so that a push is one copy; else bytes travel by a stream of `Write`.
+    """
+
+    def __init__(self, own: str, name: str, target: str, mapped: bool, credentials: Credentials | None) -> None:
+        self.name, self.mapped = name, mapped
         self._own = own
-        self._client = NodeClient(address.target, name)
+        self._client = NodeClient(target, name, credentials=credentials)
         self.grants = Grants(name, self._client.stub)
         self._outbox: SimpleQueue[node_pb2.SignalMessage | tuple[int, float | Cause]] = SimpleQueue()
         self._places: dict[str, Place] = {}
@@ -258,23 +264,55 @@ class Peer:
 class Peers:
     """The other nodes of the run by name, and the arbiter of the links."""
 
-    def __init__(self, own: str, host: str, addresses: Mapping[str, Address], arbiter: str) -> None:
+    def __init__(
+        self,
+        own: str,
+        host: str,
+        addresses: Mapping[str, Address],
+        arbiter: str,
+        credentials: Credentials | None = None,
+        share_memory: bool = True,
+    ) -> None:
         self.own, self.host = own, host
-        self._addresses = addresses
+        self._credentials, self._share_memory = credentials, share_memory
+        self._addresses: Mapping[str, Address] = {}
+        self._arbiter = ""
         self._peers: dict[str, Peer] = {}
         self._lock = Lock()
         self.arbiter: Grants | None = None
-        if arbiter:
-            channel = grpc.insecure_channel(arbiter, list(CHANNEL_OPTIONS))
-            self.arbiter = Grants("the arbiter", node_pb2_grpc.ArbiterStub(channel))
+        if addresses or arbiter:
+            self.meet(addresses, arbiter)
+
+    def meet(self, addresses: Mapping[str, Address], arbiter: str) -> None:
+        """Learns where the others listen; once, and again as long as it is the same.
+
+        Raises:
+            BadAttribute: other addresses than before.
+            UnsecuredAddress: an address that strangers reach, and this node has no credentials.
+        """
+        for target in (*(address.target for address in addresses.values()), *filter(None, [arbiter])):
+            check_target(target, self._credentials)
+        with self._lock:
+            if not self._addresses and not self._arbiter:
+                self._addresses, self._arbiter = dict(addresses), arbiter
+                if arbiter:
+                    channel = open_channel(arbiter, ARBITER, self._credentials)
+                    self.arbiter = Grants("the arbiter", node_pb2_grpc.ArbiterStub(channel))
+            elif (self._addresses, self._arbiter) != (addresses, arbiter):
+                raise BadAttribute(
+                    f"{self.own} has met its peers already, at other addresses; start the run again to move them"
+                )
 
     def __getitem__(self, name: str) -> Peer:
         peer = self._peers.get(name)
         if peer is None:
             with self._lock:
                 self.known((name,))
-                peer = self._peers.get(name) or Peer(self.own, self.host, name, self._addresses[name])
-                self._peers[name] = peer
+                peer = self._peers.get(name)
+                if peer is None:
+                    address = self._addresses[name]
+                    mapped = self._share_memory and address.host == self.host
+                    peer = self._peers[name] = Peer(self.own, name, address.target, mapped, self._credentials)
         return peer
 
     def tell(self, names: Sequence[str], event: int, outcome: float | Cause) -> None:

@@ -44,3 +44,13 @@ def test_the_command_counts_wrong_elements(capsys):
     document = json.loads(capsys.readouterr().out)
     counts = [row[side]["nwrong"] for row in document["results"] for side in ("out_of_place", "in_place")]
     assert counts == [0] * 6 and document["out_of_bounds"] == 0
+
+
+def test_a_paced_run_says_both_times(capsys):
+    words = ["all_reduce", "--ranks", "2", "--live", "--pace", "2000", "-b", "64K", "-e", "64K", "--algorithm", "ring"]
+    assert main(["collective", *words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    paced = document["paced"]
+    assert paced["dilation"] == 2000 and document["out_of_bounds"] == 0
+    # A machine that is too slow only ever makes it longer.
+    assert paced["paced_s"] >= 0.9 * paced["virtual_s"] > 0

@@ -5,12 +5,25 @@ from __future__ import annotations
 import pytest
 
 from controller.fabric.resources import Fabric
-from controller.topology.graph import route
+from controller.topology.graph import route, routes_of
 from controller.topology.loader import list_topologies, load_topology
+from controller.topology.schema import Device, Topology
 from controller.topology.shipped import topology_path
 from node.hardware.units import GIGA
 
 NAMES = list_topologies()
+
+
+def some_devices(topology: Topology) -> list[Device]:
+    """All devices, or of a large cluster the first and last of every host, of a dozen hosts spread over it."""
+    if len(topology.devices) <= 40:
+        return list(topology.devices.values())
+    hosts: dict[str, list[Device]] = {}
+    for device in topology.devices.values():
+        hosts.setdefault(device.host, []).append(device)
+    every = list(hosts.values())
+    found = [device for members in every[:: max(1, len(every) // 12)] for device in (members[0], members[-1])]
+    return list({device.name: device for device in found}.values())
 
 
 def test_the_testbeds_of_the_first_paper_are_there():
@@ -22,8 +35,9 @@ def test_it_loads_under_the_name_of_its_file_and_is_joined(name):
     topology = load_topology(name)
     assert topology.name == name == topology_path(name).stem
     fabric = Fabric(topology)
-    for a in topology.devices.values():
-        for b in topology.devices.values():
+    shown = some_devices(topology)
+    for a in shown:
+        for b in shown:
             assert bool(route(topology, a.name, b.name).hops) == (a is not b)
             load = fabric.transfer_load(a.name, next(iter(a.spec.tiers)), b.name, next(iter(b.spec.tiers)))
             assert len(load.resources) and load.latency_s >= 0
@@ -62,3 +76,55 @@ def test_the_baselines_have_a_plain_drive_and_a_pageable_rate():
 @pytest.mark.parametrize("count", [1, 4, 20])
 def test_drives_can_be_added_from_the_command_line(count):
     assert len(load_topology("a6000_csd", [f"csd.count={count}"]).group("csd")) == count
+
+
+def narrowest(topology: Topology, a: str, b: str) -> float:
+    """The slowest link between two devices [GB/s]."""
+    return min(hop.link.forward_bytes_per_s for hop in route(topology, a, b).hops) / GIGA
+
+
+def test_the_fabrics_of_other_papers_are_there():
+    assert {"frontier", "cloudmatrix384", "cloudmatrix384_planes", "gb200_nvl72", "edge_star", "rtx4090_8"} <= set(
+        NAMES
+    )
+    assert {"h100_leaf_spine", "h100_rail", "h100_fat_tree", "h100_dragonfly", "h100_mesh", "tpu_torus"} <= set(NAMES)
+
+
+def test_nvl72_joins_all_gpus_alike():
+    rack = load_topology("gb200_nvl72")
+    assert len(rack.group("gpu")) == 72 and len({device.host for device in rack.devices.values()}) == 18
+    assert narrowest(rack, "gpu0", "gpu1") == narrowest(rack, "gpu0", "gpu71") == 900
+
+
+def test_a_frontier_node_has_three_levels_of_bandwidth():
+    """OLCF user guide: 200 GB/s in a package, 50 to 100 between packages; four NICs of 25 GB/s a node."""
+    node = load_topology("frontier")
+    assert [narrowest(node, f"gpu{i}", f"gpu{i + 1}") for i in (0, 2, 4, 6)] == [200] * 4
+    between = {narrowest(node, f"gpu{a}", f"gpu{b}") for a in range(8) for b in range(8) if a // 2 != b // 2}
+    assert between == {50, 100}
+    assert narrowest(node, "gpu0", "gpu8") == 25
+    nics = [link for link in node.links if link.name.startswith("nic") and "_h0-" in link.name]
+    assert sum(link.forward_bytes_per_s for link in nics) == 100 * GIGA
+
+
+def test_cloudmatrix_has_768_dies_192_processors_and_two_planes():
+    supernode = load_topology("cloudmatrix384")
+    assert (len(supernode.group("npu")), len(supernode.group("cpu"))) == (768, 192)
+    ways = [[hop.head.vertex for hop in route(supernode, "npu0", other).hops] for other in ("npu1", "npu2", "npu767")]
+    assert ways == [["npu1"], ["ub_l1_h0", "npu2"], ["ub_l1_h0", "ub_l2", "ub_l1_h47", "npu767"]]
+    without = load_topology("cloudmatrix384", ["link.npu.ub-ub_l1.failed=true"])
+    assert [hop.head.vertex for hop in route(without, "npu0", "npu767").hops][:2] == ["rnic_h0", "rdma"]
+
+
+def test_a_level_1_chip_of_cloudmatrix_has_448_gb_s_upwards_and_a_die_196():
+    planes = load_topology("cloudmatrix384_planes")
+    up = [link for link in planes.links if link.name.startswith("ub_l1_3_h7-")]
+    assert len(up) == 16 and sum(link.forward_bytes_per_s for link in up) == 448 * GIGA
+    die = [link for link in planes.links if link.name.startswith("npu5.")]
+    assert len(die) == 7 and sum(link.forward_bytes_per_s for link in die) == 196 * GIGA
+    assert len(routes_of(planes).paths("npu0", "npu767")) == 7 * 16
+
+
+def test_gpus_without_peer_access_pass_the_memory_of_the_host():
+    box = load_topology("rtx4090_8")
+    assert [hop.head.vertex for hop in route(box, "gpu0", "gpu7").hops] == ["bounce", "gpu7"]

@@ -81,3 +81,16 @@ def test_the_fastest_of_some(capsys):
     assert main(["collective", "all_reduce", "--algorithm", "ring,tree", "-b", "8", "-e", "8", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)["results"][0]
     assert first["algorithm"] == "tree" and "ring" in first["why"]
+
+
+def test_pace_is_for_node_processes(capsys):
+    assert main([*WORDS, "--pace", "1000"]) == 2
+    assert "give it with --live" in capsys.readouterr().err
+
+
+def test_explain_says_what_the_channels_keep_from_other_kernels(capsys):
+    words = ["collective", "all_reduce", "-d", "half", "-b", "8M", "-e", "8M", "--algorithm", "nvls", "--explain"]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "keep 16 multiprocessors of each rank" in text
+    assert re.search(r"#   switch: reduce: \d+ of .* each, .*gpu0.nvlink.total", text)

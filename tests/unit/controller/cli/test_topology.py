@@ -2,6 +2,7 @@
 
 import json
 
+import click
 import pytest
 
 from controller.cli.devices import devices
@@ -85,3 +86,30 @@ def test_a_sheet_of_ones_own_is_listed(tmp_path, capsys):
 def test_an_unknown_product_is_the_users_error():
     with pytest.raises(UnknownProduct, match="did you mean 'rtx_a6000'"):
         call(devices, "rtx_a600")
+
+
+def test_import_writes_a_topology_that_loads(tmp_path, capsys):
+    source, target = tmp_path / "box.txt", tmp_path / "box.yaml"
+    source.write_text("\tGPU0\tGPU1\tCPU Affinity\tNUMA Affinity\nGPU0\tX\tPHB\t0-7\t0\nGPU1\tPHB\tX\t0-7\t0\n")
+    given = ("--product", "l40s", "--latency", "500 ns")
+    call(topology, "import", "nvidia-topo", str(source), *given, "-o", str(target))
+    assert capsys.readouterr().out == f"wrote {target}\n"
+    call(topology, "check", str(target))
+    assert "2 devices" in capsys.readouterr().out
+    call(topology, "import", "nvidia-topo", str(source), *given, "--name", "mine", "--link", "slot=20 GB/s,1 us")
+    shown = capsys.readouterr().out
+    assert shown.startswith("# Imported from box.txt") and "name: mine" in shown and '"20 GB/s"' in shown
+
+
+def test_import_refuses_what_it_cannot_use(tmp_path):
+    with pytest.raises(BadTopology, match="cannot be read"):
+        call(topology, "import", "nccl", str(tmp_path / "nothing.xml"))
+    with pytest.raises(click.UsageError, match="write --link NAME=BANDWIDTH"):
+        call(topology, "import", "nccl", "x.xml", "--link", "slot")
+    with pytest.raises(click.UsageError, match="cannot name a topology"):
+        call(topology, "import", "nccl", "x.xml", "--name", "no name")
+
+
+def test_show_prints_the_matrix_of_a_host(capsys):
+    call(topology, "show", "h100_leaf_spine", "--host", "host5")
+    assert "matrix of host5" in capsys.readouterr().out

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from controller.collectives.group import Group
-from controller.topology.schema import Device, Endpoint, Link, Topology
+from controller.collectives.group import Group, InSwitch
+from controller.topology.schema import Abilities, Device, Endpoint, Link, Topology
 from node.hardware.device import ComputeSpec, DeviceSpec, PortSpec, QueueSpec, TierSpec
 
 GIGA = 1e9
 LINK_BYTES_PER_S, LINK_LATENCY_S, HBM_BYTES_PER_S, LAUNCH_S = 10 * GIGA, 1e-6, 1000 * GIGA, 3e-6
+
+TYPES = ("fp64", "fp32", "fp16", "bf16", "int64", "int32", "int8")
 
 
 def _load_twin():
@@ -31,7 +33,8 @@ _load_twin()
 
 @pytest.fixture(scope="session")
 def group() -> Callable[[int], Group]:
-    return lambda size: Group(tuple(f"gpu{rank}" for rank in range(size)), ("hbm",) * size)
+    able = InSwitch(TYPES, True)
+    return lambda size: Group(tuple(f"gpu{rank}" for rank in range(size)), ("hbm",) * size, (), able, able)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +61,8 @@ def box() -> Callable[[int], Topology]:
                      LINK_LATENCY_S)
                 for name in names
             )  # fmt: skip
-            made[size] = Topology("box", "test", devices, ("switch",), links, digest="0" * 64)
+            made[size] = Topology("box", "test", devices, ("switch",), links, digest="0" * 64,
+                                  abilities={"switch": Abilities(TYPES, True, 100 * GIGA)})  # fmt: skip
         return made[size]
 
     return build

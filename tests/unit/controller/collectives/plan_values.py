@@ -49,7 +49,11 @@ def wrong_elements(call: Call, plan: Plan, pick: Pick = earliest) -> list[int]:
         done += 1
         op = plan.ops[index]
         if isinstance(op, Transfer):
-            values(op.destinations[0])[:] = values(op.sources[0])
+            with np.errstate(over="ignore"):
+                total = sum(values(view).astype(_wide(call.dtype)) for view in op.sources)
+                total = _rounded(np.asarray(total), call.dtype) if len(op.sources) > 1 else values(op.sources[0])
+            for destination in op.destinations:
+                values(destination)[:] = total
         else:
             assert isinstance(op, Kernel) and op.op == "reduce" and op.attributes == {"kind": "sum"}
             with np.errstate(over="ignore"):

@@ -57,6 +57,25 @@ def test_halving_and_doubling(n, box, group):
     assert ours == pytest.approx(2 * exchanges + additions, rel=1e-9)
 
 
+@pytest.mark.parametrize("n", [2, 4, 8, 16])
+def test_halving_and_doubling_alone(n, box, group):
+    steps = range(1, int(log2(n)) + 1)
+    exchanges = sum(A + SIZE / 2**k * B for k in steps)
+    additions = sum(reduction(SIZE / 2**k) for k in steps)
+    scattered = time_of(box, group, "reduce_scatter", "halving", n)
+    assert scattered == pytest.approx(exchanges + additions, rel=1e-9)
+    assert time_of(box, group, "all_gather", "doubling", n) == pytest.approx(exchanges, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 16])
+def test_direct_exchanges(n, box, group):
+    chunk = SIZE / n
+    once = A + (n - 1) * chunk * B
+    assert time_of(box, group, "all_gather", "direct", n) == pytest.approx(once, rel=1e-9)
+    scattered = time_of(box, group, "reduce_scatter", "direct", n)
+    assert scattered == pytest.approx(once + reduction(chunk, n), rel=1e-9)
+
+
 @pytest.mark.parametrize("n", [2, 3, 5, 8])
 def test_star(n, box, group):
     """All workers share the master's link, in and out."""

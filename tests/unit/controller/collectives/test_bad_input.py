@@ -86,7 +86,7 @@ def test_ranges_of_sizes():
 
 
 def test_protocols_must_be_whole():
-    assert [protocol.name for protocol in protocols_of(DGX)] == ["ll", "ll128", "simple"]
+    assert [protocol.name for protocol in protocols_of(DGX)] == ["ll", "ll128", "simple", "nvls", "multimem"]
     assert [protocol.name for protocol in protocols_of(load_topology("edge_star"))] == ["plain"]
     broken = load_topology("dgx_h100", ["options.collective.ll.hop=3"])
     with pytest.raises(BadCall, match=r"collective\.ll\.hop"):

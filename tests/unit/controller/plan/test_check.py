@@ -150,8 +150,13 @@ def test_sizes_of_a_transfer_agree(cluster) -> None:
 
 
 def test_many_sources_need_a_network_that_reduces(cluster) -> None:
-    many = Transfer((A.view(), B.view()), (HOST.view(),), "sum")
-    assert "reduce with a kernel" in refused(BadPlan, cluster, (many, ()))
+    twice = Transfer((A.view(), B.view()), (HOST.view(),), "sum")
+    assert "gpu is a source twice" in refused(BadPlan, cluster, (twice, ()))
+    many = Transfer((A.view(), HOST.view()), (HOST.view(),), "sum")
+    said = refused(BadPlan, cluster, (many, ()))
+    assert "declares no reduction" in said and "reduce with a kernel" in said
+    unsaid = Transfer((A.view(), HOST.view()), (HOST.view(),))
+    assert "reduction='sum'" in refused(BadPlan, cluster, (unsaid, ()))
 
 
 def test_open_sizes_need_numbers(cluster) -> None:

@@ -14,7 +14,7 @@ HEADER = "m,n,k,latency_us\n"
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "h100_sxm_gemm_bf16.csv").write_text(HEADER + "128,4096,4096,16.1\n129,4096,4096,18.3\n1,1,1,-2\n")
-    (tmp_path / "nccl_8gpu_all_reduce.csv").write_text("a\n1\n")
+    (tmp_path / "moe_dispatch.csv").write_text("a\n1\n")
     return tmp_path
 
 

@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_used_says_file_line_and_why(tmp_path, name, text,
 
 
 def test_a_table_that_no_model_covers_is_listed_with_its_rows(tmp_path):
-    written(tmp_path, "nccl_8gpu_all_reduce.csv", "system,latency_us\na,1\nb,2\n")
+    written(tmp_path, "moe_dispatch.csv", "system,latency_us\na,1\nb,2\n")
     (found,) = compared(tmp_path)
     assert (found.dropped, found.row_count, found.wrong) == (2, 2, False)
     assert "not modelled" in found.unusable

@@ -1,0 +1,199 @@
+"""A ring in windows of a few steps, where all its rows at once would not fit into memory.
+
+What a chunk goes through is a chain: it is sent, added, sent on, and so on. Each chain has an in-order queue with one
+slot, which all its transfers are in, so a window waits for the one before without an edge between batches. At the end
+of a reducing window one row more in each chain's queue waits for the chain's last addition and holds up what follows.
+Launches wait for nothing but each other, so a launch ends at a known instant: its number on its rank times its length.
+
+A window must be there before any of its rows could start, that is before any chain has gone through the one before.
+Several are submitted ahead, and whenever one is added it is checked that no chain has been through them all; if one
+has, the times would not be exact, and everything starts again with twice as many windows ahead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.collectives.bulk.additions import Additions
+from controller.collectives.bulk.loads import Loads, Numbers
+from controller.collectives.bulk.phases import Walk
+from controller.collectives.bulk.rows import Block, Start, joined, layers_of, walk_rows
+from controller.engine.activities import Activities
+from controller.engine.engine import Engine
+from controller.fabric.resources import Fabric
+
+WINDOWS_AHEAD = 3
+"""Windows that are submitted at first."""
+
+
+class _Starved(Exception):
+    """A chain has gone through everything that was submitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Some steps of one walk.
+
+    Attributes:
+        rows: for the engine, but for the instants of launches.
+        launches: their rows.
+        launched_s: when each of them ends at the earliest [s].
+        last: the rows that end each chain's part of the window.
+    """
+
+    rows: Activities
+    launches: Numbers
+    launched_s: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    last: Numbers
+
+
+def can_stream(walks: Sequence[Walk]) -> bool:
+    """Whether every chunk goes round one and the same ring in all walks."""
+    return all(np.array_equal(walk.following, walks[0].following) for walk in walks)
+
+
+def stream(
+    fabric: Fabric,
+    walks: Sequence[Walk],
+    loads: Sequence[Loads],
+    start: Start,
+    added: Additions | None,
+    item_bytes: int,
+    window_rows: int,
+) -> tuple[float, int]:
+    """The time of a ring [s] and how many rows were simulated.
+
+    Args:
+        fabric: its resources and queues.
+        walks, loads, start, added, item_bytes: as for `rows.activities`.
+        window_rows: about how many rows a window has.
+    """
+    ahead = WINDOWS_AHEAD
+    while True:
+        try:
+            return _stream(fabric, walks, loads, start, added, item_bytes, window_rows, ahead)
+        except _Starved:
+            ahead *= 2
+
+
+def _stream(
+    fabric: Fabric,
+    walks: Sequence[Walk],
+    loads: Sequence[Loads],
+    start: Start,
+    added: Additions | None,
+    item_bytes: int,
+    window_rows: int,
+    ahead: int,
+) -> tuple[float, int]:
+    engine = Engine()
+    engine.add_resources(fabric.capacity)
+    engine.add_queues(fabric.slots)
+    pieces, count = walks[0].owned.shape
+    chains = engine.add_queues(np.ones(pieces * count, np.int32)).reshape(pieces, count)
+    rows = 0
+    if start.start_s.any():
+        engine.run(until_s=float(start.start_s.max()))
+    if start.copied.size:
+        copies = _copies(start, chains, item_bytes)
+        engine.submit(copies)
+        rows += copies.count
+    left = _windows(walks, loads, added, item_bytes, window_rows, chains)
+    submitted: deque[tuple[int, _Window]] = deque()
+    more = True
+    while more or submitted:
+        while more and len(submitted) < ahead:
+            window = next(left, None)
+            if window is None:
+                more = False
+                break
+            if submitted and not np.isnan(engine.end_at(submitted[-1][0])[submitted[-1][1].last]).all():
+                raise _Starved
+            latency_s = window.rows.latency_s
+            latency_s[window.launches] = np.maximum(window.launched_s - engine.now, 0.0)
+            submitted.append((engine.submit(window.rows), window))
+            rows += window.rows.count
+        if submitted:
+            ticket, _ = submitted[0]
+            engine.run(tickets=(ticket,))
+            if more or len(submitted) > 1:
+                if len(submitted) == 1:
+                    raise _Starved
+                engine.release(ticket)
+            submitted.popleft()
+    engine.run()
+    return engine.now, rows
+
+
+def _windows(
+    walks: Sequence[Walk],
+    loads: Sequence[Loads],
+    added: Additions | None,
+    item_bytes: int,
+    window_rows: int,
+    chains: np.ndarray[tuple[int, ...], np.dtype[np.int32]],
+) -> Iterator[_Window]:
+    """All windows in order."""
+    pieces, count = chains.shape
+    chain = np.arange(count)  # that a rank's transfer of the step belongs to
+    launched = np.zeros(count, np.int64)  # additions so far, by rank
+    for walk, each in zip(walks, loads, strict=True):
+        layers = layers_of(walk, added)
+        per_step = pieces * layers * count
+        owner = walk.preceding.astype(np.int64) if walk.reduces else np.arange(count)
+        for first in range(0, walk.steps, max(1, window_rows // per_step)):
+            steps = min(max(1, window_rows // per_step), walk.steps - first)
+            sizes, of_chain = np.empty((steps, pieces, count), np.int64), np.empty((steps, count), np.int64)
+            for step in range(steps):
+                sizes[step], of_chain[step] = walk.owned[:, owner], chain
+                owner, chain = owner[walk.preceding], chain[walk.preceding]
+            block = walk_rows(walk, each, added, sizes, item_bytes)
+            rows = np.arange(steps * per_step).reshape(steps, pieces, layers, count)
+            sends, sums = rows[:, :, 0], rows[:, :, -1]
+            for piece in range(pieces):
+                block.queue[sends[:, piece]] = chains[piece, of_chain]
+            blocks, last = [block], sends[-1]
+            launches, launched_s = np.zeros(0, np.int64), np.zeros(0)
+            if walk.reduces:
+                block.edges += [(sends[1:], sums[:-1]), (sums, sends[:, :, walk.preceding])]
+                if layers == 3 and added is not None:
+                    block.edges.append((sums, rows[:, :, 1]))
+                    there = (sizes[:, :, walk.preceding] > 0) & (added.issue >= 0)
+                    number = launched + np.cumsum(there.reshape(-1, count), axis=0).reshape(there.shape)
+                    launched = launched + there.sum(axis=(0, 1))
+                    launches = rows[:, :, 1][there]
+                    launched_s = (number * added.launch_s)[there]
+                    block.queue[launches] = -1
+                # The chain whose addition a rank does last goes on from there.
+                last = rows.size + np.arange(pieces * count)
+                blocks.append(_holds(chains[:, chain].ravel(), last, sums[-1].ravel()))
+            yield _Window(joined(blocks), launches, launched_s, last.ravel())
+
+
+def _holds(queue: np.ndarray[tuple[int, ...], np.dtype[np.int32]], rows: Numbers, waits: Numbers) -> Block:
+    """Rows without work that hold up their queues until what they wait for has ended."""
+    none, count = np.zeros(0, np.int32), len(rows)
+    free = np.zeros(count), np.zeros(count), np.full(count, np.inf)
+    return Block(*free, queue, np.zeros(count, np.int64), none, np.zeros(0), [(rows, waits)])
+
+
+def _copies(start: Start, chains: np.ndarray[tuple[int, ...], np.dtype[np.int32]], item_bytes: int) -> Activities:
+    """Every rank's own chunk to its output, and a row in each chain's queue that waits for it."""
+    each, count = start.copy_loads, len(start.copied)
+    assert each is not None, "copies load something"
+    block = Block(
+        (start.copied * item_bytes).astype(np.float64),
+        np.where(start.copied > 0, each.latency_s, 0.0),
+        each.rate_limit,
+        np.full(count, -1, np.int32),
+        np.diff(each.start),
+        each.resource,
+        each.weight,
+        [],
+    )
+    rows = count + np.arange(chains.size)
+    return joined([block, _holds(chains.ravel(), rows, np.tile(np.arange(count), len(chains)))])

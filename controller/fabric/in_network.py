@@ -1,0 +1,74 @@
+"""What a transfer loads that a switch adds up on its way, or sends out of several links at once.
+
+A reduction takes what it reads of every source, its port and every link up once, however many sources; the sum takes
+the links down and each destination once. A multicast is the same from one source. It flows at one rate, that of the
+slowest of all that take part, as stores and loads of a multicast object do.
+
+Simplification: every switch on the way stores nothing, so all parts flow at once; latency is that of the longest way up
+and the longest way down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from controller.errors import BadPlan
+from controller.topology.meeting import meeting_of, order_of
+from controller.topology.schema import Hop
+
+if TYPE_CHECKING:
+    from controller.fabric.resources import Fabric, Side
+
+Place = tuple[str, str]
+"""Device and tier."""
+
+
+def in_network(
+    fabric: Fabric, sources: Sequence[Place], destinations: Sequence[Place], dtype: str
+) -> tuple[dict[int, float], float, float]:
+    """Weights by resource, the rate limit [bytes/s] and the latency [s].
+
+    Args:
+        fabric: whose resources they are.
+        sources, destinations: devices and tiers, each device at most once on either side.
+        dtype: element type that is added up; "" for a multicast.
+
+    Raises:
+        BadPlan: no switch between them can do it; says which and why.
+    """
+    order = order_of([device for device, _ in sources], [device for device, _ in destinations])
+    found = meeting_of(fabric.topology, order, dtype if len(sources) > 1 else "", len(sources), len(destinations))
+    if isinstance(found, str):
+        raise BadPlan(
+            f"{', '.join(device for device, _ in sources)} to {', '.join(device for device, _ in destinations)} needs "
+            f"{'reduction' if len(sources) > 1 else 'multicast'} in the network: {found}; declare it at a switch "
+            f"(reduction: true, types:, multicast: true, rate:), or reduce with a kernel"
+        )
+    up = dict(zip(order, found.up, strict=True))
+    taken: dict[int, float] = {}
+    ways_up = [_side(fabric, taken, place, up[place[0]], 0) for place in sources]
+    links = dict.fromkeys((hop.link.name, hop.forward) for device, _ in sources for hop in up[device])
+    ways_down = [_side(fabric, taken, place, up[place[0]], 1) for place in destinations]
+    links |= dict.fromkeys((hop.link.name, not hop.forward) for device, _ in destinations for hop in up[device])
+    for name, forward in links:
+        _take(taken, ((fabric.link_resources(name)[0 if forward else 1], 1.0),))
+    return taken, found.rate_bytes_per_s, max(ways_up) + max(ways_down)
+
+
+def _side(fabric: Fabric, taken: dict[int, float], place: Place, way: Sequence[Hop], direction: int) -> float:
+    """Takes tier and port of one device; the latency between it and the switch [s]."""
+    device, tier = place
+    port = way[0].tail.port
+    tier_side, port_side = fabric.sides(device, tier, port, direction)
+    _take(taken, tier_side)
+    _take(taken, port_side)
+    spec = fabric.topology.devices[device].spec
+    own_s = spec.tiers[tier].write_latency_s if direction else spec.tiers[tier].read_latency_s
+    return math.fsum([own_s, spec.ports[port].latency_s, *(hop.link.latency_s for hop in way)])
+
+
+def _take(taken: dict[int, float], side: Side) -> None:
+    for resource, weight in side:
+        taken[resource] = taken.get(resource, 0.0) + weight

@@ -1,0 +1,22 @@
+"""What faults of links did to a run, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from controller.report.tables import quantity
+
+
+def change_text(change: Mapping[str, Any]) -> str:
+    """One change of a link, as ``outcome.reports["link_changes"]`` has it, in one line."""
+    share = change["share"]
+    what = "fails" if share == 0 else "works again" if share == 1 else f"keeps {share:g} of its capacity"
+    moved = change["moved_transfers"]
+    if not change["happened"]:
+        came = "after the end"
+    elif moved:
+        came = f"{moved} transfer{'s' * (moved > 1)} moved to other paths"
+    else:
+        came = "nothing moved"
+    return f"{change['link']} {what} at {quantity(change['at_s'], 's')}: {came}"

@@ -1,0 +1,56 @@
+"""A torus of any number of dimensions: a router a host, linked to the next one in every dimension, ends joined.
+
+A dimension of size 2 has one link, not two. Where one switch of the host leaves it (a chip's own router), that switch
+is the router; otherwise there is a switch ``router<i>`` and `host_link` joins the host to it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from controller.topology.declaration import Wire
+from controller.topology.generate.blocks import Count, FabricBlock
+from controller.topology.generate.weaver import Weaver
+
+
+class Torus(FabricBlock):
+    """``kind: torus``; `dimensions: [4, 4, 4]`` has 64 hosts, the last index running fastest."""
+
+    dimensions: Annotated[list[Count], Field(min_length=1, max_length=6)]
+    link: Wire
+    host_link: Wire | None = None
+
+    @property
+    def host_count(self) -> int:
+        """The product of the dimensions."""
+        return math.prod(self.dimensions)
+
+    def weave(self, weaver: Weaver) -> None:
+        """Every router to the next one in every dimension."""
+        ends = weaver.uplinks()
+        if self.host_link is None:
+            if len(ends[0]) != 1 or ends[0][0].port:
+                raise weaver.wrong(
+                    "host.uplinks",
+                    "a torus needs host_link, the cable from a host to its router, unless one switch of the host, "
+                    "named alone in host.uplinks, is the router",
+                )
+            routers = [end for (end,) in ends]
+        else:
+            routers = list(weaver.switches("router", self.host_count))
+            down = weaver.links(f"{weaver.uplink_text()}-router", self.host_link, "host_link")
+            for router, uplinks in zip(routers, ends, strict=True):
+                for end in uplinks:
+                    down.join(end, router)
+        links = weaver.links("torus", self.link, "link")
+        stride = self.host_count
+        for size in self.dimensions:
+            stride //= size
+            for index, router in enumerate(routers):
+                at = index // stride % size
+                if size == 1 or (size == 2 and at == 1):
+                    continue
+                links.join(router, routers[index + ((at + 1) % size - at) * stride])

@@ -1,0 +1,49 @@
+"""The table of formats: adding one is one file and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from controller.errors import UserError
+from controller.topology.importing.sketch import Given, Names, Sketch
+from controller.topology.nearest import hint
+
+Importer = Callable[[Path, str, Given], Sketch]
+"""(file, name of the topology, what the user gives) to what was understood."""
+
+FORMATS: Mapping[str, tuple[str, str]] = {
+    "nvidia-topo": ("controller.topology.importing.nvidia_topo:nvidia_topo", "the output of nvidia-smi topo -m"),
+    "nccl": ("controller.topology.importing.nccl:nccl", "the XML that NCCL_TOPO_DUMP_FILE names"),
+    "simgrid": ("controller.topology.importing.simgrid:simgrid", "a SimGrid platform, XML"),
+    "infragraph": ("controller.topology.importing.infragraph:infragraph", "an InfraGraph infrastructure, YAML or JSON"),
+}
+"""Format to (``module:function``, what it is)."""
+
+
+class UnknownFormat(UserError):
+    """No importer of that name."""
+
+
+def import_topology(format_name: str, path: str | Path, name: str = "", given: Given | None = None) -> str:
+    """A topology file, as text, from a file of another format.
+
+    Args:
+        format_name: one of `FORMATS`.
+        path: the file.
+        name: of the topology; "" for the stem of the file.
+        given: what the user says where the format is silent.
+
+    Raises:
+        UnknownFormat: no such format; names the nearest one.
+        BadTopology: a file that cannot be read or understood, with its line.
+    """
+    if format_name not in FORMATS:
+        raise UnknownFormat(f"no importer for {format_name!r}{hint(format_name, FORMATS, 'formats')}")
+    module, _, function = FORMATS[format_name][0].partition(":")
+    importer: Importer = getattr(importlib.import_module(module), function)
+    source = Path(path)
+    return importer(source, name or Names().of(source.stem), given or Given()).yaml(
+        f"{source.name}, {FORMATS[format_name][1]}"
+    )

@@ -1,0 +1,74 @@
+"""Texts of faults, and what links can carry when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+
+from controller.collectives.group import first_ranks, only
+from controller.errors import BadTopology
+from controller.faults.schedule import Change, changes_of, faults_of, joined, may_fail, parse_fault
+from controller.topology.loader import load_topology
+
+DGX = load_topology("dgx_h100")
+LINK = "gpu0.nvlink-nvswitch"
+
+
+def test_texts():
+    fault = parse_fault(" up0 @ 2 ms ")
+    assert (fault.link, fault.share, fault.at_s, fault.until_s) == ("up0", 0.0, 2e-3, inf)
+    fault = parse_fault("up0=0.25@1 us:1 s")
+    assert (fault.link, fault.share, fault.at_s, fault.until_s) == ("up0", 0.25, 1e-6, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("up0", "write LINK@TIME"),
+        ("@1 ms", "write LINK@TIME"),
+        ("up0@1", "unit"),
+        ("up0@-1 ms", "negative"),
+        ("up0@2 ms:1 ms", "not after its beginning"),
+        ("up0=1.5@1 ms", "between 0 and 1"),
+        ("up0=0@1 ms", "without a share"),
+        ("up0=x@1 ms", "between 0 and 1"),
+        ("up0=nan@1 ms", "between 0 and 1"),
+    ],
+)
+def test_texts_that_cannot_be_meant(text, said):
+    with pytest.raises(BadTopology, match=said):
+        parse_fault(text)
+
+
+def test_the_worst_fault_counts_and_what_was_comes_back():
+    faults = [parse_fault(text) for text in ("a=0.5@1 s", "a@2 s:3 s", "b@2 s:4 s", "a=0.8@2 s:6 s")]
+    assert changes_of(faults) == (
+        Change(1.0, "a", 0.5),
+        Change(2.0, "a", 0.0),
+        Change(2.0, "b", 0.0),
+        Change(3.0, "a", 0.5),
+        Change(4.0, "b", 1.0),
+    )
+    assert may_fail(faults) == {"a", "b"}
+
+
+def test_options_name_links_that_there_are():
+    declared = replace(DGX, options={**DGX.options, "faults": f"{LINK}@1 ms; {LINK}=0.5@2 ms"})
+    assert [fault.link for fault in faults_of(declared)] == [LINK, LINK]
+    with pytest.raises(BadTopology, match=r"did you mean 'gpu0\.nvlink-nvswitch'"):
+        faults_of(load_topology("dgx_h100", ["options.faults=gpu0.nvlnk-nvswitch@1 ms"]))
+
+
+def test_what_is_left_of_a_topology_keeps_the_faults_of_its_links():
+    declared = replace(DGX, options={**DGX.options, "faults": f"{LINK}@1 ms; gpu7.nvlink-nvswitch@2 ms"})
+    assert [fault.link for fault in faults_of(only(declared, first_ranks(declared, 2)))] == [LINK]
+
+
+def test_options_of_the_command_line():
+    assert joined(["a@1 ms"], ["b=0.5@2 ms"]) == "a@1 ms; b=0.5@2 ms"
+    with pytest.raises(BadTopology, match="without a share"):
+        joined(["a=0.5@1 ms"], [])
+    with pytest.raises(BadTopology, match="LINK=SHARE@TIME"):
+        joined([], ["a@1 ms"])

@@ -1,0 +1,131 @@
+"""NCCL's topology XML becomes a topology."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.errors import BadTopology
+from controller.topology.graph import route
+from controller.topology.importing.sketch import Given
+from controller.topology.importing.table import import_topology
+from controller.topology.loader import load_topology
+
+XML = """\
+<system version="1">
+  <cpu host_hash="0x1" numaid="0" affinity="ff" arch="x86_64" vendor="GenuineIntel" familyid="6" modelid="143">
+    <pci busid="0000:10:00.0" class="0x060400" link_speed="32.0 GT/s PCIe" link_width="16">
+      <pci busid="0000:18:00.0" class="0x030200" link_speed="32.0 GT/s PCIe" link_width="16">
+        <gpu dev="0" sm="90" rank="0" gdr="1">
+          <nvlink target="0000:05:00.0" count="9" tclass="0x068000"/>
+          <nvlink target="0000:06:00.0" count="9" tclass="0x068000"/>
+        </gpu>
+      </pci>
+      <pci busid="0000:19:00.0" class="0x020700" link_speed="32.0 GT/s PCIe" link_width="16">
+        <nic>
+          <net name="mlx5_0" dev="0" speed="400000" port="1" latency="0.000000" guid="0x1" maxconn="131072" gdr="1"/>
+        </nic>
+      </pci>
+    </pci>
+  </cpu>
+  <cpu host_hash="0x1" numaid="1" affinity="ff00" arch="x86_64" vendor="GenuineIntel" familyid="6" modelid="143">
+    <pci busid="0000:90:00.0" class="0x030200" link_speed="8.0 GT/s PCIe" link_width="8">
+      <gpu dev="1" sm="90" rank="1" gdr="1">
+        <nvlink target="0000:05:00.0" count="18" tclass="0x068000"/>
+      </gpu>
+    </pci>
+  </cpu>
+</system>
+"""
+
+GIVEN = Given({"gpu": "h100_sxm"}, {"sockets": ("60 GB/s", "150 ns")}, "400 ns")
+
+
+def imported(tmp_path, text: str, given: Given = GIVEN):
+    (tmp_path / "topo.xml").write_text(text)
+    (tmp_path / "topo.yaml").write_text(import_topology("nccl", tmp_path / "topo.xml", "topo", given))
+    return load_topology(tmp_path / "topo.yaml")
+
+
+def complaint(tmp_path, text: str, given: Given = GIVEN) -> str:
+    with pytest.raises(BadTopology) as caught:
+        imported(tmp_path, text, given)
+    return str(caught.value)
+
+
+def test_gpus_switches_and_nics_are_where_they_were(tmp_path):
+    topo = imported(tmp_path, XML)
+    assert list(topo.devices) == ["gpu0", "gpu1"]
+    assert topo.switches == ("network", "root0", "pcie0", "nic0", "root1", "nvswitch")
+    assert [hop.head.vertex for hop in route(topo, "gpu0", "gpu1").hops] == ["nvswitch", "gpu1"]
+    ends = {link.name for link in topo.links}
+    assert {"gpu0.pcie-pcie0", "pcie0-root0", "nic0-pcie0", "nic0-network", "gpu1.pcie-root1", "root0-root1"} <= ends
+
+
+def test_rates_are_speed_times_width_and_lanes_times_their_rate(tmp_path):
+    links = {link.name: link for link in imported(tmp_path, XML).links}
+    assert links["gpu0.pcie-pcie0"].forward_bytes_per_s == pytest.approx(32e9 * 16 * 128 / 130 / 8, rel=1e-3)
+    assert links["gpu1.pcie-root1"].forward_bytes_per_s == pytest.approx(8e9 * 8 * 128 / 130 / 8, rel=1e-3)
+    assert links["nic0-network"].forward_bytes_per_s == pytest.approx(50e9)
+    both = [links[f"gpu{i}.nvlink-nvswitch"].forward_bytes_per_s for i in (0, 1)]
+    assert both == pytest.approx([18 * 20.6e9] * 2)
+    assert "topo.xml:4" in links["gpu0.pcie-pcie0"].constants["forward"].source
+
+
+def test_nvlinks_between_gpus_are_one_cable_each_pair(tmp_path):
+    text = XML.replace(
+        'target="0000:05:00.0" count="18" tclass="0x068000"', 'target="0000:18:00.0" count="4" tclass="0x030200"'
+    )
+    text = text.replace('<nvlink target="0000:06:00.0" count="9" tclass="0x068000"/>', "")
+    text = text.replace(
+        'target="0000:05:00.0" count="9" tclass="0x068000"', 'target="0000:90:00.0" count="4" tclass="0x030200"'
+    )
+    direct = [link for link in imported(tmp_path, text).links if link.name.count("nvlink") == 2]
+    assert [link.forward_bytes_per_s for link in direct] == pytest.approx([4 * 20.6e9])
+
+
+def test_processors_become_devices_when_their_product_is_given(tmp_path):
+    given = Given({"gpu": "h100_sxm", "cpu": "xeon_8480"}, GIVEN.links, GIVEN.latency)
+    topo = imported(tmp_path, XML, given)
+    assert [device.spec.kind for device in topo.devices.values()] == ["cpu", "cpu", "gpu", "gpu"]
+    assert [hop.head.vertex for hop in route(topo, "cpu0", "gpu0").hops] == ["root0", "pcie0", "gpu0"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "said"),
+    [
+        ("<system", "<systen", 1, "this is no XML"),
+        ('<system version="1">', '<topology version="1">', 1, "this is no XML"),
+        ('sm="90" rank="1"', 'sm="x" rank="1"', 19, "sm='x' is no number"),
+        ('sm="90" rank="1"', 'rank="1"', 19, "lacks the attribute 'sm'"),
+        ('sm="90" rank="1"', 'sm="35" rank="1"', 19, "no rate of its NVLinks is known"),
+        ('link_speed="8.0 GT/s PCIe" ', "", 18, "nothing says how fast the link 'pcie' is"),
+        ('"0000:05:00.0" count="18" tclass="0x068000"', '"0000:77:00.0" count="18" tclass="0x030200"', 20, "no GPU of"),
+        ('host_hash="0x1" numaid="1"', 'host_hash="0x2" numaid="1"', 1, "the processors are of 2 hosts"),
+    ],
+)
+def test_a_mistake_is_found_with_its_line(tmp_path, before, after, line, said):
+    text = complaint(tmp_path, XML.replace(before, after))
+    assert said in text, text
+    assert f"topo.xml:{line}:" in text or said == "this is no XML", text
+
+
+def test_foreign_xml_cannot_name_files_or_grow(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    outside = f'<!DOCTYPE system [<!ENTITY a SYSTEM "{secret}">]>\n' + XML
+    assert "entities are not read" in complaint(tmp_path, outside)
+    laughs = '<!DOCTYPE system [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>\n' + XML
+    assert "topo.xml:1: the file declares an entity" in complaint(tmp_path, laughs)
+    deep = "<system>" + "<pci>" * 100 + "</pci>" * 100 + "</system>"
+    assert "more than 64 levels" in complaint(tmp_path, deep)
+
+
+def test_a_file_without_gpus_is_refused(tmp_path):
+    assert "no <gpu> in the file" in complaint(tmp_path, '<system version="1"/>')
+
+
+def test_gpus_are_called_by_their_number_not_by_their_place(tmp_path):
+    text = XML.replace('dev="0" sm', 'dev="5" sm')
+    links = {link.name for link in imported(tmp_path, text).links}
+    assert {"gpu1.pcie-pcie0", "gpu0.pcie-root1"} <= links
+    assert "two <gpu> have the same dev" in complaint(tmp_path, XML.replace('dev="1" sm', 'dev="0" sm'))
