@@ -22,6 +22,7 @@ class RunResult:
         busy_ratio: share of the run that each resource and queue was busy.
         peak_bytes: highest occupancy by ``device.tier`` [bytes].
         reports: numbers and short texts that the program reported.
+        flash_bytes: read from and written to all flash tiers together [bytes].
     """
 
     ended: str
@@ -33,6 +34,7 @@ class RunResult:
     busy_ratio: Mapping[str, float] = field(default_factory=dict)
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     reports: Mapping[str, str | int | float] = field(default_factory=dict)
+    flash_bytes: tuple[float, float] = (0.0, 0.0)
 
 
 Results = Mapping[str, RunResult]

@@ -25,6 +25,10 @@ def run_request(request: Request) -> RunResult:
         {use.name: use.busy_ratio for use in outcome.resources},
         dict(outcome.peak_bytes),
         {name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
+        (
+            sum(use.read_bytes for use in outcome.flash.values()),
+            sum(use.written_bytes for use in outcome.flash.values()),
+        ),
     )
 
 

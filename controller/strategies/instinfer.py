@@ -3,10 +3,10 @@
 Paper: "InstInfer: In-Storage Attention Offloading", arXiv 2409.04992; HPCA 2025, doi 10.1109/HPCA61900.2025.00113.
 Follows: section IV-A (placement), IV-C (KV groups of 16 tokens, group buffer in drive DRAM), IV-D (layer-wise push of
     the prompt's KV by peer-to-peer DMA, mini-batches that take turns on GPU and drives).
-Differs: dense attention only. The prompt's KV lies in a segment of its own, so that one DMA a layer brings it into
-    place. A full group is written to flash in the step that fills it, beside the attention of other layers. Where a
-    model has fewer KV heads than there are drives, tokens are spread and partial attentions merged (the paper has one
-    KV head per query head and spreads heads).
+Differs: `sparf.py` adds the paper's sparse attention. The prompt's KV lies in a segment of its own, so that one DMA a
+    layer brings it into place. A full group is written to flash in the step that fills it, beside the attention of
+    other layers. Where a model has fewer KV heads than there are drives, tokens are spread and partial attentions are
+    merged (the paper has one KV head per query head and spreads heads).
 Checked by: tests/live/test_generation.py (tokens against the plain run), tests/paper/test_instinfer.py.
 """
 
@@ -81,6 +81,14 @@ class InstInfer:
         self.token_major = {gpu: [self._token_major(gpu, turn) for turn in range(2)] for gpu in gpus}
         self._steps: dict[tuple[tuple[int, ...], bool], Plan] = {}
 
+    def more_buffers(self) -> Iterator[Buffer]:
+        """What a variant keeps for the whole generation, beside keys, values and landings."""
+        return iter(())
+
+    def more_prefill_buffers(self) -> Iterator[Buffer]:
+        """What a variant needs on the GPUs during the prefill."""
+        return iter(())
+
     @property
     def _every_drive(self) -> range:
         return range(len(self.drives))
@@ -102,6 +110,9 @@ class InstInfer:
             for landing in landings:
                 for buffer in (landing.q, landing.k, landing.v, landing.out, landing.lse):
                     run.place(buffer, written=True)
+        for buffer in self.more_buffers():
+            if buffer.nbytes:
+                run.place(buffer, written=True)
         if len(self.drives) > 1:
             for counterpart in (one for lanes in self.counterparts.values() for drives in lanes for one in drives):
                 parts = (counterpart.lse,) if self.spread.by_tokens else counterpart.parts
@@ -114,7 +125,7 @@ class InstInfer:
         """See `OffloadedDecoder.prefill`."""
         outbound = [buffer for turns in self.outbound.values() for turn in turns for parts in turn for buffer in parts]
         token_major = [buffer for turns in self.token_major.values() for pair in turns for buffer in pair]
-        buffers = [buffer for buffer in (*outbound, *token_major) if buffer.nbytes]
+        buffers = [buffer for buffer in (*outbound, *token_major, *self.more_prefill_buffers()) if buffer.nbytes]
         for buffer in buffers:
             self._run.place(buffer, written=True)
         yield from self.model.prefill(self._run, "instinfer", self._emit_prompt)
@@ -139,6 +150,12 @@ class InstInfer:
                 build.kernel("to_heads", gpu, [piece], [outbound], heads=self.spread.shares[drive].kv_head_count)
                 target = rows_view(self.caches[layer][drive].prompt[part], row, lane.rows)
                 build.transfer(outbound, target, label="kv push")
+                self.emit_pushed(build, layer, part, drive, outbound, row)
+
+    def emit_pushed(
+        self, build: PlanBuilder, layer: int, part: int, drive: int, outbound: View, row: int | Affine
+    ) -> None:
+        """What a variant adds after a prompt's keys (part 0) or values (1) by heads were pushed to a drive."""
 
     def _prompt_pieces(
         self, build: PlanBuilder, lane: Lane, layer: int, part: int, whole: View
@@ -189,9 +206,9 @@ class InstInfer:
         key = (self.spread.owners(generated), self.spread.fills_group(generated))
         if key not in self._steps:
             self._steps[key] = self._step_plan(*key)
-        return BoundPlan(self._steps[key], self._bindings(generated))
+        return BoundPlan(self._steps[key], self.bindings(generated))
 
-    def _bindings(self, generated: int) -> dict[str, int]:
+    def bindings(self, generated: int) -> dict[str, int]:
         scenario = self.scenario
         bindings = {"position": scenario.prompt_tokens + generated, "slot": generated % GROUP_TOKENS}
         for drive in self._every_drive if self.spread.by_tokens else (0,):
@@ -253,17 +270,23 @@ class InstInfer:
                         "kv_write", name, [source.view().reshape(*new)], [cache.tail[part].rows(start, stop)],
                         position=symbol("slot"), tokens=1, label="kv append",
                     )  # fmt: skip
-            segments, tokens, starts = self._segments(layer, drive)
-            query = landing.q.view().reshape(rows, share.head_count, shape.head_dim)
-            kept = [buffer.rows(start, stop) for pair in segments for buffer in pair]
-            build.kernel(
-                "decode_attention", name, [query, *kept], [landing.out, landing.lse],
-                tokens=tokens, starts=starts, scale=shape.attention_scale,
-            )  # fmt: skip
+            self.emit_attention(build, layer, drive, lane)
             results.append((landing.out, landing.lse))
             if fills and drive in owners:
-                self._flush(build, drive, cache, start, stop)
+                self.emit_flush(build, layer, drive, lane)
         return self._join(build, lane, layer, results)
+
+    def emit_attention(self, build: PlanBuilder, layer: int, drive: int, lane: int) -> None:
+        """Attention of the new token of a mini-batch on one drive, after the drive that owns it has appended it."""
+        start, stop = self.model.row_ranges[lane]
+        share, landing = self.spread.shares[drive], self.landings[lane][drive]
+        segments, tokens, starts = self._segments(layer, drive)
+        query = landing.q.view().reshape(stop - start, share.head_count, self.shape.head_dim)
+        kept = [buffer.rows(start, stop) for pair in segments for buffer in pair]
+        build.kernel(
+            "decode_attention", self.drives[drive], [query, *kept], [landing.out, landing.lse],
+            tokens=tokens, starts=starts, scale=self.shape.attention_scale,
+        )  # fmt: skip
 
     def _segments(
         self, layer: int, drive: int
@@ -281,8 +304,10 @@ class InstInfer:
         cut = self._windowed and self.shape.window(layer) > 0
         return segments, tuple(tokens), tuple(symbol(f"start{number}.{part}") for part in which) if cut else ()
 
-    def _flush(self, build: PlanBuilder, drive: int, cache: LayerCache, start: int, stop: int) -> None:
+    def emit_flush(self, build: PlanBuilder, layer: int, drive: int, lane: int) -> None:
         """A full group goes from the group buffer to flash: whole pages, appended."""
+        start, stop = self.model.row_ranges[lane]
+        cache = self.caches[layer][drive]
         number = drive if self.spread.by_tokens else 0
         for part in range(2):
             build.kernel(
@@ -381,5 +406,9 @@ class InstInfer:
 
 
 def instinfer(run: Run, scenario: Scenario) -> Program:
-    """Decoding with the KV cache and decode attention in drives."""
+    """Decoding with the KV cache and decode attention in drives; sparse attention with the option `compression`."""
+    if "compression" in scenario.options:
+        from controller.strategies.sparf import sparf
+
+        return sparf(run, scenario)
     return generate(run, scenario, InstInfer(scenario))

@@ -4,8 +4,8 @@ Paper: FlexGen, arXiv 2303.06865; DeepSpeed inference (ZeRO-Inference), arXiv 22
     InstInfer, arXiv 2409.04992, section VI.
 Follows: attention on the GPU; FlexGen keeps the cache on an SSD, moves it through host memory and fetches the next
     layer while one computes; DeepSpeed keeps it in host memory and copies it through pageable memory when a layer needs
-    it. Several GPUs share the layers. `dram_kv` and `cxl_kv` are neither: what pinned host memory or CXL cards give when
-    nothing but the hardware is in the way, with the layers spread over the cards.
+    it. Several GPUs share the layers. `dram_kv` and `cxl_kv` are neither: what pinned host memory or CXL cards give
+    when nothing but the hardware is in the way, with the layers spread over the cards.
 Differs: FlexGen's disk path runs at the rates that an independent study measured (``options`` of the topology), one
     transfer at a time, since the study's reads and its small appends share one path; prompts are written in long
     sequential pieces at the drive's own rate. During the prefill FlexGen keeps the keys and values of the whole prompt
@@ -312,7 +312,12 @@ def flexgen(run: Run, scenario: Scenario) -> Program:
     host = devices(scenario, "cpu", "what passes between SSD and GPU")[0].name
     drive = devices(scenario, "csd", "the KV cache")[0].name
     path = KvPath(
-        ((drive, "flash"),), (host, "dram"), "", _rate(scenario, "flexgen.read"), _rate(scenario, "flexgen.append"), 2
+        ((drive, "flash"),),
+        (host, "dram"),
+        "",
+        flexgen_rate(scenario, "flexgen.read"),
+        flexgen_rate(scenario, "flexgen.append"),
+        2,
     )
     return generate(run, scenario, KvStreaming(scenario, path))
 
@@ -335,7 +340,12 @@ def cxl_kv(run: Run, scenario: Scenario) -> Program:
     return generate(run, scenario, KvStreaming(scenario, KvPath(cards, None, "", 0.0, 0.0, 2)))
 
 
-def _rate(scenario: Scenario, option: str) -> float:
+def flexgen_rate(scenario: Scenario, option: str) -> float:
+    """A measured rate of FlexGen's path to its disk, from the options of the topology [bytes/s].
+
+    Raises:
+        BadTopology: it declares none.
+    """
     text = scenario.topology.options.get(option)
     if text is None:
         raise BadTopology(

@@ -54,7 +54,7 @@ class Scenario:
             if value < 1:
                 raise BadWorkload(f"{name.replace('_', ' ')} is {value}; at least 1 is needed")
         limit = self.shape.max_positions
-        # A rotation goes on beyond what the model was trained for (what it then says is another question); a table ends.
+        # A rotation goes on beyond what the model was trained for, whatever it then says; a table of positions ends.
         if self.shape.positions == "learned" and self.max_tokens > limit:
             raise BadWorkload(
                 f"{self.prompt_tokens} prompt + {self.output_tokens} output tokens are {self.max_tokens}; "

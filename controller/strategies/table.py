@@ -135,6 +135,13 @@ def lookup(name: str) -> Strategy:
         UnknownStrategy: neither; names the nearest one, or what is wrong with the file.
     """
     if name in STRATEGIES:
+        Strategy(
+            "flexgen_sparq",
+            "as flexgen, and only the channels and tokens that SparQ attention chooses are fetched (virtual)",
+            "controller.strategies.flexgen_sparq:flexgen_sparq",
+            "a6000_ssd",
+            {"compression": "share of the channels and of the tokens that are fetched (default 0.125)"},
+        ),
         return STRATEGIES[name]
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):

@@ -112,7 +112,8 @@ def running_mean(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes
     """mean (b, g, d), x (b, g, t, d) -> mean."""
     count, tokens = attributes.integer("count"), attributes.integer("tokens")
     added = inputs[1][:, :, :tokens].float().sum(2)
-    outputs[0].copy_((inputs[0] * count + added) / (count + tokens))
+    before = inputs[0] * count if count else 0.0  # the mean of no token may be anything
+    outputs[0].copy_((before + added) / (count + tokens))
 
 
 def channel_write(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:

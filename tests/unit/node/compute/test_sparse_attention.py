@@ -105,7 +105,7 @@ def test_without_tokens_it_is_the_mean() -> None:
 
 def test_a_running_mean_is_the_mean_of_everything() -> None:
     x = torch.randn((2, 3, 10, 4), generator=torch.Generator().manual_seed(1))
-    mean, out = torch.zeros(2, 3, 4), torch.empty(2, 3, 4)
+    mean, out = torch.full((2, 3, 4), torch.nan), torch.empty(2, 3, 4)
     run("running_mean", [mean, x], [out], {"count": 0, "tokens": 6})
     run("running_mean", [out, x[:, :, 6:].contiguous()], [out], {"count": 6, "tokens": 4})
     torch.testing.assert_close(out, x.mean(2))
