@@ -29,33 +29,67 @@ COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target
     is_flag=True,
     help="Print how much each compared row hangs on each assumed constant (many runs: minutes).",
 )
+@click.option("--summary", "as_summary", is_flag=True, help="Print a line for each paper instead of its rows.")
 @json_option
 def reproduce(
-    names: tuple[str, ...], processes: int | None, as_markdown: bool, as_sensitivity: bool, as_json: bool
+    names: tuple[str, ...],
+    processes: int | None,
+    as_markdown: bool,
+    as_sensitivity: bool,
+    as_summary: bool,
+    as_json: bool,
 ) -> None:
-    """Run our side of every row of the published tables of each PAPER and print the error."""
+    """Run our side of every row of the published tables of each PAPER and print the error; `all` is every paper."""
     from controller.cli.engine import load_engine
     from controller.report.json_output import dumps
     from controller.report.progress import progress
     from controller.reproduce.runner import reproduce as compare
-    from controller.reproduce.table import load_paper
+    from controller.reproduce.table import PAPERS, load_paper
 
-    papers = [load_paper(name) for name in names]
+    papers = [load_paper(name) for name in (PAPERS if names == ("all",) else names)]
     load_engine()
     if as_sensitivity:
         _sensitivities(papers, processes, as_json)
         return
     everything: list[ComparedRow] = []
+    lines: list[tuple[str, ...]] = []
     for paper in papers:
         with progress() as tell:
             rows = compare(paper, progress=tell, processes=processes)
         everything += rows
+        lines.append(_summary(paper, rows))
+        if as_summary:
+            continue
         if as_markdown:
             click.echo(_markdown(paper, rows))
         elif not as_json:
             _print(paper, rows)
     if as_json:
         click.echo(dumps([asdict(row) for row in everything]))
+    elif as_summary:
+        _print_summary(lines, as_markdown)
+
+
+SUMMARY = ("paper", "targets met", "median error", "printed only", "the knob")
+
+
+def _summary(paper: Paper, rows: tuple[ComparedRow, ...]) -> tuple[str, ...]:
+    targets = [row for row in rows if row.ok is not None]
+    errors = [abs(row.error) for row in targets if row.error is not None]
+    middle = f"{median(errors):.1%}" if errors else "-"
+    met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)}"
+    printed = str(sum(row.ok is None and not row.calibration for row in rows))
+    return paper.name, met, middle, printed, paper.knob or "none"
+
+
+def _print_summary(lines: list[tuple[str, ...]], as_markdown: bool) -> None:
+    from controller.report.tables import show, table
+
+    if as_markdown:
+        heads = (SUMMARY, ("---", "---:", "---:", "---:", "---"))
+        click.echo("\n".join(f"| {' | '.join(cells)} |" for cells in (*heads, *lines)))
+    else:
+        show(table(SUMMARY, lines, "reproductions"))
 
 
 def _sensitivities(papers: list[Paper], processes: int | None, as_json: bool) -> None:
