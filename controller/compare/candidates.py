@@ -33,6 +33,7 @@ GENERATION: tuple[Candidate, ...] = (
     Candidate("CXL", "cxl_kv", "offload_h100"),
     Candidate("SSD", "flexgen", "offload_h100"),
     Candidate("in storage", "instinfer", "offload_h100"),
+    Candidate("attention offloading", "lamina", "lamina"),
 )
 """Where the KV cache lies, and who computes on it."""
 

@@ -52,8 +52,8 @@ class Ledger:
         duration = end_at - start_at
         on_queue = activities.queue >= 0
         self._last = _Counted(
-            np.bincount(activities.load_resource, moved, len(self._amount)),
-            np.bincount(activities.queue[on_queue], duration[on_queue], len(self._held)),
+            np.asarray(np.bincount(activities.load_resource, moved, len(self._amount)), np.float64),
+            np.asarray(np.bincount(activities.queue[on_queue], duration[on_queue], len(self._held)), np.float64),
             np.bincount(activities.queue[on_queue], minlength=len(self._ran)),
             tuple(template.labels),
             np.bincount(template.label_of, duration, len(template.labels)).tolist(),

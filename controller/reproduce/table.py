@@ -10,8 +10,10 @@ from controller.reproduce.rows import Paper
 
 PAPERS: dict[str, str] = {
     "instinfer": "controller.reproduce.instinfer:paper",
+    "lamina": "controller.reproduce.lamina:paper",
     "packet_spraying": "controller.reproduce.packet_spraying:paper",
     "fuyou": "controller.reproduce.fuyou:paper",
+    "cxl": "controller.reproduce.cxl:paper",
     "tpi_llm": "controller.reproduce.tpi_llm:paper",
     "tokenweave": "controller.reproduce.tokenweave:paper",
     "tokenring": "controller.reproduce.tokenring:paper",

@@ -78,6 +78,42 @@ class Strategy:
 
 _MINI_BATCHES = {"mini_batches": "parts of the batch that take turns on GPU and drives (default 2)"}
 
+_FUYOU = {
+    "order": "optimised, naive or serial: how reads, Adam and writes of states follow one another (default optimised)",
+    "swap_activations": "volume that leaves each GPU, as '34 GB', or auto for the paper's search (default auto)",
+    "spill": "on or off: whether activations beyond main memory go to the drives (default on)",
+    "gpus": "GPUs that train, each on its own batch (default all of the topology)",
+    "sub_group": "elements that one Adam step takes, at most, unless a block has more (default 700000000)",
+}
+
+_STREAM = {
+    "trace": "a stream of requests instead of --batch: azure_conv, azure_code, kimi_conv, kimi_ta, or a CSV file",
+    "max_batch": "requests of a stream at once, at most (default as many as the KV cache holds)",
+    "utilisation": "share of a device's memory that the server takes (default 0.9)",
+    "host_step": "host time of an iteration of a stream (default 5 ms)",
+    "host_sequence": "host time of every request in it (default 31.25 us)",
+    "grain": "steps an octave to which batches of a stream are rounded, 0 for none (default 32)",
+    "prefill": "here, or elsewhere: the prompts of a fixed batch are there when time starts (default here)",
+}
+
+_LAMINA = {
+    "dop": "model devices and memory devices (default 2,4)",
+    "stagger": "concurrent batches that take turns on one replica less than that (default 2; 1 for --batch 1)",
+    "overlap": "on or off: q is sent ahead of k and v (default on)",
+    "stack": "fhbn or nccl: the network stack between the pools (default fhbn)",
+    "probe": "network: a ping-pong and a long message between the pools instead of a generation",
+    **_STREAM,
+}
+
+_VLLM = {"gpus": "tensor-parallel GPUs (default 4)", **_STREAM}
+
+_CXL = {
+    "placement": "cxl_aware, naive_interleaving or local_only: where offloaded tensors lie (default cxl_aware)",
+    "weights": "pages in turn on DRAM and on each card where both are used, as 1:2 (default 1:1)",
+    "dram_budget": "DRAM that the placement may use, as '100 GiB' (default option cxl.dram_budget of the topology)",
+    "gpus": "GPUs that train, each on its own batch (default all of the topology)",
+}
+
 STRATEGIES: dict[str, Strategy] = {
     entry.name: entry
     for entry in (
@@ -99,6 +135,13 @@ STRATEGIES: dict[str, Strategy] = {
             "KV cache on an SSD, brought to the GPU through host memory layer by layer",
             "controller.strategies.kv_streaming:flexgen",
             "a6000_ssd",
+        ),
+        Strategy(
+            "flexgen_sparq",
+            "as flexgen, and only the channels and tokens that SparQ attention chooses are fetched (virtual)",
+            "controller.strategies.flexgen_sparq:flexgen_sparq",
+            "a6000_ssd",
+            {"compression": "share of the channels and of the tokens that are fetched (default 0.125)"},
         ),
         Strategy(
             "deepspeed",
@@ -124,28 +167,20 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.gpu_only:gpu_only",
             "a6000_ssd",
         ),
-    )
-}
-
-
-def lookup(name: str) -> Strategy:
-    """The strategy called `name`, or the function behind ``path/to/file.py:function``.
-
-    Raises:
-        UnknownStrategy: neither; names the nearest one, or what is wrong with the file.
-    """
-    if name in STRATEGIES:
         Strategy(
-            "flexgen_sparq",
-            "as flexgen, and only the channels and tokens that SparQ attention chooses are fetched (virtual)",
-            "controller.strategies.flexgen_sparq:flexgen_sparq",
-            "a6000_ssd",
-            {"compression": "share of the channels and of the tokens that are fetched (default 0.125)"},
+            "lamina",
+            "KV cache and decode attention on memory devices behind a network, batches staggered in rotation",
+            "controller.strategies.lamina.lamina:lamina",
+            "lamina",
+            _LAMINA,
         ),
-        return STRATEGIES[name]
-    path, colon, function = name.rpartition(":")
-    if colon and path.endswith(".py"):
-        return _from_file(Path(path), function)
+        Strategy(
+            "vllm_tp",
+            "tensor-parallel GPUs with attention on each over its own heads, the baseline of lamina",
+            "controller.strategies.lamina.lamina:vllm_tp",
+            "lamina",
+            _VLLM,
+        ),
         Strategy(
             "fuyou",
             "training with states, parameters and activations on SSDs, the optimizer beside the backward pass",
@@ -183,6 +218,14 @@ def lookup(name: str) -> Strategy:
             task=TRAINING,
         ),
         Strategy(
+            "cxl_finetune",
+            "training with states, weights and checkpoints in DRAM and on CXL cards, Adam on the CPU",
+            "controller.strategies.cxl.cxl_finetune:cxl_finetune",
+            "cxl_finetune",
+            _CXL,
+            TRAINING,
+        ),
+        Strategy(
             "train_gpu_only",
             "training with model, states and activations in the memory of one GPU",
             "controller.strategies.training.gpu_only:train_gpu_only",
@@ -190,6 +233,21 @@ def lookup(name: str) -> Strategy:
             {"save": "activations kept for backward: all that it reads, or inputs of the layers (default all)"},
             TRAINING,
         ),
+    )
+}
+
+
+def lookup(name: str) -> Strategy:
+    """The strategy called `name`, or the function behind ``path/to/file.py:function``.
+
+    Raises:
+        UnknownStrategy: neither; names the nearest one, or what is wrong with the file.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    path, colon, function = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), function)
     close = get_close_matches(name, STRATEGIES, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(STRATEGIES)}"
     raise UnknownStrategy(f"no strategy {name!r}; {hint} (one of your own is path/to/file.py:function)")

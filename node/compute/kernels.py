@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from node.compute import (
     layout,
     linear,
     loss,
+    new_token,
     norms,
     optimizer,
     packed_attention,
@@ -51,6 +53,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "block_attention": attention.block_attention,
         "decode_attention": attention.decode_attention,
         "merge_attention": attention.merge_attention,
+        "merge_new_token": new_token.merge_new_token,
         "sparf_attention": sparse_attention.sparf_attention,
         "running_mean": sparse_attention.running_mean,
         "channel_write": sparse_attention.channel_write,
@@ -135,9 +138,18 @@ def run(op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes
     KERNELS[op](_untangled(op, inputs, outputs), outputs, complete)
 
 
+@lru_cache(maxsize=256)
+def _pieces_in_place(inputs: int, outputs: int) -> frozenset[tuple[int, int]]:
+    """As `_IN_PLACE` of ``adam``, for every piece of ``adam_pieces``."""
+    each = 4 if outputs == inputs else 3
+    pairs = _IN_PLACE["adam"]
+    return frozenset((4 * piece + a, each * piece + b) for piece in range(inputs // 4) for a, b in pairs)
+
+
 def _untangled(op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Sequence[Tensor]:
     """`inputs`, with a copy of each that an output would overwrite before it is read."""
     copies: dict[int, Tensor] = {}
+    allowed = _pieces_in_place(len(inputs), len(outputs)) if op == "adam_pieces" else _IN_PLACE.get(op, _NOWHERE)
     for target, out in enumerate(outputs):
         start = out.data_ptr()
         end = start + out.nbytes
@@ -145,6 +157,6 @@ def _untangled(op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> 
             address = tensor.data_ptr()
             if address < end and start < address + tensor.nbytes:
                 same = address == start and tensor.nbytes == out.nbytes
-                if not (same and (source, target) in _IN_PLACE.get(op, _NOWHERE)):
+                if not (same and (source, target) in allowed):
                     copies[source] = tensor.clone()
     return [copies.get(index, tensor) for index, tensor in enumerate(inputs)] if copies else inputs

@@ -9,7 +9,7 @@ Source: NVIDIA A100 whitepaper, section on the L2 cache (two partitions). `PARTI
 NVIDIA aiconfigurator's GEMM table of H100 SXM, whose weights rotate over up to five copies. Smith, Goodman,
 'Instruction cache replacement policies and organizations', IEEE ToC C-34(3), 1985 (a loop over more than a cache that
 forgets the oldest finds nothing).
-Valid for: kernels that are repeated with little between them, as in a benchmark; a plan never claims it, so that its
+Valid for: kernels that are repeated with little between them, as in a benchmark; no other plan claims it, so that its
 operands come from memory.
 Model (processors): the caches of a server keep part of what is passed over again and again, however large it is: their
 replacement guards against streams, so that a share cache / working set is found (`held_share`), not none as in a plain

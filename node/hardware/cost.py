@@ -6,7 +6,8 @@ start of an op on its queue and the latency of the slowest tier that it touches.
 Source: see the module of each family.
 Valid for: a kernel with the device to itself; sharing is the executor's.
 A demand whose ``dims`` say ``span`` claims that operands are still in the last-level cache (`cache.py`): benchmarks do,
-plans never.
+plans never but those of the optimizer's benchmarks (``span`` of ``adam_pieces``), whose bytes are those that cross the
+memory.
 Not modelled: overlap of a kernel's tail with the next one's start; clocks that sink with power and temperature.
 """
 
@@ -22,7 +23,7 @@ from node.hardware.device import ComputeSpec, DeviceSpec
 from node.hardware.elementwise import streaming_time
 from node.hardware.gemm import gemm_time
 from node.hardware.operation import Demand
-from node.hardware.optimizer import optimizer_time
+from node.hardware.optimizer import memory_share, optimizer_time
 from node.hardware.peak import choose_unit, peak_flop_per_s, whole_chip
 from node.hardware.selection import selection_time
 from node.hardware.traffic import tier_bytes, tiers_latency_s, tiers_time_s
@@ -100,4 +101,9 @@ def kernel_cost(
         if seconds > time_s and "span" not in demand.dims:
             time_s, bound = seconds, name
     latency_s = start_s + tiers_latency_s(spec, read_bytes, write_bytes)
+    if demand.family == "optimizer" and "span" in demand.dims:
+        share = memory_share(demand, unit)
+        read_bytes, write_bytes = (
+            {name: round(share * size) for name, size in moved.items()} for moved in (read_bytes, write_bytes)
+        )
     return KernelCost(time_s, latency_s, read_bytes, write_bytes, bound, parts)

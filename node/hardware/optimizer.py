@@ -28,6 +28,21 @@ PRIVATE_BYTES_PER_CYCLE: Final = 48.0
 """What a private cache gives its core."""
 
 
+def memory_share(demand: Demand, unit: ComputeSpec) -> float:
+    """Share of the bytes of an optimizer step that cross the memory, because no cache holds them from the step before.
+
+    Args:
+        demand: of the step; without `span` in the dims everything comes from memory.
+        unit: that runs it.
+    """
+    span, constants = float(demand.dims.get("span", 0.0)), unit.constants
+    cache = constants.get("private", 0.0) + constants.get("l2", 0.0)
+    core_hz = constants.get("sm_count", 0.0) * constants.get("clock", 0.0)
+    if not (span and constants.get("private") and constants.get("l2_read") and core_hz):
+        return 1.0
+    return 1.0 - held_share(span, cache)
+
+
 def optimizer_time(
     demand: Demand, unit: ComputeSpec, peak_flop_per_s: float, tier_s: Mapping[str, float]
 ) -> tuple[float, dict[str, float]]:
@@ -37,15 +52,14 @@ def optimizer_time(
     `clock`), everything comes from memory.
     """
     constants = unit.constants
-    private, shared = constants.get("private", 0.0), constants.get("l2", 0.0)
-    shared_rate = constants.get("l2_read", 0.0)
+    private, shared_rate = constants.get("private", 0.0), constants.get("l2_read", 0.0)
     core_hz = constants.get("sm_count", 0.0) * constants.get("clock", 0.0)
     total = float(sum(demand.reads) + sum(demand.writes))
     span = float(demand.dims.get("span", 0.0))
     if not (span and private and shared_rate and core_hz and total):
         return streaming_time(demand, unit, peak_flop_per_s, tier_s)
     near = held_share(span, private)
-    held = held_share(span, private + shared)
+    held = 1.0 - memory_share(demand, unit)
     arithmetic_s = demand.flop / peak_flop_per_s
     cycles = DIVIDER_CYCLES * demand.dims["elements"] + total / PRIVATE_BYTES_PER_CYCLE
     efficiency = constants.get("memory_efficiency", 1.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from node.memory.tier import Buffer
 
-__all__ = ["Tensor", "copy_bytes", "set_single_thread", "tensor_view"]
+__all__ = ["Tensor", "bytes_view", "copy_bytes", "set_single_thread", "tensor_view"]
 
 
 def set_single_thread() -> None:
@@ -35,6 +35,17 @@ def tensor_view(
         return torch.empty(shape, dtype=dtype)
     memory = buffer.tier.view(buffer, offset_bytes, count * item_bytes)
     return torch.frombuffer(memory, dtype=dtype, count=count).view(shape)
+
+
+def bytes_view(
+    memory: memoryview, offset_bytes: int, shape: tuple[int, ...], dtype: torch.dtype, item_bytes: int
+) -> Tensor:
+    """A tensor on bytes that are mapped from elsewhere; arguments as of `tensor_view`."""
+    count = prod(shape)
+    if not count:
+        return torch.empty(shape, dtype=dtype)
+    there = memory[offset_bytes : offset_bytes + count * item_bytes]
+    return torch.frombuffer(there, dtype=dtype, count=count).view(shape)
 
 
 def copy_bytes(destination: memoryview, source: memoryview) -> None:

@@ -26,6 +26,7 @@ from node.hardware.operations.layout import LAYOUT
 from node.hardware.operations.linear import LINEAR
 from node.hardware.operations.linear_backward import LINEAR_BACKWARD
 from node.hardware.operations.loss import LOSS
+from node.hardware.operations.new_token import NEW_TOKEN
 from node.hardware.operations.norms import NORMS
 from node.hardware.operations.norms_backward import NORMS_BACKWARD
 from node.hardware.operations.optimizer import OPTIMIZER
@@ -39,7 +40,7 @@ from node.hardware.operations.sparse_attention import SPARSE_ATTENTION
 __all__ = ["OPERATIONS", "CompleteAttributes", "complete_attributes", "operation", "operations_markdown"]
 
 _FAMILIES = (
-    *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, SPARSE_ATTENTION, LAYOUT),
+    *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, NEW_TOKEN, SPARSE_ATTENTION, LAYOUT),
     *(SELECTION, REDUCTION, QUANTISATION, OPTIMIZER, CONTROL),
     *(PACKED_ATTENTION, LINEAR_BACKWARD, NORMS_BACKWARD, ACTIVATION_BACKWARD, LOSS, GRADIENTS),
 )

@@ -23,23 +23,27 @@ _ADAM_FLOP = 14
 
 def _check_adam(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
     expect_counts("adam", "p, g, m, v -> p, m, v[, copy]", inputs, outputs, (4,), (3, 4))
+    _check_step("adam", inputs, outputs, attributes)
+
+
+def _check_step(op: str, inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
     p, g, m, v = inputs
-    expect_dtype("adam", "p", p, "fp32", "the step is taken on the fp32 copy of the parameters")
-    expect_shape("adam", "g", g, p.shape, "p has that shape")
+    expect_dtype(op, "p", p, "fp32", "the step is taken on the fp32 copy of the parameters")
+    expect_shape(op, "g", g, p.shape, "p has that shape")
     if g.dtype not in FLOATS:
-        raise DtypeMismatch(f"adam: g is {g.dtype}, expected fp32, bf16 or fp16")
-    expect_like("adam", "m", m, p, "p")
-    expect_like("adam", "v", v, p, "p")
+        raise DtypeMismatch(f"{op}: g is {g.dtype}, expected fp32, bf16 or fp16")
+    expect_like(op, "m", m, p, "p")
+    expect_like(op, "v", v, p, "p")
     for operand, out in zip(("output p", "output m", "output v"), outputs, strict=False):
-        expect_like("adam", operand, out, p, "p")
+        expect_like(op, operand, out, p, "p")
     if len(outputs) == 4:
-        expect_shape("adam", "copy", outputs[3], p.shape, "p has that shape")
-        expect_float("adam", "copy", outputs[3])
+        expect_shape(op, "copy", outputs[3], p.shape, "p has that shape")
+        expect_float(op, "copy", outputs[3])
     for name in ("beta1", "beta2"):
-        expect_range("adam", name, attributes.number(name), 0.0, 1.0 - 1e-12)
+        expect_range(op, name, attributes.number(name), 0.0, 1.0 - 1e-12)
     for name in ("lr", "eps", "weight_decay"):
-        expect_range("adam", name, attributes.number(name), 0.0, 1e6)
-    expect_range("adam", "step", attributes.integer("step"), 1, 2**62, "(the first step is 1)")
+        expect_range(op, name, attributes.number(name), 0.0, 1e6)
+    expect_range(op, "step", attributes.integer("step"), 1, 2**62, "(the first step is 1)")
 
 
 def _adam_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand:
@@ -61,7 +65,7 @@ def _check_adam_pieces(inputs: Types, outputs: Types, attributes: CompleteAttrib
     operands = "p, g, m, v of every piece -> p, m, v[, copy] of every piece"
     expect_counts("adam_pieces", operands, inputs, outputs, (4 * count,), (3 * count, 4 * count))
     for ins, outs in zip(*_pieces(inputs, outputs), strict=True):
-        _check_adam(ins, outs, attributes)
+        _check_step("adam_pieces", ins, outs, attributes)
     expect_range("adam_pieces", "span", attributes.integer("span"), 0, 2**62, "bytes")
 
 
@@ -96,9 +100,10 @@ OPTIMIZER = (
     ),
     define(
         "adam_pieces",
-        "p fp32 (n), g (n), m fp32 (n), v fp32 (n) of every piece -> p, m, v[, copy] of every piece: one step of `adam` "
-        "over a tensor that lies in pieces, by all cores at once; `span` is the traffic since the operands were last "
-        "used [bytes], where nothing but the same step is repeated as in a benchmark, 0 where they come from memory",
+        "p fp32 (n), g (n), m fp32 (n), v fp32 (n) of every piece -> p, m, v[, copy] of every piece: one step of "
+        "`adam` over a tensor that lies in pieces, by all cores at once; `span` is the traffic since the operands were "
+        "last used [bytes], where nothing but the same step is repeated as in a benchmark, 0 where they come from "
+        "memory",
         _check_adam_pieces,
         _adam_pieces_demand,
         {**_SETTINGS, "span": (int, 0)},

@@ -95,7 +95,7 @@ def _sparf_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes)
     per_head = 2 * attributes.integer("channels") * total + _SCORE_FLOP * total + 4 * kept * dim + 3 * dim
     dims = {"batch": batch, "heads": heads, "kv_heads": groups, "tokens": total, "head_dim": dim}
     writes = tuple(out.nbytes for out in outputs)
-    # A family of its own: the share of the pages is an expectation, which is not rounded up for every sequence and head.
+    # A family of its own: the share of the pages is an expectation, not rounded up for every sequence and head.
     return Demand("sparse_attention", float(batch * heads * per_head), tuple(reads), writes, q.dtype, "tensor", dims)
 
 

@@ -5,6 +5,7 @@ from controller.fabric.resources import Fabric
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
+from controller.topology.loader import load_topology
 from node.client import Allocate, Free, Launch, Operand, Push
 
 X = Buffer("gpu0", "hbm", "x", "fp32", (8, 4))
@@ -85,3 +86,20 @@ def test_each_execution_has_events_of_its_own(toy) -> None:
     build.kernel("copy", "gpu0", [Y], [X])
     assert [entry.id for entry in commands(toy, build, first=7)["gpu0"]] == [7, 8]
     assert commands(toy, build, first=9)["gpu0"][1].wait == (9,)
+
+
+def test_a_kernel_names_the_card_that_its_operands_lie_on() -> None:
+    topology = load_topology("cxl_finetune")
+    near, far = Buffer("cpu", "dram", "x", "fp32", (4,)), Buffer("aic0", "cxl", "y", "fp32", (4,))
+    build = PlanBuilder("far")
+    build.transfer(near, far)
+    build.kernel("add", "cpu", [near, far], [far])
+    build.transfer(far, near)
+    found = Dispatch(topology, Fabric(topology)).commands(build.plan(), 100, {})
+    _, launch = found["cpu"]
+    (back,) = found["aic0"]
+    assert isinstance(launch, Launch) and isinstance(back, Push)
+    assert launch.inputs == (Operand("dram/x", 0, (4,)), Operand("cxl/y", 0, (4,), "aic0"))
+    assert launch.outputs == (Operand("cxl/y", 0, (4,), "aic0"),)
+    # The copy back starts at the card, which hears when the kernel has ended.
+    assert (launch.wait, launch.notify, back.wait) == ((100,), ("aic0",), (100, 101))

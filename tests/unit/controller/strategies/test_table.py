@@ -12,7 +12,8 @@ from controller.models.catalog import load_model
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.strategies.scenario import Scenario
-from controller.strategies.table import STRATEGIES, blaming, lookup, outside_buffers
+from controller.strategies.table import STRATEGIES, TRAINING, blaming, lookup, outside_buffers
+from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 HEAD = """
@@ -49,6 +50,8 @@ def run(name: str):
     strategy = lookup(name)
     topology = load_topology(strategy.topology)
     scenario = Scenario(topology, load_model("tiny-opt"), 1, 4, 4, "fp32")
+    if strategy.task == TRAINING:
+        scenario = TrainingScenario(topology, load_model("tiny-opt"), 1, 8, 2, "fp16")
     program = strategy.program()
     with blaming(strategy):
         return run_virtual(topology, [lambda view: program(view, scenario)])

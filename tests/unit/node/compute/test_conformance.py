@@ -137,16 +137,16 @@ def heads_of(x, heads):
     return (x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3),)
 
 
-def _training_cases():
-    """Those of `training_cases.py`."""
-    spec = spec_from_file_location("training_cases", Path(__file__).with_name("training_cases.py"))
+def cases_of(name):
+    """Those of another file beside this one."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.cases(Case)
 
 
 KV = ((2, 2, 6, 4), (2, 2, 6, 4))
-CASES: dict[str, tuple[Case, ...]] = {
+CASES: Mapping[str, tuple[Case, ...]] = {
     "linear": (
         Case(same((2, 3, 8), (5, 8)), same((2, 3, 5)), lambda x, w: (x @ w.T,)),
         Case(same((8,), (5, 8), (5,)), same((5,)), lambda x, w, bias: (x @ w.T + bias,)),
@@ -295,47 +295,9 @@ CASES: dict[str, tuple[Case, ...]] = {
     "quantise": (Case((((3, 9), F32),), (((3, 9), I8), ((3,), F32)), plain_quantise),),
     "dequantise": (Case((((3, 9), I8), ((3,), F32)), same((3, 9)), lambda q, scale: (q * scale[..., None],)),),
     "delay": (Case((), (), lambda seconds: (), {"seconds": 0.5}),),
-    **_training_cases(),
+    **cases_of("training_cases"),
+    **cases_of("sparse_cases"),
 }
-
-
-def plain_sparf_of_all(q, mean, counts, channel_keys, k, v, k_tail, v_tail, tokens, **_):
-    """With every channel and token kept, SparF is dense attention, and its pages are all there are."""
-    keys = np.concatenate([k[:, :, : tokens[0]], k_tail[:, :, : tokens[1]]], 2)
-    values = np.concatenate([v[:, :, : tokens[0]], v_tail[:, :, : tokens[1]]], 2)
-    out, per = np.zeros_like(q), q.shape[1] // k.shape[1]
-    for b, h in np.ndindex(q.shape[:2]):
-        out[b, h], _ = plain_attention(q[b, h], keys[b, h // per], values[b, h // per], 0.3)
-    return out, counts + np.array([2 * 4 + 4, 2 * 4])
-
-
-CASES["sparf_attention"] = (
-    Case(
-        (
-            *(((2, 4, 8), FP), ((2, 2, 8), F32), ((2,), F32)),
-            *same((2, 2, 8, 6), (2, 2, 6, 8), (2, 2, 6, 8), (2, 2, 4, 8), (2, 2, 4, 8)),
-        ),
-        (((2, 4, 8), FP), ((2,), F32)),
-        plain_sparf_of_all,
-        {"tokens": (5, 3), "channels": 8, "keep": 8, "scale": 0.3},
-    ),
-)
-CASES["running_mean"] = (
-    Case(
-        (((2, 2, 4), F32), ((2, 2, 5, 4), FP)),
-        (((2, 2, 4), F32),),
-        lambda mean, x, count, tokens: ((mean * count + x[:, :, :tokens].sum(2)) / (count + tokens),),
-        {"count": 3, "tokens": 4},
-    ),
-)
-CASES["channel_write"] = (
-    Case(
-        same((2, 2, 5, 4)),
-        same((2, 2, 4, 5)),
-        lambda x, position, tokens: (x.swapaxes(2, 3),),
-        {"position": 0, "tokens": 5},
-    ),
-)
 
 
 LAUNCHES = [

@@ -218,12 +218,19 @@ def cases(case):
         "adam_pieces": (
             case(
                 (
-                    ((3,), F32), ((3,), FP), ((3,), F32), ((3,), "positive"),
-                    ((5,), F32), ((5,), F32), ((5,), F32), ((5,), "positive"),
+                    ((3,), F32),
+                    ((3,), FP),
+                    ((3,), F32),
+                    ((3,), "positive"),
+                    ((5,), F32),
+                    ((5,), F32),
+                    ((5,), F32),
+                    ((5,), "positive"),
                 ),
                 (((3,), F32),) * 3 + (((5,), F32),) * 3,
                 lambda *states, **settings: (
-                    *plain_adam(*states[:4], **settings), *plain_adam(*states[4:], **settings)
+                    *plain_adam(*states[:4], **settings),
+                    *plain_adam(*states[4:], **settings),
                 ),
                 {"lr": 0.01, "step": 3, "weight_decay": 0.1},
             ),

@@ -118,6 +118,13 @@ def test_a_processor_becomes_a_device_where_something_computes(tmp_path):
         ("scheme: one2one, link: trace", "scheme: ring, link: trace", 24, "the scheme 'ring' is not read"),
         ("count: 2}, {name: top", "count: 0}, {name: top", 31, "a count of 0"),
         ("choice: xpu", "choice: custom", 2, "no component xpu"),
+        ("gigabytes_per_second: 64}", "gigabytes_per_second: }", 11, "its bandwidth is None in gigabytes_per_second"),
+        ("gigabytes_per_second: 64}", "gigabytes_per_second: -64}", 11, "write a number of 0 or more"),
+        ("gigabytes_per_second: 64}", "gigabytes_per_second: .inf}", 11, "its bandwidth is inf"),
+        ("ns: 500}", "ns: [500]}", 11, "its latency is [500] in ns"),
+        ("ns: 500}", "ns: 5us}", 11, "its latency is '5us' in ns"),
+        ("latency: {choice: ns, ns: 500}", "latency: 500", 11, "its latency is 500; write one of ms, us, ns"),
+        ("physical: {bandwidth: {gigabits_per_second: 512}}", "physical: fast", 23, "its bandwidth is 'fast'"),
         ("{name: nic, choice: nic, count: 1}", "{name: card, choice: device, count: 1}", 22, "holds itself"),
     ],
 )

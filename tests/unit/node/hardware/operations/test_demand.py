@@ -151,6 +151,8 @@ def test_kv_write_moves_only_its_tokens():
         ("cast", [fp32(2, 8)], [fp16(2, 8)], {}, 0),
         # Per row and part: 8 x (multiply, add) + 4; then 8 divisions and 2 for the new log-sum-exp.
         ("merge_attention", [fp32(1, 2, 8), fp32(1, 2)] * 2, [fp32(1, 2, 8), fp32(1, 2)], {}, 2 * (2 * 20 + 8 + 2)),
+        # Per row and head: a product of 8, two exponentials, their sum, two weights and more, and a weighted sum of 8.
+        ("merge_new_token", [fp32(1, 2, 8), fp32(1, 2), *[fp32(1, 2, 8)] * 3], [fp32(1, 2, 8)], {"scale": 1.0}, 2 * 47),
         ("quantise", [fp32(2, 8)], [TensorType((2, 8), "int8"), fp32(2)], {}, 4 * 16 + 2),
     ],
 )

@@ -49,6 +49,10 @@ SHAPES = [
     ("merge_attention", "1x4x8, 1x4, 1x4x8", "1x4x8", {}, r"expected out1, lse1\[, out2, lse2, ...\] -> out\[, lse\]"),
     ("merge_attention", "1x4x8, 1x4x8", "1x4x8", {}, "lse1 has shape"),
     ("merge_attention", "5x1x4x8, 5x1x4, 4x1x4x8, 5x1x4", "5x1x4x8", {}, "out2 has shape"),
+    ("merge_new_token", "1x4x8, 1x4, 1x4x8, 1x2x8", "1x4x8", SCALE, "expected before, lse, q, k, v -> out"),
+    ("merge_new_token", "1x4x8, 1x4, 1x4x8, 1x3x8, 1x3x8", "1x4x8", SCALE, "k has shape .* where g divides 4"),
+    ("merge_new_token", "1x4x8, 1x4x1, 1x4x8, 1x2x8, 1x2x8", "1x4x8", SCALE, "lse has shape"),
+    ("merge_new_token", "1x4x8, 1x4, 1x4x8, 1x2x8, 1x4x8", "1x4x8", SCALE, "v has shape"),
     ("block_attention", "5x1x4x8, 6x1x2x8, 6x1x2x8", "5x1x4x8", SCALE, "expected q, k, v -> out, lse"),
     (
         "block_attention",

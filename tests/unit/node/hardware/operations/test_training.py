@@ -112,6 +112,16 @@ def test_adam_may_write_a_copy_of_another_type():
     assert (work.flop, work.writes) == (140, (40, 40, 40, 20))
 
 
+def test_adam_in_pieces_is_one_step_over_all_of_them():
+    a, b = fp32(10), fp32(4)
+    work = demand("adam_pieces", [a] * 4 + [b] * 4, [a] * 3 + [b] * 3, lr=0.1, step=1)
+    assert (work.family, work.flop, work.reads, work.writes) == ("optimizer", 14 * 14, (40,) * 4 + (16,) * 4,
+                                                                 (40,) * 3 + (16,) * 3)  # fmt: skip
+    assert work.dims == {"elements": 14}
+    copies = demand("adam_pieces", [a] * 4, [a, a, a, fp16(10)], lr=0.1, step=1, span=160)
+    assert copies.writes == (40, 40, 40, 20) and copies.dims == {"elements": 10, "span": 160}
+
+
 HEADS = {"heads": 4, "kv_heads": 2, "scale": 1.0}
 
 
@@ -156,6 +166,10 @@ HEADS = {"heads": 4, "kv_heads": 2, "scale": 1.0}
         ("sum_rows", [fp32(2, 3, 4)], [fp32(4)], {}, ShapeMismatch, r"\(m, n\)"),
         ("adam", [fp32(3)] * 4, [fp32(3)] * 3 + [fp32(4)], {"lr": 0.1, "step": 1}, ShapeMismatch, "copy has shape"),
         ("adam", [fp32(3)] * 4, [fp32(3)] * 3 + [int64(3)], {"lr": 0.1, "step": 1}, DtypeMismatch, "copy is int64"),
+        ("adam_pieces", [fp32(3)] * 6, [fp32(3)] * 3, {"lr": 0.1, "step": 1}, ShapeMismatch, "of every piece"),
+        ("adam_pieces", [fp32(3)] * 8, [fp32(3)] * 7, {"lr": 0.1, "step": 1}, ShapeMismatch, "of every piece"),
+        ("adam_pieces", [fp32(3)] * 7 + [fp32(4)], [fp32(3)] * 6, {"lr": 0.1, "step": 1}, ShapeMismatch, "v has shape"),
+        ("adam_pieces", [fp32(3)] * 4, [fp32(3)] * 3, {"lr": 0.1, "step": 1, "span": -1}, BadAttribute, "'span' is -1"),
     ],
 )
 def test_what_does_not_fit_is_refused(name, inputs, outputs, attributes, error, message):

@@ -1,0 +1,48 @@
+"""The values that an out-of-core training program owes at its end, from parameters in pieces of other tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from controller.execute.program import Fetch, Run
+from controller.models.training import Part
+from controller.plan.build import Operand, as_view
+from controller.strategies.training_scenario import TrainingScenario
+
+Masters = Sequence[tuple[Sequence[Operand], Sequence[Part]]]
+"""Pieces that begin, one after the other, with the fp32 parameters of some parts in that order."""
+
+
+def report_values(
+    run: Run, scenario: TrainingScenario, losses: Sequence[float | None], masters: Masters, gpus: int = 1
+) -> Generator[Fetch, Any, None]:
+    """Reports as `controller.strategies.training.loop` says; use as ``yield from report_values(...)``.
+
+    The rate is that of the whole run: every step is a steady one, since all states return to where they were.
+
+    Args:
+        run: of the program.
+        scenario: what it was asked to do.
+        losses: of every step, None on the virtual clock.
+        masters: where the fp32 parameters lie.
+        gpus: that trained, each on its own batch.
+    """
+    run.report("gpus", gpus)
+    run.report("trained_tokens", scenario.tokens * len(losses) * gpus)
+    if not run.live:
+        return
+    run.report("losses", [loss for loss in losses if loss is not None])
+    named: dict[str, Any] = {}
+    for pieces, parts in masters:
+        values: list[Any] = []
+        for piece in pieces:
+            values.append(np.asarray((yield run.fetch(as_view(piece)))).reshape(-1))
+        flat = np.concatenate(values)
+        start = 0
+        for part in parts:
+            named |= part.named(flat[start : start + part.layout.elements])
+            start += part.layout.elements
+    run.report("parameters", named)

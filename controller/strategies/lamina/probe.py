@@ -1,0 +1,47 @@
+"""What the network stack between the pools gives, measured by executing messages: ``--probe network``.
+
+A ping-pong of a single element between the first device of each pool, then one long message.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controller.execute.program import Completion, Program, Run
+from controller.plan.build import PlanBuilder
+from controller.plan.ops import Buffer
+from controller.strategies.lamina.network import NetworkStack
+from controller.strategies.lamina.options import Pools
+from controller.strategies.scenario import Scenario
+
+ROUNDS: Final = 100
+"""Round trips of the ping-pong."""
+LONG_BYTES: Final = 1 << 30
+"""Size of the long message [bytes]."""
+
+
+def probe_network(run: Run, scenario: Scenario, pools: Pools) -> Program:
+    """Reports ``round_trip_s`` and ``bytes_per_s`` (which includes the first byte's way)."""
+    stack = NetworkStack(scenario.topology, pools.stack)
+    model, memory = pools.replicas[0][0], pools.memories[0]
+    there, back, far = (Buffer(device, "hbm", f"ping_{device}", "int8", (1,)) for device in (model, memory, model))
+    build = PlanBuilder("ping-pong")
+    last: tuple[int, ...] = ()
+    for _ in range(ROUNDS):
+        for source, target in ((there, back), (back, far)):
+            stack.send(build, [(source, target)], "ping", last)
+            last = (build.count - 1,)
+    run.place(there, written=True)
+    run.place(back)
+    done: Completion = yield run.submit(build.plan())
+    run.report("round_trip_s", (done.end_at - done.submitted_at) / ROUNDS)
+    run.mark("ping-pong")
+    size = LONG_BYTES if not run.live else 1 << 20
+    out, into = (Buffer(device, "hbm", f"long_{device}", "int8", (size,)) for device in (model, memory))
+    run.place(out, written=True)
+    run.place(into)
+    build = PlanBuilder("long message")
+    stack.send(build, [(out, into)], "long")
+    done = yield run.submit(build.plan())
+    run.report("bytes_per_s", size / (done.end_at - done.submitted_at))
+    run.mark("long message")

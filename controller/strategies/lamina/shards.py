@@ -1,0 +1,192 @@
+"""Who holds which heads and which part of every weight.
+
+Tensor parallelism cuts q, k, v, gate and up by their outputs (whole KV heads with their query heads), o and down by
+their inputs, the embedding by its columns and the head by its rows; norms are everywhere. What reads the same input
+and is needed at the same time is one matrix: q, k and v, or k and v where q goes ahead. Decode attention is cut by
+heads once more, over the memory devices: a `Piece` is what one rank and one memory device have in common.
+Source: Shoeybi et al., Megatron-LM, arXiv 1909.08053, section 3; Lamina (arXiv 2405.01814), section 5, for heads over
+memory devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.errors import BadWorkload
+from controller.execute.program import Array, Content, Run
+from controller.models.shape import ModelShape, weight_shapes
+from controller.models.weights import Weights
+from controller.plan.ops import Buffer
+from controller.plan.ranges import Range, even_ranges
+
+Cut = Callable[[Array], Array]
+
+_PROJECTIONS = ("q", "k", "v")
+_BY_OUTPUT = ("gate", "up")
+_BY_INPUT = ("o", "down")
+_Entry = tuple[tuple[tuple[str, Cut], ...], tuple[int, ...]]
+"""What a weight here is made of: (canonical name, cut), joined by rows; and its extents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """KV heads that one rank projects and one memory device attends over.
+
+    Attributes:
+        index: of the piece among all.
+        rank: of every replica.
+        memory: name of the memory device.
+        kv: first KV head and end, of the whole model.
+    """
+
+    index: int
+    rank: int
+    memory: str
+    kv: Range
+
+    @property
+    def kv_heads(self) -> int:
+        """Number of KV heads."""
+        return self.kv[1] - self.kv[0]
+
+
+def pieces_of(shape: ModelShape, world: int, memories: tuple[str, ...]) -> tuple[Piece, ...]:
+    """The pieces of `world` ranks and some memory devices, by rank.
+
+    Raises:
+        BadWorkload: more memory devices than KV heads.
+    """
+    if len(memories) > shape.kv_heads:
+        raise BadWorkload(
+            f"{len(memories)} memory devices for {shape.kv_heads} KV heads of {shape.name}: attention is spread by "
+            f"heads, so choose --dop with at most {shape.kv_heads} memory devices"
+        )
+    found: list[Piece] = []
+    for rank, mine in enumerate(even_ranges(shape.kv_heads, world)):
+        for memory, theirs in zip(memories, even_ranges(shape.kv_heads, len(memories)), strict=True):
+            start, stop = max(mine[0], theirs[0]), min(mine[1], theirs[1])
+            if start < stop:
+                found.append(Piece(len(found), rank, memory, (start, stop)))
+    return tuple(found)
+
+
+class Shards:
+    """The weights of a model over the ranks of one replica.
+
+    Attributes:
+        groups: which of q, k and v are one matrix: ("qkv",) or ("q", "kv").
+        devices: by rank.
+        kv, ffn, columns, vocab: ranges of KV heads, feed-forward columns, hidden columns and token ids, by rank.
+        weights: by rank, canonical name to buffer.
+    """
+
+    def __init__(
+        self, shape: ModelShape, devices: tuple[str, ...], dtype: str, groups: tuple[str, ...] = ("qkv",)
+    ) -> None:
+        world = len(devices)
+        if shape.kv_heads < world or shape.hidden % world:
+            raise BadWorkload(
+                f"tensor parallelism over {world} devices: {shape.name} has {shape.kv_heads} KV heads, {shape.hidden} "
+                f"hidden columns, and every device needs a whole head and an equal share of the columns"
+            )
+        self.shape, self.devices, self.dtype, self.groups = shape, devices, dtype, groups
+        self.kv = even_ranges(shape.kv_heads, world)
+        self.ffn = even_ranges(shape.intermediate, world)
+        self.columns = even_ranges(shape.hidden, world)
+        self.vocab = even_ranges(shape.vocab, world)
+        self.weights: list[dict[str, Buffer]] = []
+        self._parts: list[dict[str, _Entry]] = []
+        for rank, device in enumerate(devices):
+            entries = self._entries(rank)
+            self._parts.append(entries)
+            self.weights.append(
+                {
+                    name: Buffer(device, "hbm", f"weights.{name}", dtype, extents)
+                    for name, (_, extents) in entries.items()
+                }
+            )
+
+    @property
+    def world(self) -> int:
+        """Number of ranks."""
+        return len(self.devices)
+
+    def group(self) -> int:
+        """Query heads of one KV head."""
+        return self.shape.heads // self.shape.kv_heads
+
+    def weight_bytes(self, rank: int) -> int:
+        """Size of the weights on a rank [bytes]."""
+        return sum(buffer.nbytes for buffer in self.weights[rank].values())
+
+    def place(self, run: Run, weights: Weights | None) -> None:
+        """Allocates every weight, with its content in a live run."""
+        for rank in range(self.world):
+            for name, buffer in self.weights[rank].items():
+                run.place(buffer, None if weights is None else self._content(weights, rank, name), written=True)
+
+    def _content(self, weights: Weights, rank: int, name: str) -> Content:
+        parts, _ = self._parts[rank][name]
+
+        def make() -> Array:
+            return np.concatenate([cut(weights.tensor(source)) for source, cut in parts])
+
+        return make
+
+    def _entries(self, rank: int) -> dict[str, _Entry]:
+        everything = weight_shapes(self.shape)
+        found: dict[str, _Entry] = {}
+        for name, extents in everything.items():
+            part, _, rest = name.partition(".")
+            if part == "embed":
+                found[name] = _cut(name, 1, self.columns[rank], extents)
+            elif part == "head":
+                found[name] = _cut(name, 0, self.vocab[rank], extents)
+            elif part != "layers":
+                found[name] = _whole(name, extents)
+            else:
+                self._add_of_layer(found, name, *rest.partition(".")[::2], rank, extents)
+        if "head" not in everything:
+            # The embedding is cut by columns, the head by rows, so a tied table lies twice.
+            found["head"] = _cut("embed", 0, self.vocab[rank], everything["embed"])
+        return found
+
+    def _add_of_layer(
+        self, found: dict[str, _Entry], name: str, layer: str, within: str, rank: int, extents: tuple[int, ...]
+    ) -> None:
+        matrix, _, kind = within.partition(".")
+        if matrix in _PROJECTIONS:
+            group = next(group for group in self.groups if matrix in group)
+            parts, rest = _cut(name, 0, self._outputs(rank, matrix), extents)
+            joined = f"layers.{layer}.{group}.{kind}"
+            before, so_far = found.get(joined, ((), (0, *rest[1:])))
+            found[joined] = (*before, *parts), (so_far[0] + rest[0], *rest[1:])
+        elif matrix in _BY_OUTPUT:
+            found[name] = _cut(name, 0, self.ffn[rank], extents)
+        elif matrix in _BY_INPUT and kind == "weight":
+            part = self._outputs(rank, "q") if matrix == "o" else self.ffn[rank]
+            found[name] = _cut(name, 1, part, extents)
+        elif matrix not in _BY_INPUT or rank == 0:
+            # The bias of what is added up over the ranks counts once.
+            found[name] = _whole(name, extents)
+
+    def _outputs(self, rank: int, matrix: str) -> Range:
+        width = self.shape.head_dim * (self.group() if matrix == "q" else 1)
+        start, stop = self.kv[rank]
+        return start * width, stop * width
+
+
+def _slice(axis: int, part: Range) -> Cut:
+    index = (slice(None),) * axis + (slice(*part),)
+    return lambda values: values[index]
+
+
+def _cut(name: str, axis: int, part: Range, extents: tuple[int, ...]) -> _Entry:
+    return ((name, _slice(axis, part)),), (*extents[:axis], part[1] - part[0], *extents[axis + 1 :])
+
+
+def _whole(name: str, extents: tuple[int, ...]) -> _Entry:
+    return ((name, lambda values: values),), extents

@@ -1,0 +1,283 @@
+"""A stream of requests that keeps the KV cache full: decoding only, batched anew in every iteration.
+
+Which requests an iteration decodes follows from lengths and room (`controller.workload.saturated`). Iterations of
+nearly equal rows and mean context are taken as equal, to ``--grain`` steps an octave: each such composition is executed
+once as a plan, and repeated on the clock as often as it occurs. Only iterations of a full system count, those after its
+warm-up in which requests still wait. Between two iterations the host works: it schedules, prepares inputs and handles
+outputs while the GPUs wait, as far as no other batch keeps them busy; batches that take turns hide all but the share of
+the first one.
+
+Source: the host's part, 5 to 13 ms without any GPU work a decode step, by vLLM's developers (vllm-project/vllm, issue
+6854, July 2024); read as 5 ms and, at vLLM's default limit of 256 sequences, 8 ms more. Memory: vLLM's
+gpu_memory_utilization of 0.9, and its own profile of an H100 with tensor parallelism, 3.58 GiB outside of PyTorch (1.79
+without) and 1.26 GiB of activations (pull request 10511). Lamina's software publishes neither; the same host time and
+the same 0.9 of a memory device are assumed for it.
+Not modelled: requests that arrive or end in the middle of an iteration; lengths within a batch beyond their mean;
+batches that take turns with unequal shares of the requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from controller.errors import BadTopology, BadWorkload
+from controller.execute.program import Completion, Program, Run
+from controller.execute.repeats import Repeats
+from controller.plan.build import PlanBuilder
+from controller.plan.ops import Buffer, Plan, View
+from controller.plan.ranges import even_ranges
+from controller.plan.size import symbol
+from controller.strategies.lamina.all_reduce import Library, fastest, libraries_of
+from controller.strategies.lamina.cache import PooledCache
+from controller.strategies.lamina.network import NetworkStack
+from controller.strategies.lamina.options import Pools
+from controller.strategies.lamina.quantities import quantity_option, share_option, whole_option
+from controller.strategies.lamina.rotation import Rotation, Turn
+from controller.strategies.lamina.shards import Shards, pieces_of
+from controller.strategies.lamina.sides import LocalSide, RemoteSide, Side
+from controller.strategies.scenario import Scenario
+from controller.workload.files import open_stream
+from controller.workload.requests import RequestStream
+from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions, decode_course
+from node.hardware.operation import ITEM_BYTES
+from node.hardware.units import GIBI
+
+UTILISATION: Final = 0.9
+"""Share of a device's memory that a server takes (vLLM's default)."""
+OUTSIDE_BYTES: Final = round(3.58 * GIBI)
+"""Outside of PyTorch on each of several tensor-parallel H100: context, graphs, buffers of NCCL [bytes]."""
+OUTSIDE_ALONE_BYTES: Final = round(1.79 * GIBI)
+"""The same on a single H100 [bytes]."""
+ACTIVATION_BYTES: Final = round(1.26 * GIBI)
+"""Peak of activations that vLLM sets aside on an H100 [bytes]."""
+HOST_STEP_S: Final = 5e-3
+"""Host time of an iteration without any row [s]."""
+HOST_SEQUENCE_S: Final = 8e-3 / 256
+"""Host time of every row [s]."""
+GRAIN: Final = 32
+"""Steps an octave to which rows and mean contexts are rounded."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A system that serves a stream.
+
+    Attributes:
+        pools: who does what.
+        kv_bytes: for the KV cache on each device that holds some [bytes].
+    """
+
+    pools: Pools
+    kv_bytes: Mapping[str, int]
+
+
+def serve_lamina(run: Run, scenario: Scenario, pools: Pools) -> Program:
+    """The stream on two pools; a memory device holds nothing but KV cache and the vectors of the current step."""
+    share = share_option(scenario, "utilisation", UTILISATION)
+    kv_bytes = {name: int(_capacity(scenario, name) * share) for name in pools.memories}
+    return _serve(run, scenario, Server(pools, kv_bytes))
+
+
+def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> Program:
+    """The stream on tensor-parallel GPUs, with what a server sets aside beside weights and cache."""
+    share = share_option(scenario, "utilisation", UTILISATION)
+    devices = pools.replicas[0]
+    shards = Shards(scenario.shape, devices, scenario.dtype)
+    aside = ACTIVATION_BYTES + (OUTSIDE_BYTES if len(devices) > 1 else OUTSIDE_ALONE_BYTES)
+    kv_bytes = {
+        name: int(_capacity(scenario, name) * share) - shards.weight_bytes(rank) - aside
+        for rank, name in enumerate(devices)
+    }
+    return _serve(run, scenario, Server(pools, kv_bytes))
+
+
+def _serve(run: Run, scenario: Scenario, server: Server) -> Program:
+    if not isinstance(run, Repeats):
+        raise BadWorkload(
+            "a stream of requests runs on the virtual clock alone; leave --live away, or --trace, and give a batch"
+        )
+    if scenario.batch != 1:
+        raise BadWorkload(
+            f"--batch {scenario.batch} beside --trace: the batch is what the KV cache holds; leave --batch away, or "
+            f"bound it with --max-batch"
+        )
+    stream = open_stream(scenario.options["trace"], scenario.seed)
+    longest = int((stream.prompt_tokens + stream.output_tokens).max())
+    shape = scenario.shape
+    if shape.positions == "learned" and longest > shape.max_positions:
+        raise BadWorkload(
+            f"{stream.name}: a request of {longest} tokens, and {shape.name} has positions for {shape.max_positions}; "
+            f"choose another model or trace"
+        )
+    blocks = _blocks(scenario, server)
+    course = decode_course(stream, blocks, whole_option(scenario, "max_batch", 0))
+    groups, index = compositions(course, whole_option(scenario, "grain", GRAIN), blocks * BLOCK_TOKENS)
+    deck = _Deck(scenario, server, blocks, max(group.rows for group in groups))
+    deck.place(run)
+    counts = np.bincount(index, minlength=len(groups))
+    host_step_s = quantity_option(scenario, "host_step", "s", HOST_STEP_S)
+    host_row_s = quantity_option(scenario, "host_sequence", "s", HOST_SEQUENCE_S)
+    spent_s: list[float] = []
+    for number, (group, count) in enumerate(zip(groups, counts.tolist(), strict=True)):
+        plan, bindings, first_rows = deck.step(group)
+        host_s = host_step_s + host_row_s * first_rows
+        yield run.delay(count * host_s)
+        done: Completion = yield run.submit(plan, **bindings)
+        if count > 1:
+            yield run.repeat(done, count - 1)
+        spent_s.append(host_s + done.end_at - done.submitted_at)
+        run.progress(number + 1, len(groups), "iterations")
+    run.mark("decode")
+    _report(run, scenario, server, stream, course, blocks, np.array(spent_s)[index])
+    run.report("plans_executed", len(groups))
+
+
+def _report(
+    run: Run,
+    scenario: Scenario,
+    server: Server,
+    stream: RequestStream,
+    course: Course,
+    blocks: int,
+    step_s: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> None:
+    rows, context = course.counted
+    tokens, time_s = int(rows.sum()), float(step_s.sum())
+    order = np.argsort(step_s, kind="stable")
+    below = np.cumsum(rows[order])
+    late = order[int(np.searchsorted(below, 0.99 * tokens))]
+    run.report("generated_tokens", tokens)
+    run.report("trace", stream.name)
+    run.report("requests", stream.count)
+    run.report("requests_left_out", course.left_out)
+    run.report("preemptions", course.preempted)
+    run.report("kv_capacity_tokens", blocks * BLOCK_TOKENS)
+    run.report("iterations", len(rows))
+    run.report("mean_batch", float(rows.mean()))
+    run.report("mean_context", float(context.sum() / tokens))
+    run.report("time_between_tokens_mean_s", float((step_s * rows).sum() / tokens))
+    run.report("time_between_tokens_p99_s", float(step_s[late]))
+    price = _usd_per_hour(scenario, server)
+    if price is not None:
+        run.report("usd_per_hour", price)
+        run.report("tokens_per_usd", tokens / time_s * 3600 / price)
+
+
+class _Deck:
+    """Everything that is placed for a stream, and the plans of its iterations."""
+
+    def __init__(self, scenario: Scenario, server: Server, blocks: int, most_rows: int) -> None:
+        pools, shape, dtype = server.pools, scenario.shape, scenario.dtype
+        self._shape, self._pools, self._item = shape, pools, ITEM_BYTES[dtype]
+        self._replicas = [Shards(shape, devices, dtype, pools.groups) for devices in pools.replicas]
+        first = pools.replicas[0]
+        self._world = len(first)
+        pieces = pieces_of(shape, self._world, pools.memories or first)
+        self._cache = PooledCache(shape, pieces, blocks * BLOCK_TOKENS, dtype)
+        self._libraries = libraries_of(scenario.topology, first)
+        lanes = range(pools.batches)
+        most = -(-most_rows // pools.batches)
+        turns = [_turn(first[0], lane, most, shape.vocab, dtype) for lane in lanes]
+        self._homes = [view.buffer for turn in turns for view in (turn.ids, turn.logits)]
+        self._rotation = Rotation(
+            self._replicas, turns, self._libraries[0], [symbol(f"context{lane}") - 1 for lane in lanes]
+        )
+        rows = [(symbol(f"rows{lane}"), most) for lane in lanes]
+        self._side: Side
+        if pools.memories:
+            stack = NetworkStack(scenario.topology, pools.stack)
+            self._side = RemoteSide(
+                shape, pieces, self._cache, dtype, rows, stack, pools.replicas, overlap=pools.overlap
+            )
+        else:
+            self._side = LocalSide(shape, pieces, self._cache, dtype, [most] * pools.batches)
+        self._plans: dict[tuple[str, int], Plan] = {}
+
+    def place(self, run: Run) -> None:
+        """Weights, cache and scratch."""
+        for shards in self._replicas:
+            shards.place(run, None)
+        self._cache.place(run)
+        self._rotation.place(run)
+        self._side.place(run)
+        for buffer in self._homes:
+            run.place(buffer, written=True)
+
+    def step(self, group: Composition) -> tuple[Plan, dict[str, int], int]:
+        """The plan of an iteration, numbers for its open sizes, and the rows of the first batch."""
+        active = min(self._pools.batches, group.rows)
+        shares = [stop - start for start, stop in even_ranges(group.rows, active)]
+        library = fastest(self._libraries, shares[0] * self._shape.hidden * self._item, self._world)
+        bindings: dict[str, int] = {}
+        for lane, rows in enumerate(shares):
+            bindings[f"rows{lane}"], bindings[f"context{lane}"] = rows, group.context
+            if self._shape.sliding_window:
+                bindings[f"start{lane}"] = max(0, group.context - self._shape.sliding_window)
+        plan = self._plan(library, active)
+        return plan, {name: value for name, value in bindings.items() if name in plan.parameters}, shares[0]
+
+    def _plan(self, library: Library, active: int) -> Plan:
+        key = library.name, active
+        if key not in self._plans:
+            build = PlanBuilder("decode iteration")
+            self._rotation.emit(build, self._side, active, library)
+            self._plans[key] = build.plan()
+        return self._plans[key]
+
+
+def _turn(device: str, lane: int, most: int, vocab: int, dtype: str) -> Turn:
+    rows = symbol(f"rows{lane}")
+    ids = Buffer(device, "hbm", f"ids{lane}", "int64", (most,))
+    logits = Buffer(device, "hbm", f"logits{lane}", dtype, (most, vocab))
+    return Turn(rows, most, View(ids, 0, (rows,)), View(logits, 0, (rows, vocab)))
+
+
+def _blocks(scenario: Scenario, server: Server) -> int:
+    """Blocks of the paged cache that every device has room for.
+
+    Raises:
+        BadTopology: not one.
+    """
+    pools, shape = server.pools, scenario.shape
+    first = pools.replicas[0]
+    heads: dict[str, int] = {}
+    for piece in pieces_of(shape, len(first), pools.memories or first):
+        heads[piece.memory] = heads.get(piece.memory, 0) + piece.kv_heads
+    token_bytes = 2 * shape.layers * shape.head_dim * ITEM_BYTES[scenario.dtype]
+    room = {name: server.kv_bytes[name] // (token_bytes * count * BLOCK_TOKENS) for name, count in heads.items()}
+    least = min(room, key=room.__getitem__)
+    if room[least] < 1:
+        raise BadTopology(
+            f"{least} has {max(server.kv_bytes[least], 0)} bytes left for the KV cache of {shape.name}, less than one "
+            f"block of {BLOCK_TOKENS} tokens; use more devices or raise --utilisation"
+        )
+    return room[least]
+
+
+def _capacity(scenario: Scenario, device: str) -> int:
+    tiers = scenario.topology.devices[device].spec.tiers
+    if "hbm" not in tiers:
+        raise BadTopology(f"{device} of topology {scenario.topology.name!r} has no tier hbm; it has {', '.join(tiers)}")
+    return tiers["hbm"].capacity_bytes
+
+
+def _usd_per_hour(scenario: Scenario, server: Server) -> float | None:
+    """Rent of every device in use by the topology's options ``price.PRODUCT``; None where one has no price."""
+    names: Sequence[str] = [name for devices in server.pools.replicas for name in devices]
+    total = 0.0
+    for name in (*names, *server.pools.memories):
+        text = scenario.topology.options.get(f"price.{scenario.topology.devices[name].spec.product}")
+        if text is None:
+            return None
+        try:
+            total += float(text)
+        except ValueError:
+            raise BadTopology(
+                f"{scenario.topology.name}: option price.{scenario.topology.devices[name].spec.product} is {text!r}; "
+                f"write USD an hour, for example 11.06"
+            ) from None
+    return total
