@@ -61,6 +61,7 @@ class Request:
         trace: file to write; None for no trace.
         explain: whether to find the critical path and the exposed transfer time.
         report: HTML file to write; None for none.
+        ray: address of the Ray cluster that carries the node processes of a live run; None for this machine.
     """
 
     strategy: str
@@ -82,6 +83,7 @@ class Request:
     steps: int = 1
     explain: bool = False
     report: Path | None = None
+    ray: str | None = None
 
     @property
     def recorder(self) -> PathRecord | None:
@@ -279,6 +281,8 @@ def run_experiment(request: Request, *, progress: ProgressSink | None = None) ->
         raise BadWorkload("a text prompt needs values: add --live, or give its length with --prompt-tokens")
     if request.pace is not None:
         raise BadWorkload("--pace holds node processes to device speed: add --live")
+    if request.ray is not None:
+        raise BadWorkload("--ray places node processes on a Ray cluster: add --live")
     scenario = virtual_scenario(request, strategy, topology, shape)
     program = strategy.program()
     programs: list[ProgramFunction] = [lambda run: program(run, scenario)]

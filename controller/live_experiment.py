@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any
 
@@ -17,7 +18,7 @@ from controller.execute.trace import Trace
 from controller.execute.virtual import ProgramFunction, ProgressSink
 from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, AnyScenario, Experiment, Request, compare_generation
 from controller.fabric.resources import Fabric
-from controller.launch import launch, measure_machine, preflight, smallest_dilation
+from controller.launch import Cluster, MachineSpeed, launch, measure_machine, preflight, smallest_dilation
 from controller.models.plain import PlainDecoder
 from controller.models.reference import generate_reference
 from controller.models.shape import ModelShape
@@ -69,7 +70,9 @@ def run_scenario(
     trace: Trace | None,
     progress: ProgressSink | None,
 ) -> Experiment:
-    """Runs `strategy` on node processes, after a look whether this machine can carry it; compares nothing.
+    """Runs `strategy` on node processes, after a look whether the machine can carry it; compares nothing.
+
+    On a Ray cluster each of its machines looks for itself, and this one carries no node.
 
     Raises:
         UserError: wrong input, or a machine that cannot carry the run; nothing was started.
@@ -84,21 +87,33 @@ def run_scenario(
         outcome = Outcome()
         report_shortage(outcome, found.does_not_fit, topology, programs)
         return Experiment(request, strategy, topology, shape, scenario, outcome, trace)
-    preflight(topology, found.peak_bytes)
-    feasible = _feasible_dilation(topology, found) if request.pace is not None else None
-    if request.pace is not None and feasible is not None and request.pace < feasible:
-        raise PreflightFailed(
-            f"this machine cannot keep up with the devices at --pace {request.pace:g}; the smallest feasible dilation "
-            f"is about {feasible:.3g}"
-        )
-    with launch(topology, request.pace, needs=found.peak_bytes) as cluster, blaming(strategy):
+    feasible = None
+    if request.ray is None:
+        preflight(topology, found.peak_bytes)
+        if request.pace is not None:
+            feasible = _checked_pace(request.pace, topology, found, measure_machine(), "this machine")
+    with _nodes(request, topology, found) as cluster, blaming(strategy):
+        if request.pace is not None and cluster.speed is not None:
+            feasible = _checked_pace(request.pace, topology, found, cluster.speed, "a machine of the cluster")
+        machines = dict(cluster.machines)
         record = request.recorder
         outcome = run_live(topology, programs, cluster, trace=trace, record=record, progress=progress)
     experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace)
     experiment.explanation = None if record is None else record.explain()
     if feasible is not None:
         experiment.comparison["smallest_dilation"] = feasible
+    if machines:
+        experiment.comparison["machines"] = machines
     return experiment
+
+
+def _nodes(request: Request, topology: Topology, found: Survey) -> AbstractContextManager[Cluster]:
+    """The processes of a run: on this machine, or on the Ray cluster that the request names."""
+    if request.ray is None:
+        return launch(topology, request.pace, needs=found.peak_bytes)
+    from controller.launch.ray_placement import launch_on_ray
+
+    return launch_on_ray(topology, request.ray, request.pace, needs=found.peak_bytes)
 
 
 def _prompt_ids(request: Request, shape: ModelShape, weights: Weights) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -148,9 +163,19 @@ def _plain_decoder(strategy: Strategy, weights: Weights, scenario: Scenario) -> 
     return made
 
 
-def _feasible_dilation(topology: Topology, found: Survey) -> float:
-    """The smallest dilation that this machine could hold for the plans of a program, estimated from its speed."""
-    return smallest_dilation(measure_machine(), _efforts(topology, found), busy_nodes=len(topology.devices))
+def _checked_pace(pace: float, topology: Topology, found: Survey, speed: MachineSpeed, carrier: str) -> float:
+    """The smallest dilation that a machine could hold for the plans of a program, estimated from its speed.
+
+    Raises:
+        PreflightFailed: the one asked for is smaller.
+    """
+    feasible = smallest_dilation(speed, _efforts(topology, found), busy_nodes=len(topology.devices))
+    if pace < feasible:
+        raise PreflightFailed(
+            f"{carrier} cannot keep up with the devices at --pace {pace:g}; the smallest feasible dilation is about "
+            f"{feasible:.3g}"
+        )
+    return feasible
 
 
 def _efforts(topology: Topology, found: Survey) -> Iterator[tuple[float, float, float]]:

@@ -6,7 +6,7 @@ a type that numpy lacks travels as its bits: bf16 as uint16 (see `bf16_values`),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -20,16 +20,17 @@ from node.errors import DtypeMismatch, NodeError, OutOfRange, PeerUnreachable
 from node.hardware.operation import ITEM_BYTES
 from node.rpc import node_pb2, node_pb2_grpc
 from node.wire.arrays import NUMPY_DTYPES, bf16_bits, bf16_values
+from node.wire.channel import open_channel
 from node.wire.checks import (
     CHUNK_BYTES,
     DEFAULT_DEADLINE_S,
-    MESSAGE_BYTES,
     RUN_DEADLINE_S,
     checked_range,
     checked_size_bytes,
 )
 from node.wire.command_stream import CommandStream
 from node.wire.commands import Allocate, Command, Completion, Free, Launch, Operand, Push
+from node.wire.credentials import Credentials, certificate_name, credentials_from_data
 from node.wire.description import BufferInfo, Description, TierUse, description_of
 from node.wire.specs import spec_to_data
 from node.wire.status import error_of_call
@@ -40,6 +41,7 @@ __all__ = [
     "BufferInfo",
     "Command",
     "Completion",
+    "Credentials",
     "Description",
     "Free",
     "Launch",
@@ -49,17 +51,15 @@ __all__ = [
     "TierUse",
     "bf16_bits",
     "bf16_values",
+    "certificate_name",
+    "credentials_from_data",
     "spec_to_data",
 ]
 
+ARBITER = "arbiter"
+"""What the certificate of the arbiter names; no device is called so."""
 BATCH_TIMEOUT_S = 600.0
 """How long commands wait for their events unless told otherwise [s of wall time]."""
-CHANNEL_OPTIONS = (
-    ("grpc.max_send_message_length", MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 class NodeClient:
@@ -76,17 +76,19 @@ class NodeClient:
         device: str,
         unreachable: Callable[[str], Exception] = PeerUnreachable,
         deadline_s: float = DEFAULT_DEADLINE_S,
+        credentials: Credentials | None = None,
     ) -> None:
         """Makes a channel; nothing is sent yet.
 
         Args:
-            target: as gRPC names it, ``unix:/path``.
+            target: as gRPC names it, ``unix:/path`` or ``ADDRESS:PORT``.
             device: name, for errors.
             unreachable: makes the error that is raised when the node does not answer.
             deadline_s: of each call [s of wall time].
+            credentials: of this side, for a node that demands TLS and a token; None for a plain channel.
         """
         self.device, self._unreachable, self._deadline_s = device, unreachable, deadline_s
-        self.channel = grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
+        self.channel = open_channel(target, device, credentials)
         self.stub = node_pb2_grpc.NodeStub(self.channel)
         self._dtypes: dict[str, str] = {}
         self._stream = CommandStream(device, self.stub, self.error_of)
@@ -143,13 +145,20 @@ class NodeClient:
         self.write_bytes(name, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, offset_bytes, dtype=dtype)
 
     def write_bytes(
-        self, name: str, data: memoryview, offset_bytes: int = 0, *, pushed: bool = False, dtype: str = ""
+        self,
+        name: str,
+        data: memoryview,
+        offset_bytes: int = 0,
+        *,
+        pushed: bool = False,
+        dtype: str = "",
+        tier: str = "",
     ) -> None:
         """Fills a range of a buffer with raw bytes; `pushed` by a peer, not loaded from outside.
 
         Raises:
             UnknownBuffer, OutOfRange: no such range.
-            DtypeMismatch: `dtype` is given and the buffer holds another.
+            DtypeMismatch, UnknownTier: `dtype` or `tier` is given and the buffer holds, or lies in, another.
         """
         if offset_bytes < 0:
             raise OutOfRange(f"offset {offset_bytes} bytes of {self.device}.{name} is negative")
@@ -162,6 +171,7 @@ class NodeClient:
                 data=bytes(data[:CHUNK_BYTES]),
                 pushed=pushed,
                 dtype=dtype,
+                tier=tier,
             )
             for start in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
                 yield node_pb2.WriteChunk(data=bytes(data[start : start + CHUNK_BYTES]))
@@ -247,8 +257,26 @@ class NodeClient:
             reply = health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=timeout_s, wait_for_ready=True)
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
+    def meet(self, addresses: Mapping[str, tuple[str, str]], arbiter: str = "") -> None:
+        """Tells the node where the others listen.
+
+        Args:
+            addresses: (host, target) by device, of the whole run.
+            arbiter: where the arbiter listens; "" without pacing.
+
+        Raises:
+            BadAttribute: it knows other addresses already.
+            UnsecuredAddress: an address that strangers reach, and the node has no credentials.
+        """
+        peers = [
+            node_pb2.PeerAddress(device=device, host=host, target=target)
+            for device, (host, target) in addresses.items()
+        ]
+        with self._errors():
+            self.stub.Meet(node_pb2.MeetRequest(peers=peers, arbiter=arbiter), timeout=self._deadline_s)
+
     def start_clock(self, epoch: float) -> None:
-        """Sets device time 0 to an instant of the monotonic clock [s]; nothing may be running."""
+        """Sets device time 0 to an instant of its monotonic clock [s]; nothing may be running."""
         with self._errors():
             self.stub.StartClock(node_pb2.StartClockRequest(epoch=epoch), timeout=self._deadline_s)
 
@@ -304,9 +332,14 @@ class NodeClient:
 class ArbiterClient:
     """The arbiter of the links of a run."""
 
-    def __init__(self, target: str, unreachable: Callable[[str], Exception] = PeerUnreachable) -> None:
+    def __init__(
+        self,
+        target: str,
+        unreachable: Callable[[str], Exception] = PeerUnreachable,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._unreachable = unreachable
-        self._channel = grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
+        self._channel = open_channel(target, ARBITER, credentials)
         self._stub = node_pb2_grpc.ArbiterStub(self._channel)
 
     def start_clock(self, epoch: float) -> None:

@@ -12,7 +12,8 @@
     │   ├── BadAttribute           an attribute that is missing, unknown or out of range
     │   ├── ShapeMismatch          operands whose shapes do not fit the operation
     │   ├── DtypeMismatch          operands whose types do not fit the operation
-    │   └── MessageTooLarge        a request beyond the size that a node takes at once
+    │   ├── MessageTooLarge        a request beyond the size that a node takes at once
+    │   └── UnsecuredAddress       a node told to listen where strangers reach it, without TLS and a token
     ├── UnknownBuffer              read, write, launch or free of a buffer that is not there
     ├── BufferExists               an allocation under a name that is taken
     ├── OutOfRange                 a slice beyond the end of its buffer
@@ -22,6 +23,7 @@
     ├── WaitTimeout                a command waited for an event that did not come
     ├── PeerUnreachable            a push or a signal to another node failed
     ├── Unsupported                the device kind cannot do that
+    ├── NotAdmitted                a call without the token of the run
     └── ShuttingDown               the node takes no more work
 
 Every leaf says what is wrong with value and unit, the limit, where, and what to do.
@@ -72,6 +74,10 @@ class DtypeMismatch(UserInput):
 
 class MessageTooLarge(UserInput):
     """A request beyond the size that a node takes in one message."""
+
+
+class UnsecuredAddress(UserInput):
+    """An address that other machines reach, without TLS and a token."""
 
 
 class UnknownBuffer(NodeError):
@@ -129,6 +135,10 @@ class PeerUnreachable(NodeError):
 
 class Unsupported(NodeError):
     """The device kind cannot do what was asked."""
+
+
+class NotAdmitted(NodeError):
+    """A call that does not carry the token of the run."""
 
 
 class ShuttingDown(NodeError):

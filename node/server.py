@@ -23,10 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from node.errors import UserInput
+
 CLUSTER_FILE = "cluster.json"
 """What to start, written by the controller."""
 PROCESSES_FILE = "processes.json"
 """Which process is which, written here."""
+CREDENTIALS_FILE = "credentials.json"
+"""What each process shows and trusts, written by the controller when nodes listen beyond this machine."""
 ARBITER = "arbiter"
 
 _PR_SET_PDEATHSIG = 1
@@ -45,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         server.start()
         server.watch()
+    except UserInput as error:
+        server.stop()
+        server.tell({"failed": "the fork server", "type": type(error).__name__, "text": str(error)})
+        sys.stderr.write(f"node.server: {error}\n")
+        return 2
     except Exception:
         server.stop()  # the directory stays: its logs say why
         raise
@@ -53,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-Serve = Callable[[Callable[[], None]], None]
-"""Serves until it is told to end; calls its argument once it is ready."""
+Serve = Callable[[Callable[[str], None]], None]
+"""Serves until it is told to end; calls its argument with where it listens, once it is ready."""
 
 
 class ForkServer:
@@ -130,7 +139,7 @@ class ForkServer:
         code = 1
         try:
             self._become_node(name, parent)
-            serve(lambda: _tell(self._report, {"ready": name}))
+            serve(lambda target: _tell(self._report, {"ready": name, "target": target}))
             code = 0
         except BaseException as error:
             traceback.print_exc()
@@ -166,10 +175,19 @@ def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[str, Serve]:
     from node.runtime.device import NodeConfig
     from node.runtime.peers import Address
     from node.service.host import serve_arbiter, serve_node
+    from node.wire.credentials import check_target, credentials_from_data
     from node.wire.specs import spec_from_data
 
     set_single_thread()
-    addresses = {name: Address(entry["target"], entry["host"]) for name, entry in cluster["devices"].items()}
+    secured = cluster.get("secured", False)
+    shown = json.loads((directory / CREDENTIALS_FILE).read_text()) if secured else {}
+    credentials = {name: credentials_from_data(entry) for name, entry in shown.items()}
+    for target in (*(entry["target"] for entry in cluster["devices"].values()), *filter(None, [cluster["arbiter"]])):
+        check_target(target, next(iter(credentials.values()), None))
+    # Beyond this machine the system chooses ports, and the controller says later who listens where.
+    addresses = (
+        {} if secured else {name: Address(entry["target"], entry["host"]) for name, entry in cluster["devices"].items()}
+    )
     links: dict[str, float] = cluster["links"]
     starts: dict[str, Serve] = {}
     for name, entry in cluster["devices"].items():
@@ -183,13 +201,22 @@ def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[str, Serve]:
             dilation=cluster["dilation"],
             peers={peer: address for peer, address in addresses.items() if peer != name},
             links=links,
-            arbiter=cluster["arbiter"],
+            arbiter="" if secured else cluster["arbiter"],
+            credentials=credentials[name] if secured else None,
+            share_memory=cluster.get("share_memory", True),
         )
         starts[name] = partial(serve_node, config)
         if any(tier.storage == "flash" for tier in config.spec.tiers.values()):
             import zarr.storage  # noqa: F401  (half a second that the nodes then share)
     if cluster["arbiter"]:
-        starts[ARBITER] = partial(serve_arbiter, cluster["arbiter"], links, cluster["epoch"], cluster["dilation"])
+        starts[ARBITER] = partial(
+            serve_arbiter,
+            cluster["arbiter"],
+            links,
+            cluster["epoch"],
+            cluster["dilation"],
+            credentials[ARBITER] if secured else None,
+        )
     return starts
 
 

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where flash tiers lie and stay when the nodes are stopped.  [default: they end with the nodes]",
 )
+@click.option(
+    "--bind",
+    "address",
+    metavar="ADDRESS",
+    help="Listen on an IP address of this machine, with TLS and a token, instead of on sockets.  [extra: remote]",
+)
 @overrides_option
 @catalog_option
 @json_option
@@ -34,19 +40,22 @@ def up(
     name: str,
     pace: float | None,
     flash_folder: Path | None,
+    address: str | None,
     overrides: tuple[str, ...],
     catalog: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Start one process for each device of a topology and leave them running.
 
-    What an earlier crash left under the same name is removed first.
+    What an earlier crash left under the same name is removed first. With --bind, a node answers only those who show a
+    certificate of this run and its token; both lie in the run's directory, which only its user can read.
     """
-    from controller.launch import start_detached
+    from controller.launch import listening_on, start_detached
     from controller.topology.loader import load_topology
 
     loaded = load_topology(topology, overrides, catalog)
-    _print([start_detached(loaded, name, pace=pace, flash_folder=flash_folder)], as_json)
+    listening = None if address is None else listening_on(loaded, address)
+    _print([start_detached(loaded, name, pace=pace, flash_folder=flash_folder, listening=listening)], as_json)
 
 
 @click.command()
@@ -87,12 +96,14 @@ def _print(clusters: Sequence[RunningCluster], as_json: bool) -> None:
     if not clusters:
         click.echo("nothing is running")
         return
+    bound = any(cluster.targets for cluster in clusters)
     rows = [
         (cluster.name, device, kind, process, "running" if alive else "dead", cluster.pace)
+        + ((cluster.targets.get(device),) if bound else ())
         for cluster in clusters
         for device, kind, process, alive in cluster.devices
     ]
-    show(table(("name", "device", "kind", "process", "state", "pace"), rows))
+    show(table(("name", "device", "kind", "process", "state", "pace", *(("address",) if bound else ())), rows))
 
 
 def _document(cluster: RunningCluster) -> dict[str, Any]:
@@ -106,6 +117,7 @@ def _document(cluster: RunningCluster) -> dict[str, Any]:
         "directory": cluster.directory,
         "devices": [
             {"device": device, "kind": kind, "process": process, "alive": alive}
+            | ({"address": cluster.targets[device]} if device in cluster.targets else {})
             for device, kind, process, alive in cluster.devices
         ],
     }

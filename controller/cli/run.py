@@ -24,6 +24,7 @@ SHOWN = 12
 @strategy_options
 @click.option("--live/--virtual", "live", default=False, help="On node processes with real tensors, or timed only.")
 @click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
+@click.option("--ray", metavar="ADDRESS", help="Place node processes on a Ray cluster: auto, HOST:PORT (--live).")
 @click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
 @click.option(
     "--effective-context",
@@ -118,6 +119,7 @@ def _print(experiment: Experiment) -> None:
         ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
         ("model", f"{experiment.shape.name} in {scenario.dtype}"),
         ("workload", scenario.workload_text()),
+        *(("machine", f"{host} on {label}") for host, label in experiment.comparison.get("machines", {}).items()),
         ("outcome", outcome.ended),
         ("time", quantity(outcome.time_s, "s")),
     ]

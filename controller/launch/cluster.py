@@ -6,19 +6,24 @@ import atexit
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from threading import Condition
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 from controller.clock import wall_clock_s
 from controller.errors import DeviceUnreachable, StartFailed, UserError
-from controller.launch.fork_server import ARBITER, ForkServer
-from controller.launch.preflight import Needs, preflight
-from controller.launch.run_directory import create_run_directory, write_cluster_file
+from controller.launch.certificates import CONTROLLER, make_credentials, write_credentials
+from controller.launch.clocks import clock_offset_s
+from controller.launch.fork_server import ForkServer
+from controller.launch.listening import Listening
+from controller.launch.preflight import MachineSpeed, Needs, preflight
+from controller.launch.run_directory import cluster_content, create_run_directory, settled, write_cluster_file
 from controller.topology.schema import Topology
-from node.client import ArbiterClient, NodeClient
+from node.client import ARBITER, ArbiterClient, Credentials, NodeClient
 
 START_S = 60.0
 """How long nodes may take to serve [s of wall time]."""
@@ -30,6 +35,35 @@ _CLOCK_LEAD_S = 0.05
 """Device time 0 lies this far ahead when clocks are started, so that the first batch is not late [s of wall time]."""
 
 
+class Processes(Protocol):
+    """Who owns the processes of a run: a fork server of this machine, or several beyond it."""
+
+    @property
+    def processes(self) -> Mapping[str, int]:
+        """Process id by device, on its own machine; the arbiter under its own name."""
+
+    def log_tail(self, name: str) -> str:
+        """The last line of a log in brackets, or "" when it is empty."""
+
+    def stop(self) -> None:
+        """Ends every node, waits for it and removes what they left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where the processes of a run listen.
+
+    Attributes:
+        targets: by device, as gRPC names them.
+        arbiter: of the links; "" without pacing.
+        credentials: of the controller; None when nodes listen on sockets of this machine.
+    """
+
+    targets: Mapping[str, str]
+    arbiter: str = ""
+    credentials: Credentials | None = None
+
+
 class Cluster:
     """Node processes of a topology.
 
@@ -37,26 +71,34 @@ class Cluster:
         topology: as declared.
         clients: by device, in the order of the topology.
         pace: wall time over device time; None without pacing.
-        epoch: instant of the monotonic clock that is device time 0 [s].
+        epoch: instant of this machine's monotonic clock that is device time 0 [s].
+        speed: of the slowest machine that carries nodes; None when only this one does, or it was not measured.
+        machines: what carries each host, for people; empty when this machine carries all.
     """
 
     def __init__(
         self,
         topology: Topology,
-        targets: Mapping[str, str],
-        arbiter: str,
+        whereabouts: Whereabouts,
         pace: float | None,
         epoch: float,
-        server: ForkServer | None,
+        server: Processes | None,
+        speed: MachineSpeed | None = None,
+        machines: Mapping[str, str] | None = None,
     ) -> None:
         self.topology, self.pace, self.epoch = topology, pace, epoch
+        self.speed, self.machines = speed, machines or {}
         self._server = server
+        self.whereabouts = whereabouts
+        self._offsets_s: Mapping[str, float] | None = None
         self._dead: dict[str, DeviceUnreachable] = {}
         self._died = Condition()
         self.clients: Mapping[str, NodeClient] = {
-            name: NodeClient(target, name, partial(self._unreachable, name)) for name, target in targets.items()
+            name: NodeClient(target, name, partial(self._unreachable, name), credentials=whereabouts.credentials)
+            for name, target in whereabouts.targets.items()
         }
-        self._arbiter = ArbiterClient(arbiter, DeviceUnreachable) if arbiter else None
+        arbiter = whereabouts.arbiter
+        self._arbiter = ArbiterClient(arbiter, DeviceUnreachable, whereabouts.credentials) if arbiter else None
 
     @property
     def processes(self) -> Mapping[str, int]:
@@ -78,6 +120,15 @@ class Cluster:
 
         self._each(ask)
 
+    def introduce(self) -> None:
+        """Tells nodes that chose their ports themselves where the others listen; those with sockets know it."""
+        if self.whereabouts.credentials is None:
+            return
+        addresses = {
+            name: (self.topology.devices[name].host, target) for name, target in self.whereabouts.targets.items()
+        }
+        self._each(lambda client: client.meet(addresses, self.whereabouts.arbiter))
+
     def check(self) -> None:
         """Does nothing as long as every node lives.
 
@@ -89,10 +140,11 @@ class Cluster:
 
     def start_clocks(self) -> None:
         """Sets device time 0 of every node to now; nothing may be running."""
+        offsets_s = self._clock_offsets_s()
         self.epoch = wall_clock_s() + (_CLOCK_LEAD_S if self.pace is not None else 0.0)
-        self._each(lambda client: client.start_clock(self.epoch))
+        self._each(lambda client: client.start_clock(self.epoch + offsets_s[client.device]))
         if self._arbiter is not None:
-            self._arbiter.start_clock(self.epoch)
+            self._arbiter.start_clock(self.epoch + next(iter(offsets_s.values())))  # beside the first device
 
     def device_now(self) -> float:
         """Device time [s]; 0 without pacing, where only the ends of commands say how far it has come."""
@@ -131,6 +183,13 @@ class Cluster:
     ) -> None:
         self.close()
 
+    def _clock_offsets_s(self) -> Mapping[str, float]:
+        """What each node's monotonic clock is ahead of this machine's [s]."""
+        if self._offsets_s is None:
+            far = self.whereabouts.credentials is not None
+            self._offsets_s = {name: clock_offset_s(client) if far else 0.0 for name, client in self.clients.items()}
+        return self._offsets_s
+
     def _unreachable(self, name: str, text: str) -> DeviceUnreachable:
         """The error of a node that does not answer: how it died, which is heard of a moment after its socket broke."""
         with self._died:
@@ -145,18 +204,39 @@ class Cluster:
                 future.result()
 
 
-def start(
-    topology: Topology, pace: float | None, flash_folder: Path | None, needs: Needs, name: str, *, detached: bool
-) -> Cluster:
-    """Starts the nodes of a topology and waits until all serve; leaves nothing behind when that fails."""
+def check_pace(pace: float | None) -> None:
+    """Raises UserError for what is no dilation."""
     if pace is not None and not 0 < pace <= _MAX_PACE:
         raise UserError(
             f"pace {pace:g} is not a dilation; give wall seconds per device second, above 0 and at most {_MAX_PACE:g}"
         )
+
+
+def start(
+    topology: Topology,
+    pace: float | None,
+    flash_folder: Path | None,
+    needs: Needs,
+    name: str,
+    *,
+    detached: bool,
+    listening: Listening | None = None,
+) -> Cluster:
+    """Starts the nodes of a topology and waits until all serve; leaves nothing behind when that fails."""
+    check_pace(pace)
     preflight(topology, needs, flash_folder=flash_folder)
+    credentials = None if listening is None else make_credentials(topology.devices)
     run = create_run_directory(name)
     epoch = wall_clock_s()
-    content = write_cluster_file(run.path, topology, epoch, pace, flash_folder)
+    try:
+        content = cluster_content(run.path, topology, epoch, pace, flash_folder, listening)
+        if credentials is not None:
+            write_credentials(run.path, credentials)
+        write_cluster_file(run.path, content)
+    except BaseException:
+        run.close()
+        rmtree(run.path, ignore_errors=True)
+        raise
     early: list[tuple[str, str]] = []
     cluster: Cluster | None = None
 
@@ -170,11 +250,14 @@ def start(
     try:
         names = [*topology.devices, *([ARBITER] if content["arbiter"] else [])]
         server.await_ready(names, START_S)
-        targets = {device: entry["target"] for device, entry in content["devices"].items()}
-        cluster = Cluster(topology, targets, content["arbiter"], pace, epoch, server)
+        if credentials is not None:
+            content = settled(content, server.targets)
+            write_cluster_file(run.path, content)
+        cluster = Cluster(topology, whereabouts_of(content, credentials), pace, epoch, server)
         for device, how in early:
             cluster.died(device, how)
         cluster.await_health()
+        cluster.introduce()
     except BaseException:
         server.stop()
         raise
@@ -185,9 +268,20 @@ def start(
     return cluster
 
 
+def whereabouts_of(content: Mapping[str, Any], credentials: Mapping[str, Credentials] | None) -> Whereabouts:
+    """Where the nodes of a cluster file listen, and what to show them."""
+    targets = {device: entry["target"] for device, entry in content["devices"].items()}
+    return Whereabouts(targets, content["arbiter"], None if credentials is None else credentials[CONTROLLER])
+
+
 @contextmanager
 def launch(
-    topology: Topology, pace: float | None = None, *, flash_folder: Path | None = None, needs: Needs | None = None
+    topology: Topology,
+    pace: float | None = None,
+    *,
+    flash_folder: Path | None = None,
+    needs: Needs | None = None,
+    listening: Listening | None = None,
 ) -> Iterator[Cluster]:
     """A cluster for the length of a ``with``.
 
@@ -196,12 +290,14 @@ def launch(
         pace: wall seconds per device second; None answers as fast as the machine can.
         flash_folder: where flash tiers lie, by device, and stay; None puts them into the run directory.
         needs: bytes that will be allocated, by (device, tier), for the preflight [bytes].
+        listening: addresses of nodes, which then demand TLS and a token; None for sockets in the run directory.
 
     Raises:
+        MissingExtra: nodes shall listen on addresses and the library that makes certificates is not installed.
         PreflightFailed: the machine lacks memory, disk or files.
         StartFailed: a node did not become ready.
     """
-    cluster = start(topology, pace, flash_folder, needs or {}, "", detached=False)
+    cluster = start(topology, pace, flash_folder, needs or {}, "", detached=False, listening=listening)
     try:
         yield cluster
     finally:

@@ -6,15 +6,18 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from controller.clock import sleep_s, wall_clock_s
 from controller.errors import DeviceUnreachable, StartFailed, UserError
-from controller.launch.cluster import Cluster, start
+from controller.launch.certificates import CONTROLLER, read_credentials
+from controller.launch.cluster import Cluster, start, whereabouts_of
+from controller.launch.listening import Listening
 from controller.launch.preflight import Needs
 from controller.launch.run_directory import (
     held_runs,
@@ -47,6 +50,8 @@ class RunningCluster:
         server: process id of the fork server; 0 when it is not known.
         devices: (name, kind, process id, alive) of each node. The process is 0 when it is not known, the kind is "?"
             when the cluster file cannot be read, and then the only entry is the fork server if no node is known either.
+        targets: where each node listens, when that is an address and no socket in the directory; they then demand the
+            credentials that lie in the directory.
     """
 
     name: str
@@ -58,6 +63,7 @@ class RunningCluster:
     pace: float | None
     server: int
     devices: tuple[tuple[str, str, int, bool], ...]
+    targets: Mapping[str, str] = field(default_factory=dict)
 
 
 def start_detached(
@@ -67,15 +73,17 @@ def start_detached(
     pace: float | None = None,
     flash_folder: Path | None = None,
     needs: Needs | None = None,
+    listening: Listening | None = None,
 ) -> RunningCluster:
     """Starts a cluster that goes on when this process ends.
 
     Args:
         topology: what to start.
         name: to find it by; "" is the topology's name.
-        pace, flash_folder, needs: as of `launch`.
+        pace, flash_folder, needs, listening: as of `launch`.
 
     Raises:
+        MissingExtra: as of `launch`.
         PreflightFailed: the machine lacks memory, disk or files.
         StartFailed: one of that name runs, or a node did not become ready.
         UserError: a name that is not allowed.
@@ -86,7 +94,7 @@ def start_detached(
             f"{name!r} cannot name a cluster; use letters, digits, - and _, not - first and not {_UNNAMED} first "
             "(runs without a name are called so)"
         )
-    cluster = start(topology, pace, flash_folder, needs or {}, name, detached=True)
+    cluster = start(topology, pace, flash_folder, needs or {}, name, detached=True, listening=listening)
     for client in cluster.clients.values():
         client.close()
     return _running(runs_folder() / name)
@@ -143,8 +151,8 @@ def connect(name: str, topology: Topology) -> Cluster:
     for device, _, process, alive in running.devices:
         if not alive:
             raise DeviceUnreachable(f"{device} of {name} (process {process}) has died; stop {name} and start it again")
-    targets = {device: entry["target"] for device, entry in content["devices"].items()}
-    cluster = Cluster(topology, targets, content["arbiter"], running.pace, content["epoch"], None)
+    credentials = {CONTROLLER: read_credentials(running.directory)} if content.get("secured") else None
+    cluster = Cluster(topology, whereabouts_of(content, credentials), running.pace, content["epoch"], None)
     cluster.await_health()
     return cluster
 
@@ -163,13 +171,16 @@ def _running(path: Path) -> RunningCluster:
         kinds = {device: str(entry["spec"]["kind"]) for device, entry in content["devices"].items()}
         said = (content["topology"], content["source"], content["digest"], tuple(content["overrides"]))
         pace = content["dilation"]
+        secured = content.get("secured", False)
+        targets = {device: str(entry["target"]) for device, entry in content["devices"].items() if secured}
     except (KeyError, TypeError, AttributeError):  # the file is broken: list what can be stopped
         nodes = nodes or {"?": server}
         kinds, said, pace = dict.fromkeys(nodes, "?"), ("?", "?", "", ()), None
+        targets = {}
     # Nodes that were not noted, or not yet, live and die with the fork server.
     alive = {device: _alive(nodes.get(device, server)) for device in kinds}
     devices = tuple((device, kind, nodes.get(device, 0), alive[device]) for device, kind in kinds.items())
-    return RunningCluster(path.name, path, *said, pace, server, devices)
+    return RunningCluster(path.name, path, *said, pace, server, devices, targets)
 
 
 def _is_fork_server(process: int) -> bool:

@@ -17,7 +17,6 @@ from controller.clock import wall_clock_s
 from controller.errors import StartFailed
 from controller.launch.run_directory import RunDirectory, write_server
 
-ARBITER = "arbiter"
 _STOP_S = 10.0
 
 
@@ -27,7 +26,8 @@ class ForkServer:
     Attributes:
         directory: of the run.
         processes: process id by device.
-        dead: how each node that has ended did, by device; ARBITER stands for the arbiter.
+        targets: where each listens, by device; ARBITER stands for the arbiter.
+        dead: how each node that has ended did, by device.
     """
 
     def __init__(self, run: RunDirectory, *, detached: bool, died: Callable[[str, str], None]) -> None:
@@ -40,6 +40,7 @@ class ForkServer:
         """
         self.directory = run.path
         self.processes: dict[str, int] = {}
+        self.targets: dict[str, str] = {}
         self.dead: dict[str, str] = {}
         self._died = died
         self._ready: set[str] = set()
@@ -143,6 +144,7 @@ class ForkServer:
                 self.processes.update(message["started"])
             elif "ready" in message:
                 self._ready.add(message["ready"])
+                self.targets[message["ready"]] = message["target"]
             elif "failed" in message:
                 self._failure = f"{message['failed']} did not start: {message['type']}: {message['text']}"
             elif "exited" in message:

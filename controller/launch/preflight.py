@@ -6,7 +6,7 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,45 @@ _FILES = 256
 _FILES_PER_PEER = 6
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What nodes take of the machine that they run on.
+
+    Attributes:
+        nodes: processes.
+        files: that each may open.
+        ram_bytes, disk_bytes: of all [bytes].
+    """
+
+    nodes: int
+    files: int
+    ram_bytes: int
+    disk_bytes: int
+
+
+def demand_of(topology: Topology, needs: Needs, hosts: Collection[str] | None = None) -> Demand:
+    """What the nodes of a topology take, or those of some of its hosts on one machine.
+
+    Args:
+        topology: one process for each of its devices.
+        needs: bytes that will be allocated, by (device, tier).
+        hosts: names; None for all.
+    """
+    here = {name: device for name, device in topology.devices.items() if hosts is None or device.host in hosts}
+    ram, disk = _SERVER_BYTES + NODE_BYTES * len(here), 0
+    for (device, tier), size in needs.items():
+        if device not in here:
+            continue
+        if here[device].spec.tiers[tier].storage == "flash":
+            disk += _FLASH_SLOTS * size
+            ram += min(size, _FLASH_CACHE_BYTES)
+        else:
+            ram += size
+    return Demand(len(here), _FILES + _FILES_PER_PEER * len(topology.devices), ram, disk)
+
+
 def preflight(topology: Topology, needs: Needs, *, flash_folder: Path | None = None) -> None:
-    """Checks memory, disk and open files.
+    """Checks memory, disk and open files of this machine.
 
     Args:
         topology: one process for each of its devices.
@@ -41,18 +78,20 @@ def preflight(topology: Topology, needs: Needs, *, flash_folder: Path | None = N
     Raises:
         PreflightFailed: says what is short, by how much, and what to do.
     """
-    ram = _SERVER_BYTES + NODE_BYTES * len(topology.devices)
-    disk = 0
-    for (device, tier), size in needs.items():
-        if topology.devices[device].spec.tiers[tier].storage == "flash":
-            disk += _FLASH_SLOTS * size
-            ram += min(size, _FLASH_CACHE_BYTES)
-        else:
-            ram += size
+    check_machine(demand_of(topology, needs), flash_folder)
+
+
+def check_machine(demand: Demand, flash_folder: Path | None = None) -> None:
+    """Checks whether this machine has what is demanded of it.
+
+    Raises:
+        PreflightFailed: says what is short, by how much, and what to do.
+    """
+    ram, disk = demand.ram_bytes, demand.disk_bytes
     has_ram = int(psutil.virtual_memory().available * _RAM_SHARE)
     if ram > has_ram:
         raise PreflightFailed(
-            f"the run needs {_gb(ram)} of memory for {len(topology.devices)} nodes and their buffers, of which this "
+            f"the run needs {_gb(ram)} of memory for {demand.nodes} nodes and their buffers, of which this "
             f"machine can give {_gb(has_ram)}; use a smaller model, batch or length, or run it virtually"
         )
     folder = flash_folder or Path(tempfile.gettempdir())
@@ -63,11 +102,10 @@ def preflight(topology: Topology, needs: Needs, *, flash_folder: Path | None = N
             f"flash tiers need {_gb(disk)} on disk (two slots a chunk), {existing} has {_gb(has_disk)} free; use a "
             "smaller workload or put the flash folder on another disk"
         )
-    files = _FILES + _FILES_PER_PEER * len(topology.devices)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and files > hard:
+    if hard != resource.RLIM_INFINITY and demand.files > hard:
         raise PreflightFailed(
-            f"each of {len(topology.devices)} nodes may open {files} files, the limit of this user is {hard}; raise it "
+            f"each of {demand.nodes} nodes may open {demand.files} files, the limit of this user is {hard}; raise it "
             "with ulimit -n or declare fewer devices"
         )
 

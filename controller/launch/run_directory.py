@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from controller.errors import PreflightFailed, StartFailed
+from controller.launch.listening import Listening
 from controller.topology.schema import Topology
-from node.client import spec_to_data
+from node.client import ARBITER, spec_to_data
 
 CLUSTER_FILE = "cluster.json"
 PROCESSES_FILE = "processes.json"
@@ -146,19 +147,40 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def write_cluster_file(
-    path: Path, topology: Topology, epoch: float, pace: float | None, flash_folder: Path | None
+def cluster_content(
+    path: Path,
+    topology: Topology,
+    epoch: float,
+    pace: float | None,
+    flash_folder: Path | None,
+    listening: Listening | None = None,
+    hosts: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Writes what the fork server starts; returns it."""
-    devices = {
+    """What a fork server starts.
+
+    Args:
+        path: of the run directory.
+        topology: declared devices and links.
+        epoch: device time 0 on the monotonic clock of the machine [s].
+        pace: dilation; None without pacing.
+        flash_folder: where flash tiers lie; None for the run directory.
+        listening: where nodes listen; None for sockets in the run directory.
+        hosts: whose devices to start; None for all.
+    """
+    devices: dict[str, dict[str, Any]] = {
         device.name: {
             "host": device.host,
-            "target": f"unix:{path / f'{index}.sock'}",
+            "target": f"unix:{path / f'{index}.sock'}" if listening is None else listening.target(device.host),
             "spec": spec_to_data(device.spec),
         }
         for index, device in enumerate(topology.devices.values())
+        if hosts is None or device.host in hosts
     }
-    content = {
+    arbiter = ""
+    if pace is not None and topology.links:
+        first = next(iter(devices.values()))
+        arbiter = f"unix:{path / 'arbiter.sock'}" if listening is None else first["target"]
+    return {
         "topology": topology.name,
         "source": topology.source,
         "digest": topology.digest,
@@ -167,13 +189,29 @@ def write_cluster_file(
         "links": link_capacities(topology),
         "epoch": epoch,
         "dilation": pace,
-        "arbiter": f"unix:{path / 'arbiter.sock'}" if pace is not None and topology.links else "",
+        "arbiter": arbiter,
         "flash_folder": str((flash_folder or path / "flash").absolute()),
+        "secured": listening is not None,
+        "share_memory": listening is None or listening.share_memory,
     }
+
+
+def write_cluster_file(path: Path, content: Mapping[str, Any]) -> None:
+    """Puts what the fork server starts where it looks for it, at once and whole."""
     fresh = path / (CLUSTER_FILE + ".new")
     fresh.write_text(json.dumps(content))
     fresh.replace(path / CLUSTER_FILE)
-    return content
+
+
+def settled(content: Mapping[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:
+    """The content with where nodes listen in the end, once the system has chosen their ports.
+
+    Args:
+        content: as of `cluster_content`.
+        targets: by device; "arbiter" stands for the arbiter.
+    """
+    devices = {name: {**entry, "target": targets[name]} for name, entry in content["devices"].items()}
+    return {**content, "devices": devices, "arbiter": targets[ARBITER] if content["arbiter"] else ""}
 
 
 def read_cluster_file(path: Path) -> dict[str, Any] | None:

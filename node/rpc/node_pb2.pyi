@@ -100,6 +100,8 @@ class Description(_message.Message):
     DILATION_FIELD_NUMBER: _builtins.int
     BUFFERS_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    CLOCK_NOW_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """name in the topology"""
     host: _builtins.str
@@ -110,6 +112,10 @@ class Description(_message.Message):
     """process id"""
     dilation: _builtins.float
     """wall time over device time; 0 without pacing"""
+    machine: _builtins.str
+    """equal for processes that share CLOCK_MONOTONIC"""
+    clock_now: _builtins.float
+    """CLOCK_MONOTONIC of its machine when this was written [s]"""
     @_builtins.property
     def buffers(self) -> _containers.RepeatedCompositeFieldContainer[Global___BufferInfo]:
         """in order of allocation"""
@@ -128,10 +134,12 @@ class Description(_message.Message):
         dilation: _builtins.float = ...,
         buffers: _abc.Iterable[Global___BufferInfo] | None = ...,
         tiers: _abc.Iterable[Global___TierUse] | None = ...,
+        machine: _builtins.str = ...,
+        clock_now: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buffers", b"buffers", "device", b"device", "dilation", b"dilation", "host", b"host", "process", b"process", "spec_json", b"spec_json", "tiers", b"tiers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buffers", b"buffers", "clock_now", b"clock_now", "device", b"device", "dilation", b"dilation", "host", b"host", "machine", b"machine", "process", b"process", "spec_json", b"spec_json", "tiers", b"tiers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,6 +283,7 @@ class WriteChunk(_message.Message):
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     DTYPE_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
     PUSHED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """in the first chunk; ignored later"""
@@ -286,6 +295,8 @@ class WriteChunk(_message.Message):
     """row-major, little-endian, at most the declared chunk size"""
     dtype: _builtins.str
     """what the sender takes the buffer for, in the first chunk; "" is not checked"""
+    tier: _builtins.str
+    """where the sender takes the buffer to lie, in the first chunk; "" is not checked"""
     pushed: _builtins.bool
     """by a peer, which counts it by an Arrival; in the first chunk"""
     def __init__(
@@ -296,11 +307,12 @@ class WriteChunk(_message.Message):
         total_bytes: _builtins.int = ...,
         data: _builtins.bytes = ...,
         dtype: _builtins.str = ...,
+        tier: _builtins.str = ...,
         pushed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "dtype", b"dtype", "name", b"name", "offset_bytes", b"offset_bytes", "pushed", b"pushed", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "dtype", b"dtype", "name", b"name", "offset_bytes", b"offset_bytes", "pushed", b"pushed", "tier", b"tier", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,8 +401,11 @@ class Operand(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     OFFSET_BYTES_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     offset_bytes: _builtins.int
+    device: _builtins.str
+    """of a kernel: the node in the same chassis whose memory it is; empty for the own"""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -399,10 +414,11 @@ class Operand(_message.Message):
         name: _builtins.str = ...,
         offset_bytes: _builtins.int = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
+        device: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "offset_bytes", b"offset_bytes", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "name", b"name", "offset_bytes", b"offset_bytes", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1067,12 +1083,81 @@ class GrantReply(_message.Message):
 Global___GrantReply: _TypeAlias = GrantReply  # noqa: Y015
 
 @_typing.final
+class PeerAddress(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """name in the topology"""
+    host: _builtins.str
+    """name of the chassis"""
+    target: _builtins.str
+    """where it listens, as gRPC names it"""
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        host: _builtins.str = ...,
+        target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "host", b"host", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerAddress: _TypeAlias = PeerAddress  # noqa: Y015
+
+@_typing.final
+class MeetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEERS_FIELD_NUMBER: _builtins.int
+    ARBITER_FIELD_NUMBER: _builtins.int
+    arbiter: _builtins.str
+    """where the arbiter listens; "" without pacing"""
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerAddress]:
+        """of the whole run; its own entry is ignored"""
+
+    def __init__(
+        self,
+        *,
+        peers: _abc.Iterable[Global___PeerAddress] | None = ...,
+        arbiter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arbiter", b"arbiter", "peers", b"peers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeetRequest: _TypeAlias = MeetRequest  # noqa: Y015
+
+@_typing.final
+class MeetReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeetReply: _TypeAlias = MeetReply  # noqa: Y015
+
+@_typing.final
 class StartClockRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EPOCH_FIELD_NUMBER: _builtins.int
     epoch: _builtins.float
-    """instant of CLOCK_MONOTONIC that is device time 0 [s]"""
+    """instant of CLOCK_MONOTONIC of the node's machine that is device time 0 [s]"""
     def __init__(
         self,
         *,

@@ -85,6 +85,11 @@ class NodeStub:
                 request_serializer=node_dot_rpc_dot_node__pb2.GrantRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_node__pb2.GrantReply.FromString,
                 _registered_method=True)
+        self.Meet = channel.unary_unary(
+                '/windtunnel.node.v1.Node/Meet',
+                request_serializer=node_dot_rpc_dot_node__pb2.MeetRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_node__pb2.MeetReply.FromString,
+                _registered_method=True)
         self.StartClock = channel.unary_unary(
                 '/windtunnel.node.v1.Node/StartClock',
                 request_serializer=node_dot_rpc_dot_node__pb2.StartClockRequest.SerializeToString,
@@ -181,6 +186,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Meet(self, request, context):
+        """Says where the other nodes of the run listen, once that is known: ports may be chosen when nodes start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StartClock(self, request, context):
         """Sets device time 0 and forgets what queues and resources were booked for. Nothing may be running.
         """
@@ -261,6 +273,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Grant,
                     request_deserializer=node_dot_rpc_dot_node__pb2.GrantRequest.FromString,
                     response_serializer=node_dot_rpc_dot_node__pb2.GrantReply.SerializeToString,
+            ),
+            'Meet': grpc.unary_unary_rpc_method_handler(
+                    servicer.Meet,
+                    request_deserializer=node_dot_rpc_dot_node__pb2.MeetRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_node__pb2.MeetReply.SerializeToString,
             ),
             'StartClock': grpc.unary_unary_rpc_method_handler(
                     servicer.StartClock,
@@ -554,6 +571,33 @@ class Node:
             '/windtunnel.node.v1.Node/Grant',
             node_dot_rpc_dot_node__pb2.GrantRequest.SerializeToString,
             node_dot_rpc_dot_node__pb2.GrantReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Meet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windtunnel.node.v1.Node/Meet',
+            node_dot_rpc_dot_node__pb2.MeetRequest.SerializeToString,
+            node_dot_rpc_dot_node__pb2.MeetReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,8 @@ class NodeStub:
     """Events that ended on another node, and what that node has pushed here. Open as long as the peer lives."""
     Grant: _grpc.StreamStreamMultiCallable[_node_pb2.GrantRequest, _node_pb2.GrantReply]
     """A peer asks for a share of this device's ports and tiers for what it pushes here (with pacing only)."""
+    Meet: _grpc.UnaryUnaryMultiCallable[_node_pb2.MeetRequest, _node_pb2.MeetReply]
+    """Says where the other nodes of the run listen, once that is known: ports may be chosen when nodes start."""
     StartClock: _grpc.UnaryUnaryMultiCallable[_node_pb2.StartClockRequest, _node_pb2.StartClockReply]
     """Sets device time 0 and forgets what queues and resources were booked for. Nothing may be running."""
     Counters: _grpc.UnaryUnaryMultiCallable[_node_pb2.CountersRequest, _node_pb2.CountersReply]
@@ -93,6 +95,8 @@ class NodeAsyncStub(NodeStub):
     """Events that ended on another node, and what that node has pushed here. Open as long as the peer lives."""
     Grant: _aio.StreamStreamMultiCallable[_node_pb2.GrantRequest, _node_pb2.GrantReply]  # type: ignore[assignment]
     """A peer asks for a share of this device's ports and tiers for what it pushes here (with pacing only)."""
+    Meet: _aio.UnaryUnaryMultiCallable[_node_pb2.MeetRequest, _node_pb2.MeetReply]  # type: ignore[assignment]
+    """Says where the other nodes of the run listen, once that is known: ports may be chosen when nodes start."""
     StartClock: _aio.UnaryUnaryMultiCallable[_node_pb2.StartClockRequest, _node_pb2.StartClockReply]  # type: ignore[assignment]
     """Sets device time 0 and forgets what queues and resources were booked for. Nothing may be running."""
     Counters: _aio.UnaryUnaryMultiCallable[_node_pb2.CountersRequest, _node_pb2.CountersReply]  # type: ignore[assignment]
@@ -184,6 +188,14 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_node_pb2.GrantReply], _abc.AsyncIterator[_node_pb2.GrantReply]]:
         """A peer asks for a share of this device's ports and tiers for what it pushes here (with pacing only)."""
+
+    @_abc_1.abstractmethod
+    def Meet(
+        self,
+        request: _node_pb2.MeetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.MeetReply, _abc.Awaitable[_node_pb2.MeetReply]]:
+        """Says where the other nodes of the run listen, once that is known: ports may be chosen when nodes start."""
 
     @_abc_1.abstractmethod
     def StartClock(

@@ -12,7 +12,7 @@ from threading import Lock, Thread
 import grpc
 
 from node.client import ARBITER, NodeClient
-from node.errors import BadAttribute, PeerUnreachable
+from node.errors import BadAttribute, DtypeMismatch, PeerUnreachable, UnknownTier
 from node.memory.attach import Attachment, Segment
 from node.memory.resources import DeviceResources, Side
 from node.memory.tensors import copy_bytes
@@ -130,6 +130,10 @@ class Grants:
             flow.replies.put(gone)
 
 
+class MovedBuffer(UnknownTier):
+    """A peer's buffer lies in another tier, or holds another type, than when it was located."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A buffer of a peer.
@@ -187,24 +191,35 @@ class Peer:
 
         Raises:
             UnknownBuffer, OutOfRange: of the peer's buffer.
+            MovedBuffer: it was freed and allocated otherwise since `place` was asked for; ask again.
             PeerUnreachable: it has gone.
         """
         if place.attachment is not None:
             checked_range(f"{self.name}.{operand.name}", operand.offset_bytes, len(data), place.size_bytes)
             copy_bytes(place.attachment.bytes[operand.offset_bytes : operand.offset_bytes + len(data)], data)
         elif len(data):
-            # What is not mapped may have been allocated anew since it was located: the peer checks the range.
-            self._client.write_bytes(operand.name, data, operand.offset_bytes, pushed=True)
+            # What is not mapped may have been allocated anew since it was located: the peer checks all that we know.
+            try:
+                self._client.write_bytes(
+                    operand.name, data, operand.offset_bytes, pushed=True, dtype=place.dtype, tier=place.tier
+                )
+            except (DtypeMismatch, UnknownTier) as error:
+                self._places.pop(operand.name, None)
+                raise MovedBuffer(str(error)) from error
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str, *, anew: bool = False) -> Place:
         """Where a buffer of the peer is, mapped here when both are in one chassis and it can be.
+
+        Args:
+            name: of the buffer.
+            anew: ask the peer even if it was asked before; what is not mapped may be another buffer by now.
 
         Raises:
             UnknownBuffer: it has none of that name.
             PeerUnreachable: it has gone.
         """
         known = self._places.get(name)
-        if known is not None and (known.attachment is None or known.attachment.current):
+        if known is not None and (not anew if known.attachment is None else known.attachment.current):
             return known
         location = self._client.locate(name)
         attachment = None

@@ -11,7 +11,7 @@ from node.errors import PeerUnreachable, ShapeMismatch
 from node.memory.resources import Resource, Side, Use, joined
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
-from node.runtime.peers import Grants
+from node.runtime.peers import Grants, MovedBuffer
 from node.runtime.timekeeping import LogicalTime, PacedTime
 from node.wire.checks import RUN_DEADLINE_S, checked_size_bytes
 from node.wire.commands import Operand, Push
@@ -49,6 +49,12 @@ class PushCall:
         Raises:
             NodeError: a range that is not there, or a peer that has gone.
         """
+        try:
+            return self._execute(start_at)
+        except MovedBuffer:  # found out before anything was counted; the peer has been forgotten
+            return self._execute(start_at)
+
+    def _execute(self, start_at: float) -> tuple[float, bool]:
         push = self._push
         source, size_bytes = self._store.range_of(push.source.name, push.source.offset_bytes, push.source.shape)
         rate_limit = push.rate_limit_bytes_per_s or math.inf
@@ -77,6 +83,9 @@ class PushCall:
                 continue
             peer = self._peers[device]
             place = peer.place(operand.name)
+            if checked_size_bytes(place.dtype, operand.shape) != size_bytes:
+                # It may have been allocated anew, of another type, since it was located.
+                place = peer.place(operand.name, anew=True)
             self._same_size(device, operand, size_bytes, checked_size_bytes(place.dtype, operand.shape))
             there = peer.resources
             sides = [(theirs.get(device, ()), 1.0), (there.tier(place.tier, writes=True), 1.0)]
@@ -110,14 +119,17 @@ class PushCall:
         with ExitStack() as stack:
             stack.enter_context(source.tier.held(source, offset, size_bytes, writes=False))
             data = source.tier.view(source, offset, size_bytes)
+            far = [(self._peers[device], operand) for device, operand in push.destinations if device != self._peers.own]
+            landed = []
+            for peer, operand in far:
+                place = peer.place(operand.name)
+                peer.deliver(place, operand, data)
+                landed.append((peer, place.tier))
+            for peer, tier in landed:
+                peer.arrived(tier, push.in_port, size_bytes)
             for device, operand in push.destinations:
                 if device == self._peers.own:
                     self._copy_here(operand, data)
-                    continue
-                peer = self._peers[device]
-                place = peer.place(operand.name)
-                peer.deliver(place, operand, data)
-                peer.arrived(place.tier, push.in_port, size_bytes)
         self._device.counters.read(source.tier.spec.name, size_bytes)
         self._device.counters.port(push.out_port, out_bytes=size_bytes)
 

@@ -9,14 +9,15 @@ from threading import Event as Gate
 
 import grpc
 
-from node.clock import wall_now
-from node.errors import BadAttribute, DtypeMismatch, NodeError
+from node.clock import machine, wall_now
+from node.errors import BadAttribute, DtypeMismatch, NodeError, UnknownTier
 from node.memory.arena import Arena
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice
 from node.runtime.events import Cause, DependencyFailed
+from node.runtime.peers import Address
 from node.service.batches import CommandStream
 from node.service.grants import granted
 from node.service.status import end_with, statuses
@@ -49,6 +50,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 )
                 for name, tier in device.store.tiers.items()
             ],
+            machine=machine(),
+            clock_now=wall_now(),
         )
 
     def Allocate(self, request: node_pb2.AllocateRequest, context: grpc.ServicerContext) -> node_pb2.BufferInfo:
@@ -72,6 +75,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
             if first.dtype and first.dtype != buffer.dtype:
                 raise DtypeMismatch(
                     f"{first.name} holds {buffer.dtype}, the write says {first.dtype}; read its dtype again"
+                )
+            if first.tier and first.tier != buffer.tier.spec.name:
+                raise UnknownTier(
+                    f"{first.name} lies in {buffer.tier.spec.name}, the write says {first.tier}; locate it again"
                 )
             end, at = first.offset_bytes + first.total_bytes, first.offset_bytes
             chunk: node_pb2.WriteChunk | None = first
@@ -157,6 +164,20 @@ class NodeService(node_pb2_grpc.NodeServicer):
     ) -> Iterator[node_pb2.GrantReply]:
         """See the contract in proto/node/rpc/node.proto."""
         return granted(requests, lambda: self._device.grants)
+
+    def Meet(self, request: node_pb2.MeetRequest, context: grpc.ServicerContext) -> node_pb2.MeetReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            addresses: dict[str, Address] = {}
+            for peer in request.peers:
+                if not peer.target or peer.device in addresses:
+                    raise BadAttribute(
+                        f"{peer.device!r} is met twice or listens nowhere; name each node once, and where"
+                    )
+                addresses[peer.device] = Address(peer.target, peer.host)
+            addresses.pop(self._device.config.device, None)
+            self._device.peers.meet(addresses, request.arbiter)
+        return node_pb2.MeetReply()
 
     def StartClock(
         self, request: node_pb2.StartClockRequest, context: grpc.ServicerContext

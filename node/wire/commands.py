@@ -25,11 +25,13 @@ class Operand:
         name: of the buffer.
         offset_bytes: where it starts [bytes].
         shape: extents.
+        device: of a kernel: the node in the same chassis whose memory it is; "" for the own.
     """
 
     name: str
     offset_bytes: int
     shape: tuple[int, ...]
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Launch:
     Attributes:
         id: its event, unique in the run.
         op: name in the operation table.
-        inputs, outputs: on this device, in the order of the table.
+        inputs, outputs: on this device or in memory of peers that is mapped here, in the order of the table.
         attributes: of the operation.
         queue: "" is the first compute queue.
         wait: events that must have ended first, here or on a peer that notifies this device.
@@ -210,7 +212,7 @@ def attribute_value(message: node_pb2.Attribute) -> AttributeValue:
 
 def operand_value(message: node_pb2.Operand) -> Operand:
     """An operand from its message."""
-    return Operand(message.name, message.offset_bytes, tuple(message.shape))
+    return Operand(message.name, message.offset_bytes, tuple(message.shape), message.device)
 
 
 def _identity(command: Command) -> object:
@@ -264,7 +266,9 @@ def _operand(operand: Operand) -> node_pb2.Operand:
         raise OutOfRange(
             f"{operand.name}: offset {operand.offset_bytes} bytes, shape {operand.shape}; none may be negative"
         )
-    return node_pb2.Operand(name=operand.name, offset_bytes=operand.offset_bytes, shape=operand.shape)
+    return node_pb2.Operand(
+        name=operand.name, offset_bytes=operand.offset_bytes, shape=operand.shape, device=operand.device
+    )
 
 
 def _attributes(op: str, attributes: Mapping[str, AttributeValue]) -> dict[str, node_pb2.Attribute]:

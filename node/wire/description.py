@@ -40,6 +40,8 @@ class Description:
         dilation: wall time over device time; 0 without pacing.
         buffers: in the order of allocation.
         tiers: by name.
+        machine: equal for processes that share the monotonic clock.
+        clock_now: the monotonic clock of its machine when it answered [s].
     """
 
     device: str
@@ -49,6 +51,8 @@ class Description:
     dilation: float
     buffers: tuple[BufferInfo, ...]
     tiers: dict[str, TierUse]
+    machine: str = ""
+    clock_now: float = 0.0
 
 
 def description_of(reply: node_pb2.Description) -> Description:
@@ -61,4 +65,6 @@ def description_of(reply: node_pb2.Description) -> Description:
         reply.dilation,
         tuple(BufferInfo(b.name, b.tier, b.dtype, tuple(b.shape), b.size_bytes) for b in reply.buffers),
         {use.tier: TierUse(use.capacity_bytes, use.used_bytes, use.peak_bytes) for use in reply.tiers},
+        reply.machine,
+        reply.clock_now,
     )

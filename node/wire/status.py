@@ -21,6 +21,7 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.ShapeMismatch: _CODE.INVALID_ARGUMENT,
     errors.DtypeMismatch: _CODE.INVALID_ARGUMENT,
     errors.MessageTooLarge: _CODE.RESOURCE_EXHAUSTED,
+    errors.UnsecuredAddress: _CODE.FAILED_PRECONDITION,
     errors.UnknownBuffer: _CODE.NOT_FOUND,
     errors.BufferExists: _CODE.ALREADY_EXISTS,
     errors.OutOfRange: _CODE.OUT_OF_RANGE,
@@ -30,6 +31,7 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.WaitTimeout: _CODE.DEADLINE_EXCEEDED,
     errors.PeerUnreachable: _CODE.UNAVAILABLE,
     errors.Unsupported: _CODE.UNIMPLEMENTED,
+    errors.NotAdmitted: _CODE.UNAUTHENTICATED,
     errors.ShuttingDown: _CODE.UNAVAILABLE,
 }
 

@@ -46,6 +46,13 @@ def test_calls_come_back_as_they_were() -> None:
     assert (allocate.allocate.tier, list(allocate.allocate.shape)) == ("hbm", [4, 5])
 
 
+def test_far_memory_is_named_and_makes_another_call() -> None:
+    far = Operand("x", 4, (2, 3), "card")
+    batch = CallTable().batch(1, [Launch(1, "op", (X,), (X,)), Launch(2, "op", (X,), (far,))], 0.0, 1.0)
+    assert len(batch.calls) == 2
+    assert operand_value(batch.calls[1].launch.outputs[0]) == far
+
+
 def test_a_full_table_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "MAX_CALLS", 3)
     table = CallTable()

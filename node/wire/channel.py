@@ -1,0 +1,71 @@
+"""Channels to nodes and the server's side of them: plain on one machine, TLS and a token beyond it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from node.wire.checks import MESSAGE_BYTES
+from node.wire.credentials import Credentials, certificate_name, check_target
+
+_ALIVE_MS = 20_000
+_PATIENCE_MS = 20_000
+CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_FAR_OPTIONS = (
+    # A machine that loses power closes no connection: streams that stay open as long as a run ask now and then.
+    ("grpc.keepalive_time_ms", _ALIVE_MS),
+    ("grpc.keepalive_timeout_ms", _PATIENCE_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+_FAR_SERVER_OPTIONS = (
+    *_FAR_OPTIONS,
+    ("grpc.http2.min_ping_interval_without_data_ms", _ALIVE_MS // 2),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+def open_channel(target: str, name: str, credentials: Credentials | None) -> grpc.Channel:
+    """A channel to one process of the run; nothing is sent yet.
+
+    Args:
+        target: as gRPC names it.
+        name: of the device, which its certificate must show.
+        credentials: of this side; None for a plain channel.
+    """
+    if credentials is None:
+        return grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
+    secure = grpc.ssl_channel_credentials(
+        credentials.authority.encode(), credentials.key.encode(), credentials.certificate.encode()
+    )
+    token = grpc.access_token_call_credentials(credentials.token)
+    expected = ("grpc.ssl_target_name_override", certificate_name(name))
+    options = [*CHANNEL_OPTIONS, *_FAR_OPTIONS, expected]
+    return grpc.secure_channel(target, grpc.composite_channel_credentials(secure, token), options)
+
+
+def server_options(credentials: Credentials | None) -> list[tuple[str, Any]]:
+    """Options of a server; no two share a port."""
+    return [*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0), *(_FAR_SERVER_OPTIONS if credentials is not None else ())]
+
+
+def bind(server: grpc.Server, target: str, credentials: Credentials | None) -> str:
+    """Makes a server listen; returns where, with the port that the system chose for port 0.
+
+    Raises:
+        UnsecuredAddress: an address that strangers reach, without credentials.
+        RuntimeError: it cannot be bound.
+    """
+    check_target(target, credentials)
+    if credentials is None:
+        port = server.add_insecure_port(target)
+    else:
+        shown = [(credentials.key.encode(), credentials.certificate.encode())]
+        secure = grpc.ssl_server_credentials(shown, credentials.authority.encode(), require_client_auth=True)
+        port = server.add_secure_port(target, secure)
+    return target if target.startswith("unix") else f"{target.rpartition(':')[0]}:{port}"
