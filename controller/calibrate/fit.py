@@ -85,8 +85,10 @@ def fit_file(path: Path, spec: DeviceSpec) -> tuple[Fit, DeviceSpec, MeasuredFil
     fitted = [row for row in measured.rows if is_fitted(row.sizes)]
     others = [row for row in measured.rows if not is_fitted(row.sizes)]
     if len(fitted) < 3 or len(others) < 3:
+        unusable = f"; {measured.dropped} cannot, the first is {measured.refusals[0]}" if measured.refusals else ""
         raise BadMeasurements(
-            f"{path.name}: {len(measured.rows)} rows can be used; a fit needs more, half are left out"
+            f"{path.name}: {len(measured.rows)} rows can be used; a fit needs more, as it checks itself on half of them"
+            f"{unusable}"
         )
     asked, dtype = QUESTIONS[parts[1]], parts[2] or QUESTIONS[parts[1]].dtype
     thinned = fitted[:: -(-len(fitted) // MOST_ROWS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -27,8 +28,13 @@ def calibrated_sheet(
         folders: of sheets of the user, searched first.
 
     Raises:
-        BadMeasurements: a path whose part the sheet lacks (``nvlink.read`` of a device without NVLink).
+        BadMeasurements: a path whose part the sheet lacks (``nvlink.read`` of a device without NVLink), or a name that
+            cannot be the name of a file.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", product):
+        raise BadMeasurements(
+            f"product {product!r} cannot be the name of a sheet; use letters, digits, '_', '-' and '.', as in my_{base}"
+        )
     yaml = YAML(typ="rt")
     yaml.width = 4096
     document: Any = yaml.load(_text_of(base, folders))

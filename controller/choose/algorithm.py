@@ -48,6 +48,7 @@ class Choice:
         steps: what bounds each kind of step of the best.
         why: in words, where it was no comparison of times; empty otherwise.
         link_changes: links that failed, slowed down or came back during the best, as a virtual run reports them.
+        left_out: candidates that could not run, as ``name: why``.
     """
 
     best: Measured
@@ -56,6 +57,7 @@ class Choice:
     steps: tuple[Step, ...]
     why: str = ""
     link_changes: tuple[Mapping[str, Any], ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -125,7 +127,9 @@ def choose(
     if not whole and stalled:
         raise stalled[0]
     if not whole:
-        raise BadCall(f"no algorithm can run {call.collective} of {call.count} {call.dtype}: {'; '.join(failed)}")
+        # Every protocol of an algorithm is refused alike.
+        why = "; ".join(dict.fromkeys(failed))
+        raise BadCall(f"no algorithm can run {call.collective} of {call.count} {call.dtype}: {why}")
     whole.sort(key=lambda item: item[0][0].time_s or 0.0)
     fastest = [found for found, _, _ in whole]
     if pieces is None:
@@ -143,4 +147,5 @@ def choose(
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
     steps = steps_of(seen[best.protocol], best, outcome)
     changes = tuple(outcome.reports.get("link_changes", ()))
-    return Choice(best, tuple(entry for entry, _ in fastest[1:]), bound, steps, link_changes=changes)
+    others = tuple(entry for entry, _ in fastest[1:])
+    return Choice(best, others, bound, steps, link_changes=changes, left_out=tuple(dict.fromkeys(failed)))

@@ -21,6 +21,9 @@ from controller.topology.schema import Topology
 BULK_ABOVE = 128
 """Ranks above which calls are timed in bulk unless told otherwise: the plan of a ring takes seconds there."""
 
+BULK_ABOVE_IF_ALL = 32
+"""The same where every algorithm that is asked for has a bulk form, so that none is left out."""
+
 
 class BulkChooser:
     """Chooses for calls of one group on one topology.

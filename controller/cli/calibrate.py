@@ -49,6 +49,7 @@ def calibrate(
     constants: dict[str, tuple[str, str]] = {}
     reports = []
     for path in data:
+        _say_other_device(path, base, catalog)
         fit, spec, measured = fit_file(path, spec)
         for refusal in measured.refusals:
             click.echo(f"left out: {refusal}", err=True)
@@ -83,6 +84,24 @@ def calibrate(
     for path_name, (value, _) in constants.items():
         click.echo(f"{path_name} = {value}")
     click.echo(text if file is None else f"wrote {file}; use it with --catalog {out}", nl=file is not None)
+
+
+def _say_other_device(path: Path, base: str, catalog: tuple[Path, ...]) -> None:
+    """Says on stderr when the name of `path` is that of another device of the catalog than `base`."""
+    from controller.errors import UserError
+    from controller.predict.products import find_product
+    from controller.validate.files import split_name, stem_of
+    from node.errors import NodeError
+
+    parts = split_name(stem_of(path.name))
+    if parts is None:
+        return
+    try:
+        named = find_product(parts[0], catalog).product
+    except (UserError, NodeError):
+        return  # a name of the user's own, which says nothing of the catalog
+    if named != base:
+        click.echo(f"{path.name} is named after {named}; its rows are fitted to the sheet of {base}", err=True)
 
 
 def _changed(path: Path) -> str:

@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 @click.option("--live/--virtual", "live", default=False, help="Move real data through node processes and count #wrong.")
 @click.option("--pace", type=float, help="With --live: hold every part to its speed, this many times slower.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the data that is moved.")
-@click.option("--bulk/--no-bulk", default=None, help="Time arrays instead of plans.  [default: above 128 ranks]")
+@click.option(
+    "--bulk/--no-bulk",
+    default=None,
+    help="Time arrays instead of plans.  [default: above 128 ranks, or above 32 where all named algorithms can]",
+)
 @fabric_options
 @overrides_option
 @catalog_option
@@ -94,8 +98,10 @@ def collective(
     from controller.topology.loader import load_topology
     from node.hardware.operation import ITEM_BYTES
 
+    if seed < 0:
+        raise BadCall(f"a seed of {seed}; write 0 or more")
     known = algorithms(name)
-    names = known if algorithm == "auto" else tuple(algorithm.split(","))
+    names = known if algorithm == "auto" else tuple(dict.fromkeys(algorithm.split(",")))
     for each in names if algorithm != "nccl" else ():
         lookup(name, each)
     if algorithm == "nccl" and (protocol != "auto" or pieces is not None):
@@ -151,6 +157,8 @@ def collective(
             result["why"] = choice.reason
             if choice.link_changes:
                 result["link_changes"] = list(choice.link_changes)
+            if choice.left_out:
+                result["left_out"] = list(choice.left_out)
             if explain:
                 result["steps"] = [{**asdict(step), "bound": step.bound} for step in choice.steps]
         click.echo(dumps(document))
@@ -158,12 +166,17 @@ def collective(
         click.echo(table_header(declared, group, words))
         for text in elsewhere:
             click.echo(f"# {text}: the link leads to a device outside of the group, and changes nothing")
+        for text in _left_out(choices) if explain or algorithm != "auto" else ():
+            click.echo(f"# left out: {text}")
         _print(rows, choices, {each.name: each.sms for each in allowed} if explain else {}, explain)
         if proven is not None and proven.paced_s is not None:
             click.echo(
-                f"# paced: {quantity(proven.paced_s, 's')} of device time, {quantity(proven.time_s, 's')} on the "
-                f"virtual clock by links and launches alone; {proven.overruns} overruns"
+                f"# paced: all calls of the table took {quantity(proven.paced_s, 's')} of device time, "
+                f"{quantity(proven.time_s, 's')} on the virtual clock by links and launches alone, without the "
+                f"protocol; {proven.overruns} overruns"
             )
+            if proven.overruns:
+                click.echo("#   an overrun is an op that this machine ended too late; a larger --pace has fewer")
     if wrong_total(rows):
         raise click.exceptions.Exit(1)
 
@@ -204,15 +217,17 @@ def _chooser(
     needs_plans: bool,
 ) -> BulkChooser | None:
     """What times calls in bulk, or None where plans are to be timed."""
-    from controller.choose.bulk import BULK_ABOVE, BulkChooser
+    from controller.choose.bulk import BULK_ABOVE, BULK_ABOVE_IF_ALL, BulkChooser
     from controller.collectives.bulk.timing import in_bulk, refusal
     from controller.collectives.errors import BadCall
 
     if bulk and needs_plans:
         raise BadCall("--bulk makes no plan that --live could run or --explain could take apart; leave one of them out")
     if bulk is None:
-        many = group.world_size > BULK_ABOVE and not needs_plans
-        bulk = many and bool(in_bulk(name, names)) and not refusal(topology)
+        known = in_bulk(name, names)
+        # Between the two a plan takes seconds a size: it is spared where that leaves nothing out.
+        least = BULK_ABOVE_IF_ALL if len(known) == len(names) else BULK_ABOVE
+        bulk = group.world_size > least and not needs_plans and bool(known) and not refusal(topology)
     return BulkChooser(topology, group, allowed) if bulk else None
 
 
@@ -256,6 +271,11 @@ def _prove(topology: Topology, group: Group, rows: list[Row], seed: int, tell: A
     for entry, proven in zip(timed, moved, strict=True):
         entry.wrong = proven.wrong
     return outcome
+
+
+def _left_out(choices: list[Choice]) -> list[str]:
+    """What could not run, and why, each once for all sizes that give the same reason."""
+    return list(dict.fromkeys(text for choice in choices for text in choice.left_out))
 
 
 def _print(rows: list[Row], choices: list[Choice], sms: dict[str, int], explain: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def _answer_file(asked: Question, path: Path, spec: Any, dtype: str, as_json: bo
 
     header, rows, refusals = answer_file(asked, path, spec, dtype)
     if as_json:
-        click.echo(dumps([dict(zip(header, row, strict=True)) for row in rows]))
+        click.echo(dumps([dict(zip(header, map(_plain, row), strict=True)) for row in rows]))
     else:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(header)
@@ -96,8 +97,20 @@ def _answer_file(asked: Question, path: Path, spec: Any, dtype: str, as_json: bo
     for refusal in refusals:
         click.echo(f"no {MODEL_COLUMN}: {refusal}", err=True)
     if refusals:
-        click.echo(f"{len(refusals)} of {len(rows)} rows have no {MODEL_COLUMN}", err=True)
+        answered = sum(bool(row[header.index(MODEL_COLUMN)]) for row in rows)
+        click.echo(f"{len(refusals)} of {len(refusals) + answered} rows have no {MODEL_COLUMN}", err=True)
     return WRONG_INPUT if refusals else 0
+
+
+def _plain(text: str) -> int | float | str | None:
+    """A cell as JSON has it: a number where it is one, null where there is nothing."""
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if isfinite(number) else text
+    return text or None
 
 
 def _print(answer: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from controller.validate.files import MeasuredFile
 
 WRONG_INPUT = 2
-"""Exit code when a whole file could not be used; rows that were left out are told, and are no failure."""
+"""Exit code when a file is wrong, or no row of any could be compared; rows that were left out are told, and are no
+failure."""
 
 
 @click.command()
@@ -52,8 +53,12 @@ def validate(data: Path, show_worst: int, markdown: bool, catalog: tuple[Path, .
             click.echo(f"{'error' if each.wrong else 'left out'}: {each.unusable}", err=True)
     dropped = sum(each.dropped for each in files)
     total = sum(each.row_count for each in files)
-    click.echo(f"{dropped} of {total} rows left out, in {sum(bool(each.dropped) for each in files)} files", err=True)
-    return WRONG_INPUT if any(each.wrong for each in files) else 0
+    touched = sum(bool(each.dropped or each.unusable) for each in files)
+    click.echo(f"{dropped} of {total} rows left out, in {touched} files", err=True)
+    nothing = not any(each.rows for each in files)
+    if nothing:
+        click.echo(f"error: {data}: no row could be compared, for the reasons above", err=True)
+    return WRONG_INPUT if nothing or any(each.wrong for each in files) else 0
 
 
 def _print(measured: MeasuredFile, parts: list[Slice], count: int) -> None:
@@ -69,7 +74,8 @@ def _print(measured: MeasuredFile, parts: list[Slice], count: int) -> None:
         for part in parts
     ]
     show(table(("slice", "rows", "left out", "median", "p90", "bias"), rows, title))
-    if count < 1:
+    if count < 1 or not measured.rows:
+        click.echo()
         return
     cells = [
         (

@@ -34,6 +34,9 @@ DTYPES = ("fp32", "bf16", "fp16", "int32", "int8", "int64", "fp64")
 NO_IN_PLACE = ("all_to_all", "barrier")
 """Collectives whose input and output cannot be one buffer."""
 
+MOST_PIECES = 256
+"""Of a chunk; a plan grows with their number, and beyond a few dozen only latency is added."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -68,6 +71,10 @@ class Call:
             raise BadCall(f"root {self.root} is no rank: the group has ranks 0 to {self.world_size - 1}")
         if self.pieces < 1:
             raise BadCall(f"{self.pieces} pieces of a chunk; at least 1 is needed")
+        if self.pieces > MOST_PIECES:
+            raise BadCall(
+                f"{self.pieces} pieces of a chunk; at most {MOST_PIECES} are made, each with steps of its own"
+            )
         if self.in_place and self.collective in NO_IN_PLACE:
             raise BadCall(f"{self.collective} has no in-place form; run it out of place")
 

@@ -14,6 +14,9 @@ from node.hardware.launch import graph_gap_s
 from node.hardware.traffic import tier_time_s
 from node.hardware.units import GIGA
 
+MOST_KERNELS: Final = 1_000_000
+"""Of a sequence, whose launches are gone through one by one."""
+
 
 def launches(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
     """A sequence of equal kernels, launched one by one or replayed as a graph."""
@@ -90,7 +93,7 @@ HOSTS: Final = (
         "launches",
         "A sequence of equal kernels, launched one by one or replayed as a graph.",
         (
-            Column("kernels", "kernels"),
+            Column("kernels", "kernels", most=MOST_KERNELS),
             Column("kernel_ns", "time of one alone [ns]", least=0),
             Column("mode", "one launch each, or one for all", "eager", choices=("eager", "graph")),
             Column("framework_ns", "host time of one operation beside the launch in the sheet [ns]", 0, 0),

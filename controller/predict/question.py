@@ -12,6 +12,9 @@ from node.hardware.device import DeviceSpec
 from node.hardware.launch import graph_start_s
 from node.hardware.operation import ITEM_BYTES, Demand
 
+MOST = 10**15
+"""Largest size that is answered, a petabyte if it is bytes; products of a few of them still fit into a float."""
+
 Value = int | str
 Sizes = Mapping[str, Value]
 
@@ -24,7 +27,7 @@ class Column:
         name: as in data sets.
         meaning: for help texts.
         default: None when it must be given.
-        least: smallest number allowed.
+        least, most: smallest and largest number allowed.
         choices: for a word, which; empty for a number.
         word: any word.
         short: other names that the command line takes.
@@ -37,6 +40,7 @@ class Column:
     choices: tuple[str, ...] = ()
     word: bool = False
     short: tuple[str, ...] = ()
+    most: int = MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,10 @@ class Question:
                     raise BadQuestion(f"{column.name} is {value!r}; one of {', '.join(column.choices)}")
             elif not column.word and (not isinstance(value, int) or value < column.least):
                 raise BadQuestion(f"{column.name} is {value!r}; a whole number of at least {column.least}")
+            elif isinstance(value, int) and value > column.most:
+                text = str(value)
+                shown = text if len(text) <= 24 else f"{text[:12]}..., of {len(text)} digits"
+                raise BadQuestion(f"{column.name} is {shown}; a whole number of at most {column.most}")
             sizes[column.name] = value
         return sizes
 

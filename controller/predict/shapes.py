@@ -11,10 +11,15 @@ import gzip
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 from controller.errors import BadMeasurements, BadQuestion
 from controller.predict.question import Column, Question, Value
+
+MOST_BYTES: Final = 1 << 30
+"""Of a file when unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +57,46 @@ def read_csv(path: Path, name: str = "") -> Sheet:
     name = name or path.name
     try:
         raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+        text = (_unpacked(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise BadMeasurements(f"{name}:1: cannot be read: {error}") from None
-    reader = csv.reader(text.splitlines())
-    header = tuple(cell.strip() for cell in next(reader, ()))
+    lines = _cells(text, name)
+    header = tuple(cell.strip() for cell in lines[0][1]) if lines else ()
     if not header:
         raise BadMeasurements(f"{name}:1: the file is empty; its first line names the columns")
     for cell in header:
         if header.count(cell) > 1:
             raise BadMeasurements(f"{name}:1: column {cell!r} is there twice")
     rows, refusals = [], []
-    for cells in reader:
+    for line, cells in lines[1:]:
         if not cells:
             continue
         if len(cells) != len(header):
-            why = f"{len(cells)} cells for {len(header)} columns"
-            refusals.append(Refusal(f"{name}:{reader.line_num}", why))
+            refusals.append(Refusal(f"{name}:{line}", f"{len(cells)} cells for {len(header)} columns"))
             continue
-        rows.append((reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))))
+        rows.append((line, dict(zip(header, map(str.strip, cells), strict=True))))
     return Sheet(name, header, tuple(rows), tuple(refusals))
+
+
+def _unpacked(raw: bytes) -> bytes:
+    with gzip.open(BytesIO(raw)) as packed:
+        found = packed.read(MOST_BYTES + 1)
+    if len(found) > MOST_BYTES:
+        raise OSError(f"it holds more than {MOST_BYTES} bytes when unpacked; split it")
+    return found
+
+
+def _cells(text: str, name: str) -> list[tuple[int, list[str]]]:
+    """Every line with its number, split into cells.
+
+    Raises:
+        BadMeasurements: a cell so long that it is none.
+    """
+    reader = csv.reader(text.splitlines())
+    try:
+        return [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise BadMeasurements(f"{name}:{reader.line_num}: cannot be read: {error}") from None
 
 
 def need_columns(sheet: Sheet, columns: Sequence[str]) -> None:

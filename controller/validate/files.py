@@ -19,6 +19,10 @@ from node.hardware.device import DeviceSpec
 from node.hardware.operation import ITEM_BYTES
 from node.hardware.units import GIGA, KIBI, MEGA
 
+LEAST: Final = 1e-12
+MOST: Final = 1e15
+"""What a measured number lies between, whatever its unit: beyond it is a mistake, and ratios stop being numbers."""
+
 _SUFFIXES: Final = (".csv.gz", ".csv")
 _NOT_MODELLED: Final = {
     r"device_specs": "not modelled: figures of datasheets are no measurements",
@@ -102,6 +106,8 @@ def read_measured(path: Path, folders: Sequence[str | Path] = (), spec: DeviceSp
     try:
         sheet = read_csv(path)
         answer = replace(answer, row_count=len(sheet.rows) + len(sheet.refusals))
+        if not answer.row_count:
+            raise BadMeasurements(f"{path.name}:1: no row below the line that names the columns")
         if stem == "host_dram_mlc_points":
             # Knows this module, so it is imported here.
             from controller.validate.host_dram import compared_points
@@ -169,6 +175,8 @@ def positive(column: str, cells: Mapping[str, str]) -> float:
         raise BadQuestion(f"{column} is {text!r}, which is no number") from None
     if not 0.0 < value < float("inf"):
         raise BadQuestion(f"{column} is {text}; it must be above 0 and finite")
+    if not LEAST <= value <= MOST:
+        raise BadQuestion(f"{column} is {text}; what was measured lies between {LEAST:g} and {MOST:g}, in any unit")
     return value
 
 

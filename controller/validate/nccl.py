@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from controller.choose.algorithm import choose
 from controller.choose.nccl import choose_nccl, library_of
 from controller.collectives.call import Call
 from controller.collectives.group import Group, group_of
+from controller.collectives.protocol import protocols_of
 from controller.collectives.table import COLLECTIVES
 from controller.errors import BadQuestion, UserError
 from controller.predict.products import find_product
@@ -36,6 +38,13 @@ TYPES: Final[Mapping[str, str]] = {
     "int64": "int64",
 }  # fmt: skip
 """NCCL's names of element types -> ours."""
+
+NAMES: Final[Mapping[str, str]] = {"alltoall": "all_to_all"}
+"""Collectives that nccl-tests calls otherwise than we do."""
+
+ONE_WAY: Final[Mapping[str, str]] = {"all_to_all": "direct", "broadcast": "chain"}
+"""Collectives that NCCL makes no choice for -> what it does: sends and receives between all pairs, a pipeline along its
+ring. Of its protocols the fastest is taken, since its rule for sends goes by channels that no topology declares."""
 
 SMALL_BYTES: Final = 1_000_000
 """Rows are told apart here: below, latency counts [bytes]."""
@@ -71,9 +80,10 @@ def _row(
     places: dict[tuple[str, int], _Place | str],
     folders: Sequence[str | Path],
 ) -> Measured:
-    system, name, nccl_type = cells["system"], cells["op_name"], cells["nccl_dtype"]
+    system, given, nccl_type = cells["system"], cells["op_name"], cells["nccl_dtype"]
+    name = NAMES.get(given, given)
     if name not in COLLECTIVES:
-        raise BadQuestion(f"op_name is {name!r}; there are {', '.join(COLLECTIVES)}")
+        raise BadQuestion(f"op_name is {given!r}; there are {', '.join((*COLLECTIVES, *NAMES))}")
     if nccl_type not in TYPES:
         raise BadQuestion(f"nccl_dtype is {nccl_type!r}; there are {', '.join(TYPES)}")
     dtype = TYPES[nccl_type]
@@ -88,7 +98,11 @@ def _row(
     if isinstance(place, str):
         raise BadQuestion(place)
     _check_physical(place, ranks, size, measured_s)
-    best = choose_nccl(place.topology, Call(name, place.group, size // ITEM_BYTES[dtype], dtype)).best
+    call = Call(name, place.group, size // ITEM_BYTES[dtype], dtype)
+    if name in ONE_WAY:
+        best = choose(place.topology, call, (ONE_WAY[name],), protocols_of(place.topology)).best
+    else:
+        best = choose_nccl(place.topology, call).best
     assert best.time_s is not None, "a choice has a time"
     side = "above" if size > SMALL_BYTES else "up to"
     bound = f"{system} {nccl_type}, {side} 1 MB"

@@ -116,6 +116,9 @@ def _tree(path: str, text: bytes) -> _Element:
         parser.Parse(text, True)
     except expat.ExpatError as error:
         raise BadCall(f"{path}:{error.lineno}: not XML: {expat.ErrorString(error.code)}") from error
+    except (LookupError, ValueError) as error:
+        # Of Python's codecs, which expat asks for an encoding that it does not know itself.
+        raise BadCall(f"{path}:1: it cannot be read in the encoding that it declares; save it as UTF-8") from error
     return top.children[0]
 
 

@@ -235,6 +235,25 @@ def _processor(graph: _Graph, host: Chassis, names: Names, part: str, given: Giv
     host.links.append(Connection(f"{device}.{port}", names.of(part), rate, latency_of(given, "cpu", where)))
 
 
+def _amount(graph: _Graph, place: Place, physical: object, what: str, scales: Mapping[str, float]) -> float | None:
+    """The rate [bytes/s] or latency [s] of a link; None where it has none in a unit that we know."""
+    held = (physical.get(what) or {}) if isinstance(physical, Mapping) else physical
+    if not isinstance(held, Mapping):
+        raise graph.wrong(place, f"its {what} is {held!r}; write one of {', '.join(scales)} with a number")
+    key = next((key for key in scales if key in held), None)
+    if key is None:
+        return None
+    value = held[key]
+    # YAML reads 1e9 as text, and a truth value counts as a number in Python.
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0.0 <= number * scales[key] < math.inf:
+        raise graph.wrong(place, f"its {what} is {value!r} in {key}; write a number of 0 or more")
+    return number * scales[key]
+
+
 def _connection(
     graph: _Graph, edge: _Edge, kinds: Mapping[str, tuple[str, str]], names: Names, given: Given
 ) -> Connection:
@@ -242,12 +261,8 @@ def _connection(
     where = graph.document.where(edge.place)
     physical = link.get("physical") or {}
     source = f"{graph.document.path.name}:{graph.document.line(place)}, link {edge.link}"
-    bandwidth = physical.get("bandwidth") or {}
-    rate = next((float(bandwidth[key]) * scale for key, scale in BANDWIDTHS.items() if key in bandwidth), None)
-    latency = physical.get("latency") or {}
-    wait = next((float(latency[key]) * scale for key, scale in LATENCIES.items() if key in latency), None)
-    if (rate is not None and not math.isfinite(rate)) or (wait is not None and not math.isfinite(wait)):
-        raise graph.wrong(place, "a rate or latency that is no finite number")
+    rate = _amount(graph, place, physical, "bandwidth", BANDWIDTHS)
+    wait = _amount(graph, place, physical, "latency", LATENCIES)
     ends = []
     for part in (edge.a, edge.b):
         text = names.of(part)

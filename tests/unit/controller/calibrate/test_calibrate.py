@@ -146,3 +146,35 @@ def test_what_cannot_be_calibrated_says_why(tmp_path, arguments, message, capsys
     words = [str(paste) if word == "PASTE" else word for word in arguments]
     assert main(["calibrate", "--device", "pm9a3", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a b/../x", "", "../up", ".hidden"])
+def test_a_product_that_is_no_file_name_is_refused(name, tmp_path, capsys):
+    (tmp_path / "nccl.txt").write_text(NCCL)
+    out = tmp_path / "sheets"
+    arguments = ["calibrate", "--device", "h100_sxm", "--pasted", str(tmp_path / "nccl.txt"), "--out", str(out)]
+    status = main([*arguments, f"--product={name}"])
+    captured = capsys.readouterr()
+    if name:
+        assert status == 2
+        assert "cannot be the name of a sheet" in captured.err
+        assert not out.exists()
+    else:
+        assert status == 0
+        assert (out / "h100_sxm_calibrated.yaml").is_file()
+
+
+def test_rows_of_another_device_are_said_to_be(made, capsys):
+    assert main(["calibrate", "--device", "h100_sxm", "--data", str(made)]) == 0
+    assert "named after a100_sxm_80; its rows are fitted to the sheet of h100_sxm" in capsys.readouterr().err
+    assert main(["calibrate", "--device", "a100_sxm", "--data", str(made)]) == 0
+    assert "named after" not in capsys.readouterr().err
+
+
+def test_rows_that_a_fit_cannot_use_are_named(tmp_path, capsys):
+    path = tmp_path / "l40s_gemm_bf16.csv"
+    path.write_text("m,n,k,latency_us\n128,4096,4096,-20\n256,4096,4096,60\n")
+    assert main(["calibrate", "--device", "l40s", "--data", str(path)]) == 2
+    complaint = capsys.readouterr().err
+    assert "1 rows can be used" in complaint
+    assert "1 cannot, the first is l40s_gemm_bf16.csv:2: latency_us is -20" in complaint

@@ -83,6 +83,19 @@ def test_the_fastest_of_some(capsys):
     assert first["algorithm"] == "tree" and "ring" in first["why"]
 
 
+def test_a_named_algorithm_that_cannot_run_is_not_left_out_in_silence(capsys):
+    words = ["collective", "all_reduce", "--topology", "rtx4090_8", "--ranks", "2", "-b", "8", "-e", "16"]
+    assert main([*words, "--algorithm", "in_switch_two_shot,ring"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# left out:")]
+    assert len(said) == 1
+    assert "in_switch_two_shot" in said[0] and "reduction: true" in said[0]
+    assert main([*words, "--algorithm", "in_switch_two_shot,ring", "--json"]) == 0
+    for result in json.loads(capsys.readouterr().out)["results"]:
+        assert "reduction: true" in result["left_out"][0]
+    assert main([*words, "--algorithm", "auto"]) == 0
+    assert "# left out:" not in capsys.readouterr().out
+
+
 def test_pace_is_for_node_processes(capsys):
     assert main([*WORDS, "--pace", "1000"]) == 2
     assert "give it with --live" in capsys.readouterr().err

@@ -32,6 +32,8 @@ DGX = load_topology("dgx_h100")
         (["all_reduce", "-d", "fp8"], "no element type"),
         (["all_reduce", "--protocol", "ll129"], "did you mean 'll128'?"),
         (["all_reduce", "--pieces", "0"], "at least 1"),
+        (["all_reduce", "--pieces", "1000000"], "at most 256"),
+        (["all_reduce", "--seed", "-1"], "a seed of -1"),
         (["broadcast", "-r", "8", "-e", "8"], "no rank"),
         (["all_reduce", "--topology", "dgx_h10"], "dgx_h100"),
     ],
@@ -91,3 +93,9 @@ def test_protocols_must_be_whole():
     broken = load_topology("dgx_h100", ["options.collective.ll.hop=3"])
     with pytest.raises(BadCall, match=r"collective\.ll\.hop"):
         protocols_of(broken)
+
+
+def test_an_algorithm_says_once_why_it_does_not_run(capsys):
+    assert main(["collective", "all_reduce", "--ranks", "2", "-b", "1T", "-e", "1T", "--algorithm", "ring,star"]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("ring: OOM") == complaint.count("star: OOM") == 1

@@ -50,6 +50,17 @@ def test_an_empty_folder_is_an_error(tmp_path, capsys):
     assert "holds no .csv" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", [HEADER, HEADER + "1,1,1,-2\n", HEADER + "64,64\n"])
+def test_a_comparison_of_nothing_is_an_error(text, tmp_path, capsys):
+    path = tmp_path / "h100_sxm_gemm_bf16.csv"
+    path.write_text(text)
+    assert main(["validate", "--data", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert "no row could be compared" in captured.err
+    assert "rows left out, in 1 files" in captured.err
+    assert "worst rows" not in captured.out
+
+
 def test_one_shape(capsys):
     assert main(["predict", "gemm", "--device", "b200_sxm", "-m", "4096", "-n", "8192", "-k", "8192", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -102,6 +113,18 @@ def test_a_file_of_shapes_comes_back_with_a_column(tmp_path, capsys):
     assert float(rows[0]["model_us"]) == pytest.approx(16.1, rel=0.1)
     assert rows[1]["model_us"] == ""
     assert "shapes.csv:3: m is 0" in captured.err
+
+
+def test_a_file_of_shapes_as_json_has_numbers(tmp_path, capsys):
+    path = tmp_path / "shapes.csv"
+    path.write_text("name,m,n,k\nq,128,4096,4096\nbad,0,1,1\nshort,1\n")
+    assert main(["predict", "gemm", "--device", "h100_sxm", str(path), "--json"]) == 2
+    captured = capsys.readouterr()
+    first, bad = json.loads(captured.out)
+    assert (first["name"], first["m"]) == ("q", 128)
+    assert isinstance(first["model_us"], float)
+    assert bad["model_us"] is None
+    assert "2 of 3 rows have no model_us" in captured.err
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,20 @@ def test_other_groups_and_collectives(tmp_path):
     assert row.sizes["algorithm"].startswith("ring/") and row.predicted.time_s > 1e-6
 
 
+def test_collectives_that_nccl_makes_no_choice_for_are_timed_by_its_one_way(tmp_path):
+    found = read(
+        tmp_path,
+        "h100_sxm,alltoall,half,8,1024,30",
+        "h100_sxm,all_to_all,half,8,67108864,300",
+        "h100_sxm,broadcast,half,8,67108864,300",
+        name="nccl_8gpu_alltoall.csv",
+    )
+    assert found.dropped == 0
+    assert [row.sizes["algorithm"] for row in found.rows] == ["direct/ll", "direct/simple", "chain/simple"]
+    # What every GPU sends to the seven others leaves it by 450 GB/s at most.
+    assert found.rows[1].predicted.time_s > 67108864 * 7 / 8 / 450e9
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -48,7 +62,7 @@ def test_other_groups_and_collectives(tmp_path):
         ("h100_sxm,all_reduce,half,8,10.5,15", "message_bytes is 10.5"),
         ("h100_sxm,all_reduce,half,8,1024,-3", "latency_us is -3"),
         ("h100_sxm,all_reduce,half,8,1073741824,10", "unphysical"),
-        ("h100_sxm,all_to_all,half,8,1024,15", "NCCL has one way for all_to_all"),
+        ("h100_sxm,barrier,half,8,1024,15", "NCCL has one way for barrier"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_told_by_line(row, said, tmp_path):

@@ -130,6 +130,14 @@ def test_files_that_are_none(changes, said, tmp_path):
         parse(changed(tmp_path, RING, *changes))
 
 
+@pytest.mark.parametrize("encoding", ["shift_jis", "utf-7", "no_such", "rot13", "hex", "idna"])
+def test_an_encoding_that_is_not_read(encoding, tmp_path):
+    made = tmp_path / "declared.xml"
+    made.write_text(f'<?xml version="1.0" encoding="{encoding}"?>\n{Path(RING).read_text()}')
+    with pytest.raises(BadCall, match=r"declared\.xml:1: .*save it as UTF-8"):
+        parse(str(made))
+
+
 def test_a_file_that_is_not_there_and_calls_that_it_is_not_for(tmp_path):
     with pytest.raises(BadCall, match="cannot read the algorithm"):
         from_file(str(tmp_path / "none.xml"), Call("all_reduce", group(), 4))
