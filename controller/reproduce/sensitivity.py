@@ -1,9 +1,9 @@
 """How much every compared row hangs on each assumed constant.
 
 Each assumed constant of the topologies that a paper's runs use is changed by a small share, one at a time, in every run
-that has it, and the rows are computed anew. What is printed is the elasticity: the relative change of our value over
-the relative change of the constant, so 1 means that the value follows it and 0 that it does not care. A calibrated knob
-stays as it is.
+that has it, and the rows are computed anew. Quantities among the options of a topology (rates of software paths,
+budgets, shares) have no kind there and are changed like assumed ones. What is printed is the elasticity: the relative
+change of our value over the relative change of the constant: 1 where the value follows it, 0 where it does not care.
 """
 
 from __future__ import annotations
@@ -113,6 +113,10 @@ def _assumed(request: Request) -> Mapping[str, _Assumed]:
         scaled = scaled_text(entry.text, 1 + STEP)
         if path not in given and scaled is not None:
             found.setdefault(path, _Assumed(entry.text, entry.source, scaled))
+    for name, text in topology.options.items():
+        path, scaled = f"options.{name}", scaled_text(text, 1 + STEP)
+        if path not in given and scaled is not None and not name.startswith("price."):
+            found.setdefault(path, _Assumed(text, f"option of {topology.name}", scaled))
     return found
 
 

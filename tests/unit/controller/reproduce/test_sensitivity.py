@@ -23,6 +23,14 @@ def test_a_run_of_tiny_kernels_hangs_on_the_launch_and_not_on_the_link() -> None
     assert not any(constant.startswith("gpu.power") for constant in by_constant)
 
 
+def test_options_of_a_topology_are_varied_too() -> None:
+    request = Request("flexgen", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
+    row = PublishedRow("table", {"batch": 2}, "throughput", 1.0, "tokens/s", "P", throughput("run"), ("run",), 0.1)
+    found = sensitivity(Paper("paper", "A paper", {"run": request}, (row,)), processes=1)
+    felt = {entry.constant: entry.elasticity for entry in found}
+    assert felt["options.flexgen.append"] > 0
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("10 us", "9 us"), ("0.95", "0.855"), ("64", "58"), ("2 GiB", "1.8 GiB"), ("true", None), ("nvme", None)],
