@@ -119,4 +119,6 @@ def _print(rows: tuple[Measured, ...]) -> None:
     unpriced = sorted({product for row in rows for product in row.unpriced})
     if unpriced:
         click.echo(f"no published price, left out of the dollars: {', '.join(unpriced)}")
+    if any(row.energy_is_least for row in rows):
+        click.echo("energy marked + is a least: some device's sheet lacks its idle power, or all of it")
     click.echo(f"dollars per token: by rent where every price is published, else the purchase over {YEARS:g} years")

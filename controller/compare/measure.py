@@ -32,7 +32,7 @@ class Measured:
         per_token_s: decode time over the tokens of one sequence [s]; None for training.
         time_s: of the whole run [s].
         bound: the busiest resource and the share of time that it was busy.
-        joule_per_token: [J]; None where the sheets give no power.
+        joule_per_token: [J]; None where the sheets give no power. energy_is_least: some sheet lacks a part of it.
         purchase_usd: published prices of the devices that were used, together [USD].
         usd_per_million_tokens: by rent where every price is published, else by the purchase over `YEARS` [USD].
         unpriced: products without a published price, which the sums leave out.
@@ -56,6 +56,7 @@ class Measured:
     unpriced: tuple[str, ...] = ()
     flash_written_bytes: float | None = None
     flash_wear_ratio: float | None = None
+    energy_is_least: bool = False
     reports: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def row(point: Point, experiment: Experiment) -> Measured:
         unpriced,
         sum(use.written_bytes for use in outcome.flash.values()) if outcome.flash else None,
         _wear_ratio(experiment),
+        experiment.energy is not None and (experiment.energy.lower_bound or bool(experiment.energy.left_out)),
         reports={name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
     )
 

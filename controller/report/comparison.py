@@ -43,7 +43,7 @@ def table_rows(rows: Sequence[Measured]) -> list[tuple[object, ...]]:
             quantity(row.first_token_s, "s"),
             quantity(row.per_token_s, "s"),
             row.bound if row.outcome == "ok" else row.outcome,
-            None if row.joule_per_token is None else f"{row.joule_per_token:.4g}",
+            None if row.joule_per_token is None else f"{row.joule_per_token:.4g}{'+' if row.energy_is_least else ''}",
             _dollars(row.purchase_usd, "+" if row.unpriced else ""),
             _dollars(row.usd_per_million_tokens),
             quantity(row.flash_written_bytes, "bytes"),

@@ -33,6 +33,15 @@ def test_rows_come_in_the_order_asked_and_measure_what_run_measures() -> None:
     assert run_grid(ASKED[:1], processes=1)[0] == rows[0]
 
 
+def test_energy_that_lacks_a_part_is_marked() -> None:
+    from controller.report.comparison import table_columns, table_rows
+
+    rows = run_grid(ASKED[:1], processes=1)
+    assert rows[0].energy_is_least, "the CPU's sheet gives no power"
+    cell = table_rows(rows)[0][table_columns(rows).index("J/token")]
+    assert str(cell).endswith("+")
+
+
 def test_processes_change_nothing() -> None:
     assert run_grid(ASKED[:2], processes=2) == run_grid(ASKED[:2], processes=1)
 
