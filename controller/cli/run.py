@@ -195,7 +195,7 @@ def _print_energy(experiment: Experiment) -> None:
     if bounded:
         click.echo(f"idle power unknown, so counted while busy only: {', '.join(bounded)}")
     if energy.left_out:
-        click.echo(f"power unknown of what they did, so left out: {', '.join(energy.left_out)}")
+        click.echo(f"no power known, or none while they do nothing, so left out: {', '.join(energy.left_out)}")
 
 
 def _activities(parts: Mapping[str, float]) -> tuple[str, ...]:

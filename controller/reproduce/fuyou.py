@@ -10,8 +10,9 @@ One knob: the efficiency of the drive array, set from the row of two drives. Wit
 its drives and that in the host (`controller/strategies/fuyou/array.py`). The baselines have the schedule that the paper
 describes and no further loss: what their frameworks lose beyond it is the error of their rows.
 
-Absent: G10, which the paper simulates; cost against Megatron on a DGX-A100; the share of time that drives are busy in
-each stage; the largest model on an A100, for which there is no published shape.
+Absent: the optimizer of G10, which the paper simulates (`fuyou_stages.py`); cost against Megatron on a DGX-A100, of
+which there is no published throughput; the largest model on an A100, and the peak of a model of 100B, for which there
+is no published shape; the profiling step, which needs no modelling where rates are declared.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable, Mapping
 from controller.models.catalog import load_model
 from controller.models.training import activation_kinds, all_activation_bytes
 from controller.reproduce.fuyou_models import EFFICIENCY, SEQ, Ours, largest_rows, request, spill_rows
+from controller.reproduce.fuyou_stages import price_rows, stage_rows, volume_rows
 from controller.reproduce.largest import placed_bytes
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value, throughput
 
@@ -68,7 +70,8 @@ def paper() -> Paper:
     runs["a100"] = request("fuyou", "gpt-175b", 64, "gpu.product=a100_sxm_80")
     rows = (
         *_sweep_rows(), *_ratio_rows(), *_best_rows(), *_drive_rows(), *largest_rows(), *spill_rows(),
-        *_analysis_rows(), *_stage_rows(), *_size_rows(),
+        *_analysis_rows(), *_idle_rows(), *_stage_rows(), *stage_rows(), *_size_rows(),
+        *volume_rows("fuyou/gpt-13b/32"), *price_rows(),
     )  # fmt: skip
     knob = (
         f"efficiency of the drive array {EFFICIENCY:g} (assumed), set from the row of two drives, 13B at batch 32; "
@@ -192,6 +195,16 @@ def _best_rows() -> list[PublishedRow]:
                 _times(rate, 1 / PEAK_TFLOPS), (run,),
             )
         )  # fmt: skip
+    baselines = tuple(best(name) for name in SYSTEMS if name != "fuyou")
+    rows.append(
+        PublishedRow(
+            "best_throughput", {"model": "13b", "systems": "baselines", "of": "most"}, "share_of_peak", 0.40, "", "P",
+            lambda results: (
+                max(ours(results) for ours, _ in baselines) * TFLOP_PER_TOKEN["gpt-13b"] / PEAK_TFLOPS
+            ),
+            tuple(key for _, keys in baselines for key in keys),
+        )
+    )  # fmt: skip
     rows.append(
         PublishedRow(
             "best_throughput", {"model": "175b", "system": "fuyou", "gpu": "a100_sxm_80", "batch": 64}, "throughput",
@@ -273,6 +286,21 @@ def _size_rows() -> list[PublishedRow]:
             "volumes", {"model": "175b", "system": "zero_infinity"}, "main_memory", 1.1, "TB", "P",
             lambda _: placed_bytes(of_memory, "dram") / 1e12, (),
         ),
+    ]  # fmt: skip
+
+
+def _idle_rows() -> list[PublishedRow]:
+    """ZeRO-Infinity leaves the GPU idle for 40 to 70 % of a step."""
+    keys = tuple(f"zero_infinity/{model}/{batch}" for model, batch in BUSY)
+
+    def idle(results: Results) -> list[float]:
+        return [100 * (1 - results[key].busy_ratio.get("gpu0.stream", 0.0)) for key in keys]
+
+    return [
+        PublishedRow("zero_infinity_analysis", {"of": "least"}, "gpu_idle", 40.0, "%", "S",
+                     lambda results: min(idle(results)), keys),
+        PublishedRow("zero_infinity_analysis", {"of": "most"}, "gpu_idle", 70.0, "%", "S",
+                     lambda results: max(idle(results)), keys),
     ]  # fmt: skip
 
 

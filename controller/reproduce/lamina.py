@@ -11,6 +11,7 @@ them check that a message costs what is declared. What the baseline loses beside
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from controller.compare.prices import prices
 from controller.experiment import Request
@@ -18,6 +19,7 @@ from controller.models.catalog import load_model
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value
 from controller.strategies.lamina.bandwidth import least_bandwidth_bytes_per_s
 from controller.topology.loader import load_topology
+from controller.workload.lengths import draw_stream
 from node.hardware.units import GIGA
 
 MODELS: Mapping[str, tuple[str, str]] = {
@@ -27,6 +29,15 @@ MODELS: Mapping[str, tuple[str, str]] = {
 }
 """DOP of Lamina and GPUs of the baseline, by model (L2, table 5)."""
 TRACES = ("azure_conv", "azure_code", "kimi_conv", "kimi_ta")
+SIZES: Mapping[str, tuple[float, int]] = {
+    "llama-33b": (64.7, 1_597_440), "llama-65b": (130.1, 2_621_440), "llama3-70b": (137.5, 327_680),
+}  # fmt: skip
+"""Weights [GB] (L2, table 3) and cache of a token [bytes]."""
+LENGTHS: Mapping[str, tuple[float, float]] = {
+    "azure_conv": (1154.7, 211.1), "azure_code": (2047.8, 27.9), "kimi_conv": (12035.1, 342.6),
+    "kimi_ta": (8560.0, 182.1),
+}  # fmt: skip
+"""Mean prompt and output (L2, table 4) [tokens]."""
 GAIN = (0.161, 0.901)
 """Least and largest gain in throughput over the baseline (L2, abstract)."""
 OVERLAP: Mapping[str, tuple[float, tuple[int, ...]]] = {
@@ -136,6 +147,14 @@ def _stream_rows() -> list[PublishedRow]:
         ahead = sum(_gain(results, *cell, 2) > _gain(results, *cell, 1) for cell in _cells())
         return _claim(ahead == len(_cells()), f"{ahead} of {len(_cells())}")
 
+    def least_dollars(results: Results) -> Value:
+        ratios = [
+            float(results[f"lamina2/{model}/{trace}"].reports["tokens_per_usd"])
+            / float(results[f"vllm/{model}/{trace}"].reports["tokens_per_usd"])
+            for model, trace in _cells()
+        ]
+        return min(ratios)
+
     every, single = _keys((0, 2), _cells()), _keys((0, 1, 2), _cells())
     rows += [
         _row("equal_cost", {"cells": "all"}, "at least 10 of 12 gains inside", "yes", "", count, every, 0.0),
@@ -150,6 +169,7 @@ def _stream_rows() -> list[PublishedRow]:
         _row("equal_cost", {"cells": "all"}, "time between tokens longer than vLLM's", "yes", "", slower, every, 0.0),
         _row("stagger", {"cells": "all"}, "two staggered batches beat one batch", "yes", "", better, single, 0.0),
         _row("stagger", {"cells": "all"}, "one batch alone does not beat vLLM", "yes", "", needed, single, mark="D"),
+        _row("first_version", {"cells": "all"}, "least ratio of tokens per dollar", 1.48, "x", least_dollars, every),
         _row("first_version", {"cells": "all"}, "largest ratio of tokens per dollar", 12.1, "x", dollars, every),
     ]  # fmt: skip
     return rows
@@ -160,8 +180,32 @@ def _row(
     ours: Callable[[Results], Value], runs: tuple[str, ...], tolerance: float | None = None, mark: str = "P",
 ) -> PublishedRow:  # fmt: skip
     # Tables show the row, not the quantity: a claim is named in both.
-    named = {**row, "claim": quantity} if isinstance(published, str) else {**row, "of": quantity}
+    named = {**row, "claim" if isinstance(published, str) else "of": quantity.replace(" ", "_")}
     return PublishedRow(table, named, quantity, published, unit, mark, ours, runs, tolerance)
+
+
+def _scaling_rows() -> list[PublishedRow]:
+    """Figure 11 and the text about it: what more devices of either pool give, LLaMA3-70B on Azure-Conv."""
+    start, more_memory, more_models, double = (f"dop/{dop}" for dop in ("2,2", "2,4", "4,4", "2,8"))
+
+    def gain(results: Results, first: str, second: str) -> float:
+        before, after = results[first].tokens_per_s, results[second].tokens_per_s
+        return float("nan") if before is None or after is None else after / before - 1
+
+    def faster(results: Results) -> Value:
+        memory, models = gain(results, start, more_memory), gain(results, more_memory, more_models)
+        return _claim(memory > models, f"{memory:+.1%} from 2 to 4 memory devices, {models:+.1%} from 2 to 4 models")
+
+    def saturated(results: Results) -> Value:
+        more = gain(results, more_memory, double)
+        return _claim(more < 0.05, f"{more:+.1%} from 4 to 8 memory devices")
+
+    row: dict[str, str | int | float] = {"model": "llama3-70b", "trace": "azure_conv"}
+    return [
+        _row("scaling", row, "memory devices give more than model devices", "yes", "", faster,
+             (start, more_memory, more_models)),
+        _row("scaling", row, "more than 4 memory devices give nothing", "yes", "", saturated, (more_memory, double)),
+    ]  # fmt: skip
 
 
 def _overlap_rows() -> list[PublishedRow]:
@@ -272,6 +316,31 @@ def _device_rows() -> list[PublishedRow]:
     return rows
 
 
+def _input_rows() -> list[PublishedRow]:
+    """What the runs are given, beside what is published of it: sizes of the models, means of the drawn streams."""
+    rows: list[PublishedRow] = []
+    for model, (weights_gb, token_bytes) in SIZES.items():
+        shape = load_model(model)
+        rows += [
+            _row("inputs", {"model": model}, "weights", weights_gb, "GB",
+                 _constant(2 * shape.parameter_count / GIGA), ()),
+            _row("inputs", {"model": model}, "cache of a token", token_bytes, "bytes",
+                 _constant(shape.kv_bytes_per_token()), (), mark="D"),
+        ]  # fmt: skip
+    for trace in TRACES:
+        stream, published = draw_stream(trace, 0), LENGTHS[trace]
+        drawn = (("mean prompt", stream.prompt_tokens), ("mean output", stream.output_tokens))
+        rows += [
+            _row("inputs", {"trace": trace}, quantity, mean, "tokens", _constant(float(lengths.mean())), ())
+            for (quantity, lengths), mean in zip(drawn, published, strict=True)
+        ]
+    return rows
+
+
+def _constant(value: float) -> Callable[[Results], Value]:
+    return lambda _: value
+
+
 def _cost_rows() -> list[PublishedRow]:
     published = {"llama-33b": (20.32, 22.12), "llama-65b": (40.64, 44.24), "llama3-70b": (40.64, 44.24)}
 
@@ -286,11 +355,11 @@ def _cost_rows() -> list[PublishedRow]:
     for model, (dop, gpus) in MODELS.items():
         a, b = map(int, dop.split(","))
         rows.append(
-            _row("cost", {"model": model, "system": f"lamina {dop}"}, "rent", published[model][0], "USD/h",
+            _row("cost", {"model": model, "system": f"lamina_{dop}"}, "rent", published[model][0], "USD/h",
                  cost(a, b), (), 0.01)
         )  # fmt: skip
         rows.append(
-            _row("cost", {"model": model, "system": f"vllm {gpus}"}, "rent", published[model][1], "USD/h",
+            _row("cost", {"model": model, "system": f"vllm_{gpus}"}, "rent", published[model][1], "USD/h",
                  cost(int(gpus), 0), (), 0.01)
         )  # fmt: skip
     return rows
@@ -307,6 +376,9 @@ def paper() -> Paper:
         for batch in batches:
             for way in ("on", "off"):
                 runs[f"overlap/{model}/{batch}/{way}"] = _step(model, batch, CONTEXT_TOKENS, overlap=way)
+    for dop in ("2,2", "2,4", "4,4", "2,8"):
+        stream = _stream("llama3-70b", "azure_conv", 2)
+        runs[f"dop/{dop}"] = replace(stream, options={**stream.options, "dop": dop})
     for stack in ("fhbn", "nccl"):
         runs[f"network/{stack}"] = Request("lamina", "llama3-70b", options={"probe": "network", "stack": stack})
     for batch in (64, 99):
@@ -314,6 +386,9 @@ def paper() -> Paper:
     for product in ("h100_sxm", "h20"):
         replaced = (f"memory.product={product}",)
         runs[f"use/{product}"] = _step("llama3-70b", 20, 8192, replaced, dop="2,1", overlap="off")
-    rows = (*_stream_rows(), *_overlap_rows(), *_network_rows(), *_device_rows(), *_cost_rows())
+    rows = (
+        *_stream_rows(), *_scaling_rows(), *_overlap_rows(), *_network_rows(), *_device_rows(), *_input_rows(),
+        *_cost_rows(),
+    )  # fmt: skip
     title = "Lamina: attention offloading at equal cost (LLaMA-33B, 65B and 3-70B, four request streams)"
     return Paper("lamina", title, runs, rows)

@@ -23,6 +23,7 @@ class RunResult:
         peak_bytes: highest occupancy by ``device.tier`` [bytes].
         reports: numbers and short texts that the program reported.
         flash_bytes: read from and written to all flash tiers together [bytes].
+        label_s: time of all ops of a label, side by side or not [s].
     """
 
     ended: str
@@ -35,6 +36,7 @@ class RunResult:
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     reports: Mapping[str, str | int | float] = field(default_factory=dict)
     flash_bytes: tuple[float, float] = (0.0, 0.0)
+    label_s: Mapping[str, float] = field(default_factory=dict)
 
 
 Results = Mapping[str, RunResult]

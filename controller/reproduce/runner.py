@@ -29,6 +29,7 @@ def run_request(request: Request) -> RunResult:
             sum(use.read_bytes for use in outcome.flash.values()),
             sum(use.written_bytes for use in outcome.flash.values()),
         ),
+        {times.label: times.time_s for times in outcome.op_times},
     )
 
 

@@ -168,6 +168,13 @@ STRATEGIES: dict[str, Strategy] = {
             "a6000_ssd",
         ),
         Strategy(
+            "vllm_recompute",
+            "paged KV cache in GPU memory, requests that it cannot hold preempted and recomputed (virtual)",
+            "controller.strategies.vllm.recompute:vllm_recompute",
+            "a6000_ssd",
+            {"utilisation": _STREAM["utilisation"]},
+        ),
+        Strategy(
             "lamina",
             "KV cache and decode attention on memory devices behind a network, batches staggered in rotation",
             "controller.strategies.lamina.lamina:lamina",

@@ -130,8 +130,8 @@ class Grants:
             flow.replies.put(gone)
 
 
-class MovedBuffer(UnknownTier):
-    """A peer's buffer lies in another tier, or holds another type, than when it was located."""
+class MovedBuffer(Exception):
+    """A peer's buffer lies in another tier, or holds another type, than when it was located; its cause says which."""
 
 
 @dataclass(frozen=True, slots=True)

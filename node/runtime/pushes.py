@@ -52,7 +52,10 @@ class PushCall:
         try:
             return self._execute(start_at)
         except MovedBuffer:  # found out before anything was counted; the peer has been forgotten
-            return self._execute(start_at)
+            try:
+                return self._execute(start_at)
+            except MovedBuffer as error:
+                raise error.__cause__ or error from None
 
     def _execute(self, start_at: float) -> tuple[float, bool]:
         push = self._push

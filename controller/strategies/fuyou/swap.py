@@ -64,7 +64,11 @@ class Swapped:
                 self._array.place(run, tensor)
 
     def out(self, build: PlanBuilder, layer: int, after: Sequence[int] = ()) -> None:
-        """What block `layer` keeps leaves the GPU, not before the ops `after`."""
+        """What block `layer` keeps leaves the GPU, not before the ops `after`.
+
+        In the order of benefit, as the authors' code lists the tensors of a block: one that is made late holds up those
+        behind it in the queue, so that swapping everything overlaps little with the block that makes it.
+        """
         for name in self.names[layer]:
             place = self._host[layer][name]
             source = self._gpu.activation(layer, name)

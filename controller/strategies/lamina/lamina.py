@@ -15,7 +15,7 @@ from __future__ import annotations
 from controller.execute.program import Program, Run
 from controller.strategies.generation import generate
 from controller.strategies.lamina.fixed import FixedBatch
-from controller.strategies.lamina.options import Pools, choice, gpus_of, pools_of
+from controller.strategies.lamina.options import Pools, choice, gpus_of, has_stream, pools_of
 from controller.strategies.lamina.probe import probe_network
 from controller.strategies.lamina.stream import serve_lamina, serve_tensor_parallel
 from controller.strategies.scenario import Scenario
@@ -27,7 +27,7 @@ def lamina(run: Run, scenario: Scenario) -> Program:
     if "probe" in scenario.options:
         choice(scenario, "probe", ("network",))
         return probe_network(run, scenario, pools)
-    if "trace" in scenario.options:
+    if has_stream(scenario):
         return serve_lamina(run, scenario, pools)
     return generate(run, scenario, FixedBatch(scenario, pools))
 
@@ -40,6 +40,6 @@ def tensor_parallel(scenario: Scenario) -> Pools:
 def vllm_tp(run: Run, scenario: Scenario) -> Program:
     """Decoding on tensor-parallel GPUs: a fixed batch, or with ``--trace`` a stream of requests."""
     pools = tensor_parallel(scenario)
-    if "trace" in scenario.options:
+    if has_stream(scenario):
         return serve_tensor_parallel(run, scenario, pools)
     return generate(run, scenario, FixedBatch(scenario, pools))

@@ -11,6 +11,10 @@ from controller.strategies.scenario import Scenario
 
 MODEL, MEMORY = "model", "memory"
 """Groups of a topology that the two pools are taken from."""
+STREAM_ONLY = ("max_batch", "utilisation", "host_step", "host_sequence", "grain")
+"""Options of a stream that a fixed batch would ignore."""
+FIXED_ONLY = ("prefill",)
+"""The other way round: a stream is decoded alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,24 @@ class Pools:
     def groups(self) -> tuple[str, ...]:
         """Which of q, k and v are one matrix: all that is needed at the same time."""
         return ("q", "kv") if self.memories and self.overlap else ("qkv",)
+
+
+def has_stream(scenario: Scenario) -> bool:
+    """Whether ``--trace`` asks for a stream of requests instead of a fixed batch.
+
+    Raises:
+        BadWorkload: an option that only the other of the two has.
+    """
+    streams = "trace" in scenario.options
+    for name in FIXED_ONLY if streams else STREAM_ONLY:
+        if name in scenario.options:
+            flag = f"--{name.replace('_', '-')}"
+            raise BadWorkload(
+                f"{flag} {scenario.options[name]} says something of "
+                + ("a fixed batch, and --trace asks for a stream" if streams else "a stream of requests")
+                + f"; leave {flag} away" + ("" if streams else ", or name a stream with --trace")
+            )  # fmt: skip
+    return streams
 
 
 def pools_of(scenario: Scenario) -> Pools:

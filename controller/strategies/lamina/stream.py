@@ -96,7 +96,8 @@ def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> Program
 
 
 def _serve(run: Run, scenario: Scenario, server: Server) -> Program:
-    if not isinstance(run, Repeats):
+    # A live run is surveyed before nodes start, and is refused then.
+    if not isinstance(run, Repeats) or scenario.weights is not None:
         raise BadWorkload(
             "a stream of requests runs on the virtual clock alone; leave --live away, or --trace, and give a batch"
         )

@@ -90,3 +90,14 @@ def test_open_sizes_are_kept_from_first_to_last():
 
     (entry,) = survey(load_topology("a6000_csd"), [program]).plans
     assert (entry.first, entry.last) == ({"rows": 1}, {"rows": 7})
+
+
+def test_steps_that_are_repeated_take_no_more_room():
+    def repeated(run):
+        run.place(x("in"), written=True)
+        run.place(x("out"))
+        done = yield run.submit(step())
+        yield run.repeat(done, 99)
+
+    once, found = survey(load_topology("a6000_csd"), [decode]), survey(load_topology("a6000_csd"), [repeated])
+    assert found.peak_bytes == once.peak_bytes and found.plans[0].submission_count == 1

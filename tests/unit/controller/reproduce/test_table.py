@@ -39,7 +39,10 @@ def test_a_row_stands_once_and_keys_have_no_spaces(name: str) -> None:
         assert not any(" " in f"{key}{value}" for key, value in row.row.items()), row.row
 
 
-DECLARED_FROM_ROWS = {"cloudmatrix384": "a fixed cost an operator at EP 8, and the rates inside of a node"}
+DECLARED_FROM_ROWS = {
+    "cloudmatrix384": "a fixed cost an operator at EP 8, and the rates inside of a node",
+    "cxl": "the rates of memory, card and link, each read off its longest row",
+}
 """Papers whose text allows several rows to be inputs; their knob names them all."""
 
 

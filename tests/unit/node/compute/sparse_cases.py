@@ -1,4 +1,4 @@
-"""Launches of SparF attention and what it keeps up to date, for the conformance suite."""
+"""Launches of SparF attention, what it keeps up to date, and a new token that joins, for the conformance suite."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def sparf_of_all(q, mean, counts, channel_keys, k, v, k_tail, v_tail, tokens, **
     return out, counts + np.array([2 * 4 + 4, 2 * 4])
 
 
+def joined(before, lse, q, k, v, scale):
+    """Softmax over the tokens before and one more, by its definition."""
+    out, per = np.zeros_like(q), q.shape[1] // k.shape[1]
+    for b, h in np.ndindex(q.shape[:2]):
+        old, new = np.exp(lse[b, h]), np.exp(scale * q[b, h] @ k[b, h // per])
+        out[b, h] = (old * before[b, h] + new * v[b, h // per]) / (old + new)
+    return (out,)
+
+
 def cases(case):
     """Launches by operation, each made by `case`."""
     return {
@@ -34,6 +43,14 @@ def cases(case):
                 (((2, 4, 8), FP), ((2,), F32)),
                 sparf_of_all,
                 {"tokens": (5, 3), "channels": 8, "keep": 8, "scale": 0.3},
+            ),
+        ),
+        "merge_new_token": (
+            case(
+                (((2, 4, 8), FP), ((2, 4), F32), ((2, 4, 8), FP), ((2, 2, 8), FP), ((2, 2, 8), FP)),
+                same((2, 4, 8)),
+                joined,
+                {"scale": 0.3},
             ),
         ),
         "running_mean": (

@@ -173,3 +173,31 @@ def test_a_program_that_repeats_what_did_not_end_last_is_refused() -> None:
     assert {entry.label: entry.count for entry in outcome.op_times} == {"delay": 5}
     assert {use.name: use.busy_ratio for use in outcome.resources}["model0.stream"] == pytest.approx(1.0)
     assert pools_of(scenario).batches == 1
+
+
+def test_a_stream_whose_weights_do_not_fit_says_what_is_missing() -> None:
+    options = {"dop": "1,4", "trace": "azure_conv"}
+    outcome = run_experiment(Request("lamina", "llama3-70b", options=options)).outcome
+    assert outcome.ended.startswith("OOM at model0.hbm") and not outcome.ok
+    (short,) = outcome.reports["out_of_memory"]
+    weight_bytes = 2 * load_model("llama3-70b").parameter_count
+    assert weight_bytes < short["need_bytes"] < 1.02 * weight_bytes
+
+
+def test_a_live_stream_is_refused_before_a_node_starts() -> None:
+    with pytest.raises(BadWorkload, match="on the virtual clock alone"):
+        run_experiment(Request("lamina", "tiny-opt", live=True, options={"dop": "1,1", "trace": "azure_conv"}))
+
+
+@pytest.mark.parametrize("strategy", ["lamina", "vllm_tp"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_batch": "3"}, "--max-batch 3 says something of a stream"),
+        ({"utilisation": "0.5"}, "name a stream with --trace"),
+        ({"trace": "azure_conv", "prefill": "here"}, "leave --prefill away"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(strategy: str, options: dict[str, str], words: str) -> None:
+    with pytest.raises(BadWorkload, match=words):
+        run(strategy=strategy, **options)

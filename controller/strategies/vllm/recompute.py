@@ -1,0 +1,225 @@
+"""KV cache in GPU memory alone: what does not fit waits, and what must leave is recomputed.
+
+Paper: vLLM (Kwon et al., SOSP 2023), as the recomputing baseline of InstAttention, HPCA 2025, section VI.
+Follows: section 4.5: requests of a batch enter while their blocks of 16 tokens fit, all that run decode together, the
+    latest leaves when blocks run out, and a pass over its prompt and its tokens so far brings it back. The cache takes
+    what weights and scratch leave of a share of the memory (gpu_memory_utilization, 0.9 unless told otherwise).
+Differs: the blocks of a request lie one behind the other, which changes no byte that a kernel reads, and the pool is no
+    larger than the batch can fill. Iterations of nearly equal rows and mean length are taken as equal, to `GRAIN` steps
+    an octave: each such composition is executed once and repeated as often as it occurs, passes first, so that a trace
+    shows each once and not in its turn. Passes and kernels are those of the other baselines here (eager, 8,192 prompt
+    tokens a pass); the host's own work between iterations is left out, as it is for them. What vLLM takes outside of
+    PyTorch is its own profile of an H100. Values would need every step: virtual runs only.
+Checked by: tests/unit/controller/strategies/vllm (courses by hand, times against gpu_only),
+    tests/paper/test_instinfer.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from controller.errors import BadWorkload, OutOfMemory
+from controller.execute.program import Completion, Program, Run
+from controller.execute.repeats import Repeats
+from controller.plan.build import Operand, PlanBuilder
+from controller.plan.ops import Buffer, Plan, View
+from controller.plan.size import Size, symbol
+from controller.strategies.lamina.quantities import share_option
+from controller.strategies.lamina.stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES, UTILISATION
+from controller.strategies.lane import Lane
+from controller.strategies.placement import PREFILL_TOKENS, GpuModel, rows_view
+from controller.strategies.scenario import Scenario
+from controller.strategies.vllm.course import RecomputeCourse, blocks_of, recompute_course
+from controller.topology.schema import Topology
+from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions
+from node.hardware.operation import ITEM_BYTES
+
+GRAIN: Final = 32
+"""Steps an octave to which rows and mean lengths are rounded."""
+
+
+class PagedServer:
+    """Decoder whose KV cache is a pool of blocks in GPU memory.
+
+    Attributes:
+        blocks: of the pool.
+        pass_tokens: of the largest pass over prompts.
+    """
+
+    def __init__(self, scenario: Scenario, topology: Topology) -> None:
+        """Sizes the pool for `topology`, which is that of the scenario unless somebody asks what it would take."""
+        self.scenario, self.model = scenario, GpuModel(scenario)
+        shape, dtype = scenario.shape, scenario.dtype
+        # What a request that was preempted last of all would bring back.
+        self.pass_tokens = max(PREFILL_TOKENS, scenario.max_tokens - 1)
+        first = self.model.gpus[0]
+        self._pass_ids = Buffer(first, "hbm", "pass_ids", "int64", (self.pass_tokens,))
+        self._step_ids = Buffer(first, "hbm", "step_ids", "int64", (scenario.batch,))
+        outside = OUTSIDE_BYTES if len(self.model.gpus) > 1 else OUTSIDE_ALONE_BYTES
+        self._outside = [Buffer(gpu, "hbm", "outside_pytorch", "uint8", (outside,)) for gpu in self.model.gpus]
+        self.blocks = self._count_blocks(topology)
+        pool = (self.blocks * BLOCK_TOKENS, shape.kv_heads, shape.head_dim)
+        self._pools = [
+            tuple(Buffer(self.model.gpu_of(layer), "hbm", f"pool_{part}{layer}", dtype, pool) for part in "kv")
+            for layer in range(shape.layers)
+        ]
+        self._steps: dict[int, tuple[Plan, Lane]] = {}
+
+    def place(self, run: Run) -> None:
+        """Weights, token ids, what lies outside of PyTorch and the pool; scratch comes and goes with the iterations."""
+        self.model.place(run)
+        pools = (buffer for pair in self._pools for buffer in pair)
+        for buffer in (*self._outside, self._pass_ids, self._step_ids, *pools):
+            run.place(buffer, written=True)
+
+    def prompt_pass(self, group: Composition) -> tuple[Plan, dict[str, int], Lane]:
+        """A pass over `rows` requests of `context` tokens each, its open sizes and its scratch."""
+        rows, tokens = min(group.rows, self.scenario.batch), min(group.context, self.scenario.max_tokens - 1)
+        shape, build, lane = self.scenario.shape, PlanBuilder("vllm pass"), self._pass_lane(rows, tokens)
+        lane.embed(build, View(self._pass_ids, 0, (rows, tokens)), 0)
+        for layer in range(shape.layers):
+            q, k, v = lane.attention_inputs(build, layer)
+            attn, *by_heads = lane.at(layer).prefill_attention(build, layer, q, k, v)
+            self._keep(build, layer, by_heads, rows, tokens, 0, tokens)
+            lane.finish_layer(build, layer, attn)
+        self._emit_head(build, lane)
+        return build.plan(), {}, lane
+
+    def decode_step(self, group: Composition) -> tuple[Plan, dict[str, int], Lane]:
+        """A new token of `rows` requests that hold `context` tokens each with it, its open sizes and its scratch."""
+        rows, shape = min(group.rows, self.scenario.batch), self.scenario.shape
+        if rows not in self._steps:
+            self._steps[rows] = self._step_plan(rows)
+        plan, lane = self._steps[rows]
+        reads = self.scenario.effective_tokens(group.context)
+        bindings = {"position": group.context - 1, "context": group.context, "attended": reads}
+        for layer in range(shape.layers):
+            if shape.window(layer):
+                bindings[f"start{layer}"] = min(shape.first_attended(layer, group.context), reads)
+        return plan, bindings, lane
+
+    def _step_plan(self, rows: int) -> tuple[Plan, Lane]:
+        shape, build, lane = self.scenario.shape, PlanBuilder("vllm step"), self._step_lane(rows)
+        position, context, attended = symbol("position"), symbol("context"), symbol("attended")
+        ids = rows_view(self.model.next_ids, 0, rows)
+        if len(self.model.gpus) > 1:
+            here = rows_view(self._step_ids, 0, rows)
+            build.transfer(ids, here, label="next gpu")
+            ids = here
+        lane.embed(build, ids, position)
+        for layer in range(shape.layers):
+            q, k, v = lane.attention_inputs(build, layer, position)
+            new = [part.reshape(rows, shape.kv_heads, 1, shape.head_dim) for part in (k, v)]
+            keys, values = self._keep(build, layer, new, rows, context, position, 1)
+            starts = (symbol(f"start{layer}"),) if shape.window(layer) else ()
+            attn = lane.at(layer).decode_attention(build, q, [(keys, values)], (attended,), starts)
+            lane.finish_layer(build, layer, attn)
+        self._emit_head(build, lane)
+        return build.plan(), lane
+
+    def _keep(
+        self, build: PlanBuilder, layer: int, new: Sequence[Operand], rows: int, held: Size, position: Size, tokens: int
+    ) -> list[View]:
+        """Writes keys and values to the pool; gives the blocks of the requests, `held` tokens each."""
+        shape = self.scenario.shape
+        kept = [View(pool, 0, (rows, shape.kv_heads, held, shape.head_dim)) for pool in self._pools[layer]]
+        for part, view in zip(new, kept, strict=True):
+            build.kernel("kv_write", self.model.gpu_of(layer), [part], [view], position=position, tokens=tokens)
+        return kept
+
+    def _emit_head(self, build: PlanBuilder, lane: Lane) -> None:
+        logits = lane.last.head(build)
+        build.kernel("copy", self.model.gpus[-1], [logits], [rows_view(self.model.logits, 0, lane.rows)])
+        lane.last.next_token(build, logits, rows_view(self.model.next_ids, 0, lane.rows))
+
+    def _pass_lane(self, rows: int, tokens: int) -> Lane:
+        decoders = self.model.decoders
+        return Lane([(each.layers, each.prefill(f"pass{rows}x{tokens}", rows, tokens)) for each in decoders])
+
+    def _step_lane(self, rows: int) -> Lane:
+        return Lane([(each.layers, each.decode(f"step{rows}", rows)) for each in self.model.decoders])
+
+    def _count_blocks(self, topology: Topology) -> int:
+        """Blocks that every GPU has room for, each for its own layers, and no more than the batch can fill.
+
+        Raises:
+            OutOfMemory: they do not hold one request to its end.
+        """
+        scenario, shape = self.scenario, self.scenario.shape
+        share = share_option(scenario, "utilisation", UTILISATION)
+        rows = max(1, min(scenario.batch, self.pass_tokens // scenario.prompt_tokens))
+        # Scratch grows with all tokens of a pass, logits with its rows; passes and steps take turns.
+        logits = rows * shape.vocab * ITEM_BYTES[scenario.dtype]
+        widest = self._pass_lane(1, self.pass_tokens).buffers, self._step_lane(scenario.batch).buffers
+        kept = self._pass_ids, self._step_ids, self.model.ids, self.model.next_ids, self.model.logits, *self._outside
+        found: list[int] = []
+        for decoder in self.model.decoders:
+            gpu = decoder.device
+            scratch = max(_bytes_on(gpu, widest[0]) + logits, _bytes_on(gpu, widest[1]))
+            capacity = topology.devices[gpu].spec.tiers["hbm"].capacity_bytes
+            # Token ids that hop between GPUs lie twice.
+            taken = decoder.weight_bytes + _bytes_on(gpu, kept) + self._step_ids.nbytes + scratch
+            usable = int(capacity * share)
+            layer_bytes = 2 * shape.kv_heads * shape.head_dim * ITEM_BYTES[scenario.dtype]
+            block_bytes = layer_bytes * len(decoder.layers) * BLOCK_TOKENS
+            need = blocks_of(scenario.max_tokens - 1) * block_bytes
+            if taken + need > usable:
+                what = f"what one request needs beside weights at utilisation {share:g}"
+                raise OutOfMemory(gpu, "hbm", taken + need, usable, capacity, what)
+            found.append((usable - taken) // block_bytes)
+        return min(*found, scenario.batch * blocks_of(scenario.max_tokens - 1))
+
+
+def vllm_recompute(run: Run, scenario: Scenario) -> Program:
+    """The batch with its KV cache in GPU memory, recomputed where it does not fit."""
+    if scenario.weights is not None:
+        raise BadWorkload(
+            "vllm_recompute runs virtually only: it executes each composition of a batch once and counts it as often "
+            "as it occurs, which no token can come from; leave --live away, or run gpu_only live"
+        )
+    server = PagedServer(scenario, run.topology)
+    course = recompute_course(
+        scenario.batch, scenario.prompt_tokens, scenario.output_tokens, server.blocks, PREFILL_TOKENS
+    )
+    server.place(run)
+    executed = 0
+    for phase, iterations, most, plan_of in (
+        ("prefill", course.passes, server.pass_tokens, server.prompt_pass),
+        ("decode", course.steps, server.blocks * BLOCK_TOKENS, server.decode_step),
+    ):
+        groups, index = compositions(iterations, GRAIN, most)
+        counts = np.bincount(index, minlength=len(groups)).tolist()
+        for number, (group, count) in enumerate(zip(groups, counts, strict=True)):
+            plan, bindings, lane = plan_of(group)
+            for buffer in lane.buffers:
+                run.place(buffer, written=True)
+            done: Completion = yield run.submit(plan, **bindings)
+            if count > 1 and isinstance(run, Repeats):
+                yield run.repeat(done, count - 1)
+            for buffer in lane.buffers:
+                run.release(buffer)
+            run.progress(number + 1, len(groups), phase)
+        run.mark(phase)
+        executed += len(groups)
+    _report(run, scenario, server, course)
+    run.report("plans_executed", executed)
+
+
+def _report(run: Run, scenario: Scenario, server: PagedServer, course: RecomputeCourse) -> None:
+    run.report("generated_tokens", scenario.batch * scenario.output_tokens)
+    run.report("kv_capacity_tokens", server.blocks * BLOCK_TOKENS)
+    run.report("preemptions", course.preempted)
+    run.report("recomputed_tokens", course.recomputed_tokens)
+    run.report("iterations", len(course.passes.rows) + len(course.steps.rows))
+    run.report("mean_batch", _mean_rows(course.steps))
+
+
+def _mean_rows(steps: Course) -> float:
+    return float(steps.rows.mean()) if len(steps.rows) else 0.0
+
+
+def _bytes_on(device: str, buffers: Iterable[Buffer]) -> int:
+    return sum(buffer.nbytes for buffer in buffers if buffer.device == device)
