@@ -64,6 +64,8 @@ class RayCluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Tests may run in the background of a shell, which has its children ignore SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def left(self) -> list[str]:
@@ -143,14 +145,14 @@ def test_a_paced_generation_on_two_machines_has_the_right_tokens_and_leaves_noth
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nodes_end_with_their_driver(ray_cluster: RayCluster, number: signal.Signals) -> None:
-    driver = ray_cluster.driver("time.sleep(100)")
+    driver = ray_cluster.driver("time.sleep(600)")
     assert driver.stdout is not None
     processes = list(map(int, driver.stdout.readline().split()))
     assert len(set(processes)) == 4 and all(map(psutil.pid_exists, processes))
     servers = {psutil.Process(process).ppid() for process in processes}
     assert len(servers) == 2, "a fork server on each Ray node"
     driver.send_signal(number)
-    driver.communicate(timeout=300)
+    driver.communicate(timeout=60)
     assert eventually(lambda: not any(map(psutil.pid_exists, (*processes, *servers))))
     # Ray may kill a fork server with its actor: what it could not remove, the next run on that machine does.
     assert eventually(lambda: bool(remove_stale(ray_cluster.runs)) or not ray_cluster.left()), ray_cluster.left()
