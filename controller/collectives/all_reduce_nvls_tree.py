@@ -10,7 +10,6 @@ Checked by: tests/unit/controller/collectives/test_nvls_tree.py, the conformance
 from __future__ import annotations
 
 from controller.collectives.call import Call, part
-from controller.collectives.errors import BadCall
 from controller.collectives.in_switch import Stages, need_switch
 from controller.collectives.rings import copy_own
 from controller.collectives.trees import inorder_tree
@@ -25,11 +24,8 @@ def nvls_tree(call: Call) -> Plan:
     Raises:
         BadCall: hosts with different numbers of ranks, or with a switch that cannot add up and multiply.
     """
-    hosts = call.group.by_host()
+    hosts = call.group.equal_hosts("nvls_tree")
     local = len(hosts[0])
-    if any(len(ranks) != local for ranks in hosts):
-        counts = ", ".join(str(len(ranks)) for ranks in hosts)
-        raise BadCall(f"nvls_tree needs as many ranks in every host, and here are {counts}; use ring instead")
     if local > 1:
         need_switch(call, "nvls_tree", adds=True, copies=True, inside=True)
     build = PlanBuilder(f"all_reduce nvls_tree {call.count} {call.dtype}")

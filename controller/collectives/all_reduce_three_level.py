@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.collectives.call import Call, part
-from controller.collectives.errors import BadCall
 from controller.collectives.rings import copy_own, ring_gather, ring_reduce
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan
@@ -32,11 +31,8 @@ def three_level(call: Call) -> Plan:
     Raises:
         BadCall: hosts with different numbers of ranks.
     """
-    hosts = call.group.by_host()
+    hosts = call.group.equal_hosts("three_level")
     local = len(hosts[0])
-    if any(len(ranks) != local for ranks in hosts):
-        counts = ", ".join(str(len(ranks)) for ranks in hosts)
-        raise BadCall(f"three_level needs as many ranks in every host, and here are {counts}; use ring instead")
     build = PlanBuilder(f"all_reduce three-level {call.count} {call.dtype}")
     ranks = range(call.world_size)
     inputs, outputs = [call.input(rank) for rank in ranks], [call.output(rank) for rank in ranks]

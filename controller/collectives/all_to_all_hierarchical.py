@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 from controller.collectives.all_to_all_direct import block
 from controller.collectives.call import Call, part
-from controller.collectives.errors import BadCall
 from controller.collectives.rings import copy_own
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan
@@ -27,11 +26,8 @@ def hierarchical(call: Call) -> Plan:
     Raises:
         BadCall: hosts with different numbers of ranks.
     """
-    hosts = call.group.by_host()
+    hosts = call.group.equal_hosts("hierarchical", "direct")
     local = len(hosts[0])
-    if any(len(ranks) != local for ranks in hosts):
-        counts = ", ".join(str(len(ranks)) for ranks in hosts)
-        raise BadCall(f"hierarchical needs as many ranks in every host, and here are {counts}; use direct instead")
     build = PlanBuilder(f"all_to_all hierarchical {call.count} {call.dtype}")
     chunks = call.whole_chunks()
     for number, host in enumerate(hosts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from controller.collectives.errors import BadGroup
+from controller.collectives.errors import BadCall, BadGroup
 from controller.errors import NoRoute
 from controller.faults.schedule import without
 from controller.topology.graph import route
@@ -56,6 +56,20 @@ class Group:
         for rank in range(self.world_size):
             found.setdefault(self.hosts[rank] if self.hosts else "", []).append(rank)
         return tuple(map(tuple, found.values()))
+
+    def equal_hosts(self, algorithm: str, instead: str = "ring") -> tuple[tuple[int, ...], ...]:
+        """The ranks of each host, where every host has as many as the others.
+
+        Raises:
+            BadCall: they have different numbers; names the algorithm that cannot run so.
+        """
+        hosts = self.by_host()
+        if any(len(ranks) != len(hosts[0]) for ranks in hosts):
+            counts = ", ".join(map(str, sorted({len(ranks) for ranks in hosts})))
+            raise BadCall(
+                f"{algorithm} needs as many ranks in every host, and hosts here have {counts}; use {instead} instead"
+            )
+        return hosts
 
 
 def group_of(topology: Topology, devices: Sequence[str]) -> Group:

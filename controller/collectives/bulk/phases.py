@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.collectives.call import Call
-from controller.collectives.errors import BadCall
 
 Ranks = NDArray[np.int32]
 Elements = NDArray[np.int64]
@@ -131,11 +130,8 @@ def all_reduce_hierarchical(call: Call) -> Phases:
     Raises:
         BadCall: hosts with different numbers of ranks.
     """
-    hosts = call.group.by_host()
+    hosts = call.group.equal_hosts("hierarchical")
     local = len(hosts[0])
-    if any(len(ranks) != local for ranks in hosts):
-        counts = ", ".join(map(str, sorted({len(ranks) for ranks in hosts})))
-        raise BadCall(f"hierarchical needs as many ranks in every host, and hosts here have {counts}; use ring instead")
     order = np.array(hosts, np.int32)
     inner, outer = np.empty((call.pieces, order.size), np.int64), np.empty((call.pieces, order.size), np.int64)
     of_index = split(split(np.array([call.count]), local)[:, 0], call.pieces)

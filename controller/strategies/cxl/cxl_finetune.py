@@ -31,7 +31,7 @@ from controller.plan.size import symbol
 from controller.strategies.cxl.memory import HostMemory
 from controller.strategies.cxl.on_gpu import OnGpu
 from controller.strategies.cxl.spread import common_pieces
-from controller.strategies.training.loop import fetch_loss, training_gpus, write_tokens
+from controller.strategies.training.loop import train_steps, training_gpus
 from controller.strategies.training_scenario import TrainingScenario
 from node.hardware.units import format_quantity
 
@@ -196,13 +196,5 @@ def cxl_finetune(run: Run, scenario: TrainingScenario) -> Program:
     model = CxlFinetune(scenario)
     _report_placement(run, model.memory)
     model.place(run)
-    plans = model.plans()
-    losses: list[float | None] = []
-    for step in range(scenario.steps):
-        write_tokens(run, scenario, step, [(gpu.ids, gpu.targets) for gpu in model.gpus])
-        for phase, plan in plans.items():
-            yield run.submit(plan, **({"step": step + 1} if "step" in plan.parameters else {}))
-            run.mark(phase)
-        losses.append((yield from fetch_loss(run, [gpu.stage.loss_value for gpu in model.gpus])))
-        run.progress(step + 1, scenario.steps, "training")
+    losses = yield from train_steps(run, scenario, model.plans(), model.gpus)
     yield from _report_values(run, model, losses)

@@ -22,7 +22,7 @@ from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.options import chosen_gpus
 from controller.strategies.fuyou.report import report_values
-from controller.strategies.training.loop import fetch_loss, token_buffers, write_tokens
+from controller.strategies.training.loop import STEPS, token_buffers, train_steps
 from controller.strategies.training_scenario import TrainingScenario
 
 TURNS = 2
@@ -137,12 +137,6 @@ def flashneuron(run: Run, scenario: TrainingScenario) -> Program:
     """Training with the model in GPU memory and activations on the drives."""
     model = FlashNeuron(scenario)
     model.place(run)
-    plan = model.step_plan()
-    losses: list[float | None] = []
-    for step in range(scenario.steps):
-        write_tokens(run, scenario, step, [(model.ids, model.targets)])
-        yield run.submit(plan, step=step + 1)
-        losses.append((yield from fetch_loss(run, [model.stage.loss_value])))
-        run.progress(step + 1, scenario.steps, "training")
+    losses = yield from train_steps(run, scenario, {STEPS: model.step_plan()}, [model])
     masters = [([place], [part]) for place, part in zip(model.masters, model.parts, strict=True)]
     yield from report_values(run, scenario, losses, masters)

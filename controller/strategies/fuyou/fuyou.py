@@ -27,7 +27,7 @@ from controller.strategies.fuyou.options import choice_option, chosen_gpus, host
 from controller.strategies.fuyou.report import report_values
 from controller.strategies.fuyou.sizing import plan_swaps
 from controller.strategies.fuyou.swap import Swapped
-from controller.strategies.training.loop import fetch_loss, write_tokens
+from controller.strategies.training.loop import train_steps
 from controller.strategies.training_scenario import TrainingScenario
 
 
@@ -187,16 +187,7 @@ def train(run: Run, model: Fuyou) -> Program:
     """The steps of a scenario that are left, from the beginning or from a checkpoint."""
     scenario, first = model.scenario, 0 if model.checkpoint is None else model.checkpoint.steps
     model.place(run)
-    plans = model.plans()
-    losses: list[float | None] = []
-    for step in range(first, scenario.steps):
-        write_tokens(run, scenario, step, [(gpu.ids, gpu.targets) for gpu in model.gpus])
-        for phase, plan in plans.items():
-            # What a plan wrote to flash is committed when it has ended: an update is acknowledged whole.
-            yield run.submit(plan, **({"step": step + 1} if "step" in plan.parameters else {}))
-            run.mark(phase)
-        losses.append((yield from fetch_loss(run, [gpu.stage.loss_value for gpu in model.gpus])))
-        run.progress(step + 1, scenario.steps, "training")
+    losses = yield from train_steps(run, scenario, model.plans(), model.gpus, first)
     choice = model.swaps.choice
     run.report("swapped_bytes", choice.swapped_bytes)
     run.report("spilled_blocks", model.swaps.spilled)

@@ -32,7 +32,7 @@ from controller.strategies.fuyou.on_gpu import SLOTS, OnGpu
 from controller.strategies.fuyou.options import chosen_gpus, host_of
 from controller.strategies.fuyou.report import Masters, report_values
 from controller.strategies.fuyou.swap import Swapped
-from controller.strategies.training.loop import fetch_loss, write_tokens
+from controller.strategies.training.loop import train_steps
 from controller.strategies.training_scenario import TrainingScenario
 
 SCORE_BYTES = 5
@@ -282,15 +282,7 @@ def _last(build: PlanBuilder) -> tuple[int, ...]:
 def _train(run: Run, scenario: TrainingScenario, policy: Policy) -> Program:
     model = Zero(scenario, policy)
     model.place(run)
-    plans = model.plans()
-    losses: list[float | None] = []
-    for step in range(scenario.steps):
-        write_tokens(run, scenario, step, [(model.gpu.ids, model.gpu.targets)])
-        for phase, plan in plans.items():
-            yield run.submit(plan, **({"step": step + 1} if "step" in plan.parameters else {}))
-            run.mark(phase)
-        losses.append((yield from fetch_loss(run, [model.gpu.stage.loss_value])))
-        run.progress(step + 1, scenario.steps, "training")
+    losses = yield from train_steps(run, scenario, model.plans(), [model.gpu])
     yield from report_values(run, scenario, losses, model.masters())
 
 

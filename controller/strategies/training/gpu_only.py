@@ -18,11 +18,10 @@ from controller.plan.ops import Buffer, Plan
 from controller.plan.size import symbol
 from controller.strategies.training.loop import (
     STEPS,
-    fetch_loss,
     report_training,
     token_buffers,
+    train_steps,
     training_gpus,
-    write_tokens,
 )
 from controller.strategies.training_scenario import TrainingScenario
 
@@ -99,12 +98,5 @@ def train_gpu_only(run: Run, scenario: TrainingScenario) -> Program:
     """Training with everything in the memory of the first GPU."""
     model = GpuTraining(scenario)
     model.place(run)
-    plan = model.step_plan()
-    losses: list[float | None] = []
-    for step in range(scenario.steps):
-        write_tokens(run, scenario, step, [(model.ids, model.targets)])
-        yield run.submit(plan, step=step + 1)
-        losses.append((yield from fetch_loss(run, [model.stage.loss_value])))
-        run.progress(step + 1, scenario.steps, "training")
-    run.mark(STEPS)
+    losses = yield from train_steps(run, scenario, {STEPS: model.step_plan()}, [model])
     yield from report_training(run, scenario, losses, list(zip(model.parts, model.masters, strict=True)))

@@ -7,17 +7,18 @@ the phase whose length `tokens_per_s` divides them by.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from controller.errors import BadTopology
-from controller.execute.program import Fetch, Run
+from controller.execute.program import Fetch, Run, Wish
 from controller.models.shape import weight_shapes
+from controller.models.training import TrainingStage
 from controller.models.training.layout import Part
 from controller.plan.build import Operand
-from controller.plan.ops import Buffer
+from controller.plan.ops import Buffer, Plan
 from controller.strategies.training_scenario import TrainingScenario
 
 STEPS = "steps"
@@ -66,6 +67,41 @@ def fetch_loss(run: Run, values: Sequence[Buffer]) -> Generator[Fetch, Any, floa
             return None
         total += float(np.asarray(found).reshape(-1)[0])
     return total / len(values)
+
+
+class Trained(Protocol):
+    """One GPU of a training program, as `train_steps` sees it: its tokens and its stage."""
+
+    @property
+    def ids(self) -> Buffer:
+        """Token ids (batch, seq)."""
+
+    @property
+    def targets(self) -> Buffer:
+        """What follows each of them (batch, seq)."""
+
+    @property
+    def stage(self) -> TrainingStage:
+        """Whose loss is reported."""
+
+
+def train_steps(
+    run: Run, scenario: TrainingScenario, plans: Mapping[str, Plan], gpus: Sequence[Trained], first: int = 0
+) -> Generator[Wish, Any, list[float | None]]:
+    """Every step from `first` on: tokens arrive, the plans run one after the other, each a phase, and the loss is read.
+
+    Use as ``losses = yield from train_steps(...)``. What a plan wrote to flash is committed when it has ended. A plan
+    with the open size ``step`` is told the number of the step, from 1.
+    """
+    losses: list[float | None] = []
+    for step in range(first, scenario.steps):
+        write_tokens(run, scenario, step, [(gpu.ids, gpu.targets) for gpu in gpus])
+        for phase, plan in plans.items():
+            yield run.submit(plan, **({"step": step + 1} if "step" in plan.parameters else {}))
+            run.mark(phase)
+        losses.append((yield from fetch_loss(run, [gpu.stage.loss_value for gpu in gpus])))
+        run.progress(step + 1, scenario.steps, "training")
+    return losses
 
 
 def report_training(
