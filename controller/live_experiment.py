@@ -17,7 +17,7 @@ from controller.execute.template import Costs
 from controller.execute.trace import Trace
 from controller.execute.virtual import ProgramFunction, ProgressSink
 from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, AnyScenario, Experiment, Request, compare_generation
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.launch import Cluster, MachineSpeed, launch, measure_machine, preflight, smallest_dilation
 from controller.models.plain import PlainDecoder
 from controller.models.reference import generate_reference

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from controller.collectives.measure import Measured
 from controller.execute.outcome import Outcome
 from controller.execute.template import Cost, Costs, spread_of
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.plan.ops import Kernel, Transfer
 from controller.topology.schema import Topology
 

@@ -8,7 +8,7 @@ one batch per node carries a whole plan without the controller in between.
 
 from __future__ import annotations
 
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.plan.bound import bind_attributes
 from controller.plan.ops import Alloc, Buffer, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import Bindings, bind_size

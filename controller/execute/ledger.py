@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from controller.execute.outcome import OpTimes, ResourceUse
 from controller.execute.template import Bound, Template
-from controller.fabric.resources import Fabric, Resource
+from controller.fabric.loads import Fabric
+from controller.fabric.parts import Resource
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from controller.engine import Engine
 from controller.engine.errors import Deadlock as Stuck
 from controller.errors import LinkFailed
 from controller.execute.template import Bound, Template
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.fabric.routing.table import policy_of
 from controller.faults.schedule import Change, faults_of
 from controller.topology.schema import Topology

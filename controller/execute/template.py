@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.engine.activities import Activities
-from controller.fabric.resources import Fabric, Load
+from controller.fabric.loads import Fabric
+from controller.fabric.parts import Load
 from controller.fabric.routing.flow import Shares
 from controller.plan.bound import bind_attributes, has_open_size, is_open, tensor_type, view_bytes
 from controller.plan.ops import Kernel, Plan, Transfer, View

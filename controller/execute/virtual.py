@@ -27,7 +27,7 @@ from controller.execute.program import Completion, Content, Delay, Fetch, Progra
 from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.faults.schedule import changes_of, faults_of, may_fail
 from controller.plan.check import check_submission
 from controller.plan.extents import check_binding, check_forms, describe

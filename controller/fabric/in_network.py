@@ -12,26 +12,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from controller.errors import BadPlan
+from controller.fabric.parts import Parts, take
 from controller.topology.meeting import meeting_of, order_of
 from controller.topology.schema import Hop
-
-if TYPE_CHECKING:
-    from controller.fabric.resources import Fabric, Side
 
 Place = tuple[str, str]
 """Device and tier."""
 
 
 def in_network(
-    fabric: Fabric, sources: Sequence[Place], destinations: Sequence[Place], dtype: str
+    parts: Parts, sources: Sequence[Place], destinations: Sequence[Place], dtype: str
 ) -> tuple[dict[int, float], float, float]:
     """Weights by resource, the rate limit [bytes/s] and the latency [s].
 
     Args:
-        fabric: whose resources they are.
+        parts: whose resources they are.
         sources, destinations: devices and tiers, each device at most once on either side.
         dtype: element type that is added up; "" for a multicast.
 
@@ -39,7 +36,7 @@ def in_network(
         BadPlan: no switch between them can do it; says which and why.
     """
     order = order_of([device for device, _ in sources], [device for device, _ in destinations])
-    found = meeting_of(fabric.topology, order, dtype if len(sources) > 1 else "", len(sources), len(destinations))
+    found = meeting_of(parts.topology, order, dtype if len(sources) > 1 else "", len(sources), len(destinations))
     if isinstance(found, str):
         raise BadPlan(
             f"{', '.join(device for device, _ in sources)} to {', '.join(device for device, _ in destinations)} needs "
@@ -48,27 +45,22 @@ def in_network(
         )
     up = dict(zip(order, found.up, strict=True))
     taken: dict[int, float] = {}
-    ways_up = [_side(fabric, taken, place, up[place[0]], 0) for place in sources]
+    ways_up = [_side(parts, taken, place, up[place[0]], 0) for place in sources]
     links = dict.fromkeys((hop.link.name, hop.forward) for device, _ in sources for hop in up[device])
-    ways_down = [_side(fabric, taken, place, up[place[0]], 1) for place in destinations]
+    ways_down = [_side(parts, taken, place, up[place[0]], 1) for place in destinations]
     links |= dict.fromkeys((hop.link.name, not hop.forward) for device, _ in destinations for hop in up[device])
     for name, forward in links:
-        _take(taken, ((fabric.link_resources(name)[0 if forward else 1], 1.0),))
+        take(taken, ((parts.link_resources(name)[0 if forward else 1], 1.0),))
     return taken, found.rate_bytes_per_s, max(ways_up) + max(ways_down)
 
 
-def _side(fabric: Fabric, taken: dict[int, float], place: Place, way: Sequence[Hop], direction: int) -> float:
+def _side(parts: Parts, taken: dict[int, float], place: Place, way: Sequence[Hop], direction: int) -> float:
     """Takes tier and port of one device; the latency between it and the switch [s]."""
     device, tier = place
     port = way[0].tail.port
-    tier_side, port_side = fabric.sides(device, tier, port, direction)
-    _take(taken, tier_side)
-    _take(taken, port_side)
-    spec = fabric.topology.devices[device].spec
+    tier_side, port_side = parts.sides(device, tier, port, direction)
+    take(taken, tier_side)
+    take(taken, port_side)
+    spec = parts.topology.devices[device].spec
     own_s = spec.tiers[tier].write_latency_s if direction else spec.tiers[tier].read_latency_s
     return math.fsum([own_s, spec.ports[port].latency_s, *(hop.link.latency_s for hop in way)])
-
-
-def _take(taken: dict[int, float], side: Side) -> None:
-    for resource, weight in side:
-        taken[resource] = taken.get(resource, 0.0) + weight

@@ -8,32 +8,33 @@ holds never comes to the card, so the card is loaded with the rest alone (`node.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from controller.errors import BadPlan
+from controller.fabric.parts import Load, Parts, Side
 from controller.topology.graph import routes_of
 from node.hardware.cache import absorbed_write_s
 
-if TYPE_CHECKING:
-    from controller.fabric.resources import Fabric, Load, Side
 
-
-def far_side(fabric: Fabric, device: str, name: str, direction: int) -> Side:
+def far_side(parts: Parts, device: str, name: str, direction: int) -> Side:
     """Everything between a kernel of `device` and the tier ``owner.tier`` that it reads (0) or writes (1)."""
     owner, _, tier = name.partition(".")
     source, target = (device, owner) if direction else (owner, device)
-    hops = routes_of(fabric.topology).route(source, target).hops
+    hops = routes_of(parts.topology).route(source, target).hops
     ends = (hops[0].tail, hops[-1].head)
     own, far = (ends[0], ends[1]) if direction else (ends[1], ends[0])
-    memory, port = fabric.sides(owner, tier, far.port, direction)
-    links = tuple((fabric.link_resources(hop.link.name)[0 if hop.forward else 1], 1.0) for hop in hops)
+    memory, port = parts.sides(owner, tier, far.port, direction)
+    links = tuple((parts.link_resources(hop.link.name)[0 if hop.forward else 1], 1.0) for hop in hops)
     # What a kernel writes leaves its device by the port, so that the directions are opposite there.
-    return (*memory, *port, *links, *fabric.port(device, own.port, 1 - direction))
+    return (*memory, *port, *links, *parts.port(device, own.port, 1 - direction))
 
 
-def absorbed(fabric: Fabric, load: Load, source: str, owner: str, tier: str, nbytes: int) -> Load:
-    """See `Fabric.absorbed_load`."""
-    topology = fabric.topology
+def absorbed(parts: Parts, load: Load, source: str, owner: str, tier: str, nbytes: int) -> Load:
+    """`load` of a transfer of `nbytes` to a card whose host takes a part of it into its last-level cache.
+
+    Raises:
+        BadPlan: no CPU of the chassis of `owner` says how large that cache is.
+    """
+    topology = parts.topology
     hosts = [device for device in topology.of_kind("cpu") if device.host == topology.devices[owner].host]
     caches = [unit.constants["l2"] for host in hosts for unit in host.spec.computes.values() if "l2" in unit.constants]
     if not caches or topology.devices[owner].spec.kind != "cxl":
@@ -41,10 +42,10 @@ def absorbed(fabric: Fabric, load: Load, source: str, owner: str, tier: str, nby
             f"a transfer from {source} to {owner}.{tier} cannot be absorbed: that takes a card of kind cxl and a cpu "
             f"beside it whose sheet gives l2; leave out path='absorbed'"
         )
-    card = {resource for resource, _ in fabric.memory(owner, tier, 1)}
-    behind = min(fabric.capacity[resource] / weight for resource, weight in fabric.memory(owner, tier, 1))
+    card = {resource for resource, _ in parts.memory(owner, tier, 1)}
+    behind = min(parts.capacity[resource] / weight for resource, weight in parts.memory(owner, tier, 1))
     ahead = min(
-        fabric.capacity[resource] / weight
+        parts.capacity[resource] / weight
         for resource, weight in zip(load.resources.tolist(), load.weights.tolist(), strict=True)
         if resource not in card
     )

@@ -23,7 +23,7 @@ from functools import cache
 from controller.collectives.trees import inorder_tree
 from controller.execute.program import Program, Run
 from controller.execute.virtual import run_virtual
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.fabric.routing.ethereal import split
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.engine import Activities, Engine
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.fabric.routing.ethereal import split
 
 _SPEC = importlib.util.spec_from_file_location("leaf_spine", Path(__file__).with_name("leaf_spine.py"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.topology.graph import route, routes_of
 from controller.topology.loader import list_topologies, load_topology
 from controller.topology.schema import Device, Topology

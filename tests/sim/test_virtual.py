@@ -16,7 +16,7 @@ from controller.execute.outcome import Outcome
 from controller.execute.template import Costs
 from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.plan.bound import view_bytes
 from controller.plan.check import check_plan
 from controller.plan.ops import Alloc, Free, Kernel, Transfer

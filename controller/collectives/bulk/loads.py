@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.collectives.group import Group
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.topology.schema import Topology
 
 Numbers = NDArray[np.int64]

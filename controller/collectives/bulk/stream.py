@@ -24,7 +24,7 @@ from controller.collectives.bulk.phases import Walk
 from controller.collectives.bulk.rows import Block, Start, joined, layers_of, walk_rows
 from controller.engine.activities import Activities
 from controller.engine.engine import Engine
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 
 WINDOWS_AHEAD = 3
 """Windows that are submitted at first."""

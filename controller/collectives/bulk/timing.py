@@ -21,7 +21,7 @@ from controller.collectives.protocol import Protocol
 from controller.engine.activities import Activities
 from controller.engine.engine import Engine
 from controller.execute.template import Costs
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.fabric.routing.table import routing_name
 from controller.topology.schema import Topology
 

@@ -1,7 +1,7 @@
 """A plan as commands for nodes: who gets what, waits for what and tells whom."""
 
 from controller.execute.dispatch import Dispatch
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol

@@ -5,7 +5,7 @@ import pytest
 from controller.errors import BadPlan, TransferMismatch
 from controller.execute.dispatch import Dispatch, event_owners
 from controller.execute.virtual import run_virtual
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.plan.build import PlanBuilder
 from controller.plan.check import check_plan
 from controller.plan.ops import Buffer, View

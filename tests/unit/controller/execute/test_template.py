@@ -5,7 +5,7 @@ import pytest
 
 from controller.execute.template import Costs, Template
 from controller.execute.virtual import run_virtual
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.models.catalog import load_model
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View

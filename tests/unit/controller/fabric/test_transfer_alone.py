@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.topology.graph import routes_of
 from controller.topology.loader import load_topology
 from node.hardware.transfer import transfer_cost

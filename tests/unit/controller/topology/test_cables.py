@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import BadOverride, BadTopology, NoRoute
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.topology.graph import route
 from controller.topology.show import topology_document
 

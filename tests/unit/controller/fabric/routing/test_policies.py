@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.errors import BadTopology
-from controller.fabric.resources import Fabric
+from controller.fabric.loads import Fabric
 from controller.fabric.routing.table import ROUTINGS, policy_of
 from controller.topology.graph import MAX_PATHS, routes_of
 from controller.topology.loader import load_topology

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from controller.errors import BadPlan, NoRoute, UnknownDevice
-from controller.fabric.resources import Fabric, Load
+from controller.fabric.loads import Fabric
+from controller.fabric.parts import Load
 from controller.topology.schema import Device, Endpoint, Link, Topology
 from node.hardware.cost import KernelCost
 from node.hardware.device import DeviceSpec, PortSpec, QueueSpec, TierSpec

@@ -1,8 +1,4 @@
-"""Which resources of the engine a transfer or a kernel loads, and by how much.
-
-A duplex tier, port or link is one resource for each direction, of its bandwidth, and a flow weighs 1. A declared total
-is one more resource that both directions load. What is simplex is one resource of capacity 1 that reads load with
-1/read and writes with 1/write, so that the shares of time add up to at most 1.
+"""What a transfer or a kernel takes of the hardware, and by which path.
 
 Simplification: every latency on the way is paid once, before the first byte, and bandwidth is shared only afterwards;
 a stream of small packets that overlaps latency with sending is not told apart from one large one. Pages are not
@@ -12,119 +8,44 @@ rounded here: a transfer moves the bytes that it names, kernels round in their c
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from controller.errors import BadPlan, UnknownDevice
+from controller.errors import BadPlan
 from controller.fabric.in_network import Place, in_network
 from controller.fabric.load_store import absorbed, far_side
+from controller.fabric.parts import Load, Parts, load_of, take
 from controller.fabric.routing.flow import Flow, Shares
 from controller.fabric.routing.table import DEFAULT, policy_of, routing_name
 from controller.topology.graph import routes_of
 from controller.topology.meeting import meeting_of
-from controller.topology.nearest import hint
 from controller.topology.schema import Device, Route, Topology
-from node.hardware.device import PortSpec, TierSpec
+from node.hardware.device import PortSpec
 
 if TYPE_CHECKING:
     from node.hardware.cost import KernelCost
 
-Side = tuple[tuple[int, float], ...]
-"""(resource, weight) of one direction of a tier or port."""
 
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One resource of the engine.
+class Fabric(Parts):
+    """The parts of a topology, and the routes of its transfers.
 
     Attributes:
-        name: ``csd0.flash.read``, ``gpu.pcie.write``, ``cpu.dram.simplex``, ``csd0.pcie-root>``.
-        owner: the device it belongs to, "" for a link.
-        part: tier, port or link.
-        side: ``read``, ``write``, ``total``, ``simplex``, ``>`` (forward) or ``<`` (backward).
-        capacity: [bytes/s]; 1 when simplex.
-    """
-
-    name: str
-    owner: str
-    part: str
-    side: str
-    capacity: float
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one activity takes while it flows.
-
-    Attributes:
-        resources: indices into `Fabric.capacity` (m), each at most once.
-        weights: how much of each resource one unit of rate takes (m).
-        rate_limit: its speed alone [bytes/s]; inf where only the resources limit it.
-        latency_s: paid once, before it flows [s].
-        work: of a kernel its bytes [bytes], or its time [s] at rate 1 when it moves none; 0 of a transfer, whose
-            bytes only the op knows.
-    """
-
-    resources: NDArray[np.int32]
-    weights: NDArray[np.float64]
-    rate_limit: float
-    latency_s: float
-    work: float = 0.0
-
-
-class Fabric:
-    """The hardware of a topology as arrays for the engine.
-
-    Attributes:
-        topology: what it was built from.
-        resources: one entry per resource, in the order of the arrays.
-        capacity: of each resource, in units of rate x weight (n).
-        resource_names: of each resource.
-        slots: of each queue (q).
-        queue_names: of each queue, ``gpu.stream``.
         routing: name of the policy that gives transfers their paths.
         down: links that have failed and not come back.
     """
 
     def __init__(self, topology: Topology, may_fail: frozenset[str] = frozenset()) -> None:
         """Args are the cluster and the links that may fail in the run, whose transfers must be able to move."""
-        self.topology = topology
+        super().__init__(topology)
         self.routing = routing_name(topology.options)
         self.down: frozenset[str] = frozenset()
         self._may_fail = may_fail
         self._policy = policy_of(topology.options)
-        self._resources: list[Resource] = []
-        self._tiers: dict[tuple[str, str], tuple[Side, Side]] = {}
-        self._ports: dict[tuple[str, str], tuple[Side, Side]] = {}
-        self._links: dict[str, tuple[int, int]] = {}
-        self._queues: dict[tuple[str, str], int] = {}
         self._transfers: dict[tuple[str, str, str, str, bool, Shares | None], Load] = {}
         self._paths: dict[tuple[str, str], tuple[Route, ...]] = {}
         self._combined: dict[tuple[tuple[Place, ...], tuple[Place, ...], str], Load] = {}
-        slots: list[int] = []
-        for device in topology.devices.values():
-            for tier in device.spec.tiers.values():
-                self._tiers[device.name, tier.name] = self._sides(device, tier)
-            for port in device.spec.ports.values():
-                self._ports[device.name, port.name] = self._sides(device, port)
-            for queue in device.spec.queues.values():
-                self._queues[device.name, queue.name] = len(slots)
-                slots.append(queue.slots)
-        for link in topology.links:
-            forward = self._add(Resource(f"{link.name}>", "", link.name, ">", link.forward_bytes_per_s))
-            self._links[link.name] = (
-                forward,
-                self._add(Resource(f"{link.name}<", "", link.name, "<", link.backward_bytes_per_s)),
-            )
-        self.resources = tuple(self._resources)
-        self.resource_names = tuple(resource.name for resource in self.resources)
-        self.capacity = np.array([resource.capacity for resource in self.resources], dtype=np.float64)
-        self.queue_names = tuple(f"{device}.{queue}" for device, queue in self._queues)
-        self.slots = np.array(slots, dtype=np.int32)
 
     def transfer_load(
         self,
@@ -178,7 +99,7 @@ class Fabric:
         key = (sources, destinations, dtype)
         if key not in self._combined:
             taken, rate_limit, latency_s = in_network(self, sources, destinations, dtype)
-            self._combined[key] = _load(taken, rate_limit, latency_s)
+            self._combined[key] = load_of(taken, rate_limit, latency_s)
         return self._combined[key]
 
     def multiplies(self, source: Place, destinations: tuple[Place, ...]) -> bool:
@@ -187,18 +108,6 @@ class Fabric:
             return False
         order = [source[0], *(device for device, _ in destinations if device != source[0])]
         return len(order) > 1 and not isinstance(meeting_of(self.topology, order, receivers=len(destinations)), str)
-
-    def sides(self, device: str, tier: str, port: str, direction: int) -> tuple[Side, Side]:
-        """Tier and port of one end of a transfer; direction 0 is out of the device, 1 into it."""
-        return self._tier(device, tier)[direction], self._ports[device, port][direction]
-
-    def port(self, device: str, port: str, direction: int) -> Side:
-        """One direction of a port, 0 out of the device and 1 into it."""
-        return self._ports[device, port][direction]
-
-    def memory(self, device: str, tier: str, direction: int) -> Side:
-        """One direction of a tier, 0 for reads and 1 for writes."""
-        return self._tier(device, tier)[direction]
 
     def spread(self, wanted: Sequence[tuple[str, str, Hashable, int]]) -> list[Shares | None]:
         """The paths of every transfer of a plan, from the policy of the topology.
@@ -227,16 +136,6 @@ class Fabric:
     def routes_flows(self) -> bool:
         """Whether anything but the one route of each transfer can be taken."""
         return self.routing != DEFAULT or bool(self._may_fail)
-
-    def link_resources(self, link: str) -> tuple[int, int]:
-        """Indices of a link's two directions, forward and backward.
-
-        Raises:
-            UnknownDevice: no such link.
-        """
-        if link not in self._links:
-            raise UnknownDevice(f"no link {link!r}{hint(link, self._links, 'links')}")
-        return self._links[link]
 
     def _choices(self, source: str, destination: str) -> tuple[tuple[Route, ...], tuple[int, ...]]:
         """Equal paths, the route of the first names first where routing makes no choice, and which of them work."""
@@ -271,81 +170,23 @@ class Fabric:
         moved += [(tier, size, 1) for tier, size in cost.write_bytes.items() if size]
         work = float(sum(size for _, size, _ in moved))
         if not work:
-            self._device(device)
+            self.device(device)
             return Load(np.empty(0, np.int32), np.empty(0), 1.0, cost.latency_s, cost.time_s)
         taken: dict[int, float] = {}
         for tier, size, side in moved:
             far = "." in tier
-            _take(taken, far_side(self, device, tier, side) if far else self._tier(device, tier)[side], size / work)
+            take(taken, far_side(self, device, tier, side) if far else self.tier(device, tier)[side], size / work)
         rate_limit = work / cost.time_s if cost.time_s > 0 else math.inf
-        return _load(taken, rate_limit, cost.latency_s, work)
-
-    def queue_index(self, device: str, queue: str = "") -> int:
-        """Index of an in-order queue; "" is the device's first compute queue.
-
-        Raises:
-            UnknownDevice: no such device or queue.
-        """
-        spec = self._device(device).spec
-        if not queue:
-            if spec.compute_queue is None:
-                raise UnknownDevice(f"{device} ({spec.product}) has no compute queue: it runs no kernels")
-            queue = spec.compute_queue.name
-        if (device, queue) not in self._queues:
-            raise UnknownDevice(f"{device} ({spec.product}) has no queue {queue!r}{hint(queue, spec.queues, 'queues')}")
-        return self._queues[device, queue]
-
-    def resource_index(self, name: str) -> int:
-        """Index of the resource called `name`.
-
-        Raises:
-            UnknownDevice: there is none.
-        """
-        if name not in self.resource_names:
-            raise UnknownDevice(f"no resource {name!r}{hint(name, self.resource_names, 'resources')}")
-        return self.resource_names.index(name)
-
-    def busy_s(
-        self, resources: NDArray[np.int32], weights: NDArray[np.float64], work: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """For how long each resource would be busy at full speed with what was done [s] (n).
-
-        Args:
-            resources: resource of each load (m).
-            weights: weight of each load (m).
-            work: work of the activity behind each load (m).
-        """
-        taken = np.bincount(resources, weights=weights * work, minlength=len(self.capacity))
-        return np.asarray(taken / self.capacity, dtype=np.float64)
-
-    def _add(self, resource: Resource) -> int:
-        self._resources.append(resource)
-        return len(self._resources) - 1
-
-    def _sides(self, device: Device, part: TierSpec | PortSpec) -> tuple[Side, Side]:
-        def add(side: str, capacity: float) -> int:
-            return self._add(Resource(f"{device.name}.{part.name}.{side}", device.name, part.name, side, capacity))
-
-        if part.simplex:
-            turns = add("simplex", 1.0)
-            read: Side = ((turns, 1.0 / part.read_bytes_per_s),)
-            write: Side = ((turns, 1.0 / part.write_bytes_per_s),)
-        else:
-            read = ((add("read", part.read_bytes_per_s), 1.0),)
-            write = ((add("write", part.write_bytes_per_s), 1.0),)
-        if part.total_bytes_per_s is not None:
-            total = ((add("total", part.total_bytes_per_s), 1.0),)
-            read, write = read + total, write + total
-        return read, write
+        return load_of(taken, rate_limit, cost.latency_s, work)
 
     def _transfer_load(
         self, source: str, source_tier: str, destination: str, into: str, pageable: bool, shares: Shares | None
     ) -> Load:
         taken: dict[int, float] = {}
-        _take(taken, self._tier(source, source_tier)[0], 1.0)
-        tiers, devices = (source_tier, into), (self._device(source), self._device(destination))
+        take(taken, self.tier(source, source_tier)[0], 1.0)
+        tiers, devices = (source_tier, into), (self.device(source), self.device(destination))
         latencies = [devices[0].spec.tiers[tiers[0]].read_latency_s]
-        self._tier(destination, into)
+        self.tier(destination, into)
         ports: list[tuple[Device, PortSpec]] = []
         slowest: list[float] = []
         for route, share in self._parts(source, destination, shares):
@@ -354,18 +195,18 @@ class Fabric:
                 continue
             ends = (hops[0].tail, hops[-1].head)
             passed = [(device, device.spec.ports[end.port]) for device, end in zip(devices, ends, strict=True)]
-            _take(taken, self._ports[source, ends[0].port][0], share)
+            take(taken, self.port(source, ends[0].port, 0), share)
             for hop in hops:
-                _take(taken, ((self._links[hop.link.name][0 if hop.forward else 1], 1.0),), share)
-            _take(taken, self._ports[destination, ends[1].port][1], share)
+                take(taken, ((self.link_resources(hop.link.name)[0 if hop.forward else 1], 1.0),), share)
+            take(taken, self.port(destination, ends[1].port, 1), share)
             if share > 0:
                 ports += passed
                 paid = [*(hop.link.latency_s for hop in hops), *(port.latency_s for _, port in passed)]
                 slowest = max(slowest, paid, key=math.fsum)
-        _take(taken, self._tier(destination, into)[1], 1.0)
+        take(taken, self.tier(destination, into)[1], 1.0)
         latencies += [*slowest, devices[1].spec.tiers[tiers[1]].write_latency_s]
         rate_limit = _pageable_rate(source, destination, ports) if pageable else math.inf
-        return _load(taken, rate_limit, math.fsum(latencies))
+        return load_of(taken, rate_limit, math.fsum(latencies))
 
     def _parts(self, source: str, destination: str, shares: Shares | None) -> list[tuple[Route, float]]:
         """Every path with its part of the flow; 0 of those that stand by."""
@@ -375,30 +216,6 @@ class Fabric:
         if not any(hop.link.name in self._may_fail for path in paths for hop in path.hops):
             return [(paths[number], float(part)) for number, part in shares]
         return [(path, float(part_of.get(number, 0))) for number, path in enumerate(paths)]
-
-    def _device(self, name: str) -> Device:
-        if name not in self.topology.devices:
-            raise UnknownDevice(f"no device {name!r}{hint(name, self.topology.devices, 'devices')}")
-        return self.topology.devices[name]
-
-    def _tier(self, device: str, tier: str) -> tuple[Side, Side]:
-        if (device, tier) not in self._tiers:
-            spec = self._device(device).spec
-            raise UnknownDevice(f"{device} ({spec.product}) has no tier {tier!r}{hint(tier, spec.tiers, 'tiers')}")
-        return self._tiers[device, tier]
-
-
-def _take(taken: dict[int, float], side: Side, share: float) -> None:
-    """Adds `share` of a side; one resource may be taken twice (a copy within a simplex tier reads and writes)."""
-    for resource, weight in side:
-        taken[resource] = taken.get(resource, 0.0) + weight * share
-
-
-def _load(taken: Mapping[int, float], rate_limit: float, latency_s: float, work: float = 0.0) -> Load:
-    resources = np.fromiter(taken, np.int32, len(taken))
-    weights = np.fromiter(taken.values(), np.float64, len(taken))
-    resources.flags.writeable = weights.flags.writeable = False
-    return Load(resources, weights, rate_limit, latency_s, work)
 
 
 def _pageable_rate(source: str, destination: str, ports: list[tuple[Device, PortSpec]]) -> float:
