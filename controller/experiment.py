@@ -19,9 +19,10 @@ from controller.execute.energy import Energy, energy_of
 from controller.execute.flash_traffic import wear_ratio
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
-from controller.execute.virtual import ProgramFunction, ProgressSink, run_virtual
+from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
+from controller.program.run import ProgramFunction, ProgressSink
 from controller.shortage import report_shortage
 from controller.strategies.scenario import Scenario
 from controller.strategies.table import TRAINING, Strategy, blaming, lookup

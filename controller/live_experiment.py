@@ -15,7 +15,6 @@ from controller.execute.outcome import Outcome
 from controller.execute.survey import Survey, survey
 from controller.execute.template import Costs
 from controller.execute.trace import Trace
-from controller.execute.virtual import ProgramFunction, ProgressSink
 from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, AnyScenario, Experiment, Request, compare_generation
 from controller.fabric.loads import Fabric
 from controller.launch import Cluster, MachineSpeed, launch, measure_machine, preflight, smallest_dilation
@@ -26,6 +25,7 @@ from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
 from controller.plan.bound import bind_attributes, tensor_type
 from controller.plan.ops import Kernel, Transfer
+from controller.program.run import ProgramFunction, ProgressSink
 from controller.shortage import report_shortage
 from controller.strategies.scenario import Scenario
 from controller.strategies.table import Strategy, blaming

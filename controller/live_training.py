@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from controller.errors import BadWorkload
 from controller.execute.trace import Trace
-from controller.execute.virtual import ProgressSink
 from controller.experiment import LIVE_DTYPE, Experiment, Request, training_seq
 from controller.live_experiment import run_scenario
 from controller.models.shape import ModelShape
 from controller.models.training import ADAM, InitialWeights, draw_tokens
 from controller.models.training_reference import TrainingReference, train_reference
+from controller.program.run import ProgressSink
 from controller.strategies.table import Strategy
 from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.schema import Topology

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from controller.errors import OutOfMemory
 from controller.execute.outcome import Outcome
 from controller.execute.survey import survey
-from controller.execute.virtual import ProgramFunction
+from controller.program.run import ProgramFunction
 from controller.topology.schema import Topology
 
 ROOMY = 1_000_000

@@ -14,7 +14,7 @@ from controller.cli.options import catalog_option, json_option, overrides_option
 if TYPE_CHECKING:
     from controller.collectives.attention.measure import Measured
     from controller.collectives.group import Group
-    from controller.execute.virtual import ProgressSink
+    from controller.program.run import ProgressSink
     from controller.topology.schema import Topology
 
 MOST_LIVE_FLOP = 10**11

@@ -18,9 +18,8 @@ from controller.collectives.call import NO_IN_PLACE, Call
 from controller.collectives.errors import BadCall, BadGroup
 from controller.collectives.group import Group, group_of
 from controller.collectives.table import COLLECTIVES
-from controller.execute.program import Program, Run
-from controller.execute.virtual import ProgramFunction
 from controller.plan.size import bind_size
+from controller.program.run import Program, ProgramFunction, Run
 from controller.topology.schema import Topology
 
 ATTENTION = "attention"

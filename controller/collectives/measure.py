@@ -12,10 +12,11 @@ from controller.collectives.protocol import PLAIN, Protocol, with_start
 from controller.collectives.table import BUS_FACTORS, algorithm
 from controller.collectives.verify import Array, seeded_input, wrong_count
 from controller.execute.outcome import Outcome
-from controller.execute.program import Completion, Program, Run
-from controller.execute.virtual import ProgramFunction, run_virtual
+from controller.execute.virtual import run_virtual
 from controller.plan.check import accesses
 from controller.plan.ops import Buffer, Plan
+from controller.program.run import Program, ProgramFunction, Run
+from controller.program.waits import Completion
 from controller.topology.schema import Topology
 
 

@@ -46,19 +46,21 @@ class Ledger:
         self._label_count: dict[str, int] = {}
         self._last: _Counted | None = None
 
-    def add(self, template: Template, bound: Bound, start_at: FloatArray, end_at: FloatArray) -> None:
-        """Counts one execution of a template."""
+    def add(
+        self, template: Template, bound: Bound, start_at: FloatArray, end_at: FloatArray, ran: npt.NDArray[np.bool_]
+    ) -> None:
+        """Counts one execution of a template, of which the rows of `ran` were started."""
         activities = template.activities
         moved = bound.work[template.row_of_load] * bound.load_weight
         duration = end_at - start_at
-        on_queue = activities.queue >= 0
+        on_queue = (activities.queue >= 0) & ran
         self._last = _Counted(
             np.asarray(np.bincount(activities.load_resource, moved, len(self._amount)), np.float64),
             np.asarray(np.bincount(activities.queue[on_queue], duration[on_queue], len(self._held)), np.float64),
             np.bincount(activities.queue[on_queue], minlength=len(self._ran)),
             tuple(template.labels),
             np.bincount(template.label_of, duration, len(template.labels)).tolist(),
-            np.bincount(template.label_of, minlength=len(template.labels)).tolist(),
+            np.bincount(template.label_of[ran], minlength=len(template.labels)).tolist(),
         )
         self._sum(self._last, 1)
 

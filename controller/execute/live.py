@@ -6,7 +6,7 @@ from the nodes, `time_s` from the engine, `paced_s` from the clocks of the nodes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
@@ -14,15 +14,16 @@ from controller.clock import wall_clock_s
 from controller.errors import BadTopology, KernelFailed, OutOfMemory
 from controller.execute.critical import PathRecord
 from controller.execute.dispatch import Dispatch, buffer_key, event_owners
-from controller.execute.drive import drive
 from controller.execute.outcome import OpTimes, Outcome
-from controller.execute.program import Array, Completion, Content, Delay, Fetch, Program, Run, Ticket
 from controller.execute.trace import Trace
-from controller.execute.virtual import ProgramFunction, ProgressSink, VirtualRun
+from controller.execute.virtual import VirtualRun
 from controller.launch import Cluster
 from controller.plan.extents import describe
 from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View
 from controller.plan.size import bind_size
+from controller.program.drive import drive
+from controller.program.run import Array, Content, Program, ProgramFunction, ProgressSink, Run
+from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
 from node.client import Completion as CommandCompletion
 
@@ -32,6 +33,7 @@ POLL_S = 0.2
 @dataclass(slots=True)
 class _InFlight:
     plan: Plan
+    bindings: Mapping[str, int]
     first_event: int
     futures: dict[str, Future[list[CommandCompletion]]]
 
@@ -54,6 +56,7 @@ class LiveRun:
         self._started = False
         self._next_event = 1
         self._in_flight: dict[int, _InFlight] = {}
+        self._last: _InFlight | None = None
         self._wakes_at: dict[int, float] = {}
         self._label_s: dict[str, float] = {}
         self._mark_at = 0.0
@@ -90,19 +93,53 @@ class LiveRun:
             self.cluster.start_clocks()
             self._started = True
         ticket = self.virtual.submit(plan, **bindings)
-        executed = self.virtual.plan_of(ticket)
+        self._in_flight[ticket.number] = self._hand_out(self.virtual.plan_of(ticket), bindings)
+        return ticket
+
+    def _hand_out(self, executed: Plan, bindings: Mapping[str, int]) -> _InFlight:
         first_event = self._next_event
         self._next_event += len(event_owners(executed))
         commands = self.dispatch.commands(executed, first_event, bindings)
-        self._in_flight[ticket.number] = _InFlight(
-            executed,
-            first_event,
-            {
-                device: self.cluster.clients[device].submit(batch, ready_at=self.device_now)
-                for device, batch in commands.items()
-            },
-        )
+        futures = {
+            device: self.cluster.clients[device].submit(batch, ready_at=self.device_now)
+            for device, batch in commands.items()
+        }
+        return _InFlight(executed, dict(bindings), first_event, futures)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """See `Run.cancel`; nodes end what they were handed."""
+        flight = self._in_flight.pop(ticket.number, None)
+        made = () if flight is None else self.virtual.made_by(ticket)
+        self.virtual.cancel(ticket)
+        if flight is not None:
+            self._collect(flight)
+            self._commit(flight.plan)
+            # Every op has run, so that what the plan allocates and keeps is there, and has to go.
+            for buffer in made:
+                self.cluster.clients[buffer.device].free(buffer_key(buffer))
+        self._wakes_at.pop(ticket.number, None)
+
+    def repeat(self, done: Completion, times: int) -> Repeat:
+        """See `Run.repeat`."""
+        return self.virtual.repeat(done, times)
+
+    def repeat_ticket(self, done: Completion, times: int) -> Ticket:
+        """See `Clock.repeat_ticket`; every repetition is executed."""
+        ticket = self.virtual.repeat_ticket(done, times)
+        assert self._last is not None, "a plan that has ended was handed out"
+        for _ in range(times):
+            flight = self._hand_out(self._last.plan, self._last.bindings)
+            self._collect(flight)
+            self._commit(flight.plan)
         return ticket
+
+    def event(self, name: str) -> Event:
+        """See `Run.event`."""
+        return self.virtual.event(name)
+
+    def faults(self) -> Event:
+        """See `Run.faults`."""
+        return self.virtual.faults()
 
     def fetch(self, view: Buffer | View) -> Fetch:
         """See `Run.fetch`."""
@@ -154,6 +191,7 @@ class LiveRun:
             if flight is not None:
                 self._collect(flight)
                 self._commit(flight.plan)
+                self._last = flight
         return ended
 
     def finish(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.errors import BadPlan, DoubleFree, OutOfMemory, UnknownDevice, UnwrittenRead
 from controller.execute.trace import Level, Trace
@@ -30,6 +30,10 @@ class Lifetimes:
     made: tuple[Buffer, ...]
     passing: tuple[Buffer, ...]
     freed: tuple[Buffer, ...]
+
+    def cancelled(self) -> Lifetimes:
+        """The same of a plan that is ended early: whatever it allocates goes with it."""
+        return self if self is _NOTHING else replace(self, made=(), passing=(*self.made, *self.passing))
 
 
 _NOTHING = Lifetimes({}, {}, (), (), ())

@@ -12,15 +12,22 @@ from controller.plan.ops import Kernel, Transfer
 FloatArray = npt.NDArray[np.float64]
 
 
-def record_spans(trace: Trace, template: Template, bound: Bound, start_at: FloatArray, end_at: FloatArray) -> None:
-    """Adds the spans of one execution of a template, in the order of its ops."""
+def record_spans(
+    trace: Trace,
+    template: Template,
+    bound: Bound,
+    start_at: FloatArray,
+    end_at: FloatArray,
+    ran: npt.NDArray[np.bool_],
+) -> None:
+    """Adds the spans of one execution of a template, in the order of its ops; only of those that `ran`."""
     if len(trace.spans) >= trace.limit:
         trace.dropped += len(start_at)
         return
     fabric = template.fabric
     activities = template.activities
     names = template.row_names()
-    for row in range(len(start_at)):
+    for row in np.flatnonzero(ran).tolist():
         start, end = float(start_at[row]), float(end_at[row])
         label = names[row]
         detail: dict[str, str | int | float] = {"plan": template.plan.name}

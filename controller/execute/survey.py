@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from controller.errors import OutOfMemory
-from controller.execute.drive import drive
 from controller.execute.occupancy import Occupancy, check_unused
-from controller.execute.program import Completion, Content, Delay, Fetch, Ticket
 from controller.plan.capacity import TierKey
 from controller.plan.check import check_plan
 from controller.plan.extents import check_forms
 from controller.plan.ops import Buffer, Plan, View
+from controller.program.drive import drive
+from controller.program.run import Content, ProgramFunction
+from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
-
-if TYPE_CHECKING:
-    from controller.execute.virtual import ProgramFunction
 
 
 @dataclass(slots=True)
@@ -89,6 +86,7 @@ class SurveyRun:
         self.occupancy = Occupancy(topology)
         self.found = Survey(capacity_bytes=dict(self.occupancy.capacity_bytes))
         self._entries: dict[int, SurveyedPlan] = {}
+        self._last_number = 0
         self._tickets: dict[int, Ticket] = {}
         self._started: dict[int, Plan] = {}
 
@@ -130,9 +128,24 @@ class SurveyRun:
         """See `Run.delay`."""
         return Delay(duration_s)
 
-    def repeat(self, done: Completion, times: int) -> Delay:
-        """See `Repeats.repeat`; what fits once fits again."""
-        return Delay(0.0)
+    def repeat(self, done: Completion, times: int) -> Repeat:
+        """See `Run.repeat`."""
+        return Repeat(done, times)
+
+    def repeat_ticket(self, done: Completion, times: int) -> Ticket:
+        """A ticket that has ended: what fits once fits again."""
+        return self._ended("delay")
+
+    def cancel(self, ticket: Ticket) -> None:
+        """See `Run.cancel`; everything has ended already."""
+
+    def event(self, name: str) -> Event:
+        """See `Run.event`."""
+        return Event(name)
+
+    def faults(self) -> Event:
+        """See `Run.faults`."""
+        return Event("faults")
 
     def mark(self, phase: str) -> None:
         """See `Run.mark`; no time passes."""
@@ -158,6 +171,6 @@ class SurveyRun:
         return [Completion(self._tickets.pop(number), self.now, self.now) for number in tickets]
 
     def _ended(self, name: str) -> Ticket:
-        number = max(self._tickets, default=0) + 1
-        ticket = self._tickets[number] = Ticket(number, name)
+        self._last_number += 1
+        ticket = self._tickets[self._last_number] = Ticket(self._last_number, name)
         return ticket

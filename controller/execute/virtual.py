@@ -5,8 +5,8 @@ No byte moves. Every op is an activity of the engine, and the clock is the engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,15 +15,13 @@ from controller.engine import Activities, Engine
 from controller.engine.deadlock import Names
 from controller.engine.errors import Deadlock as Stuck
 from controller.engine.errors import EngineError
-from controller.errors import Deadlock, OutOfMemory
+from controller.errors import BadWait, Deadlock, OutOfMemory
 from controller.execute.critical import PathRecord
-from controller.execute.drive import drive
 from controller.execute.flash_traffic import FlashTraffic
 from controller.execute.ledger import Ledger
 from controller.execute.link_changes import LinkChanges, Moved
 from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
 from controller.execute.outcome import Outcome
-from controller.execute.program import Completion, Content, Delay, Fetch, Program, Run, Ticket
 from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
@@ -33,10 +31,10 @@ from controller.plan.check import check_submission
 from controller.plan.extents import check_binding, check_forms, describe
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Bindings
+from controller.program.drive import drive
+from controller.program.run import Content, ProgramFunction, ProgressSink
+from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
-
-ProgramFunction = Callable[[Run], Program]
-ProgressSink = Callable[[int, int, str], None]
 
 
 @dataclass(slots=True)
@@ -47,6 +45,7 @@ class _Submission:
     submitted_at: float
     lifetimes: Lifetimes | None
     moved: Moved | None = None
+    is_cancelled: bool = False
 
 
 class VirtualRun:
@@ -85,6 +84,7 @@ class VirtualRun:
         self._submissions: dict[int, _Submission] = {}
         self._mark_at = 0.0
         self._ended_last = -1
+        self._faults = Event("faults")
 
     @property
     def now(self) -> float:
@@ -140,6 +140,11 @@ class VirtualRun:
         assert template is not None, "a delay has no plan"
         return template.plan
 
+    def made_by(self, ticket: Ticket) -> tuple[Buffer, ...]:
+        """What a running plan allocates and keeps."""
+        lifetimes = self._submissions[ticket.number].lifetimes
+        return () if lifetimes is None else lifetimes.made
+
     def _compile(self, plan: Plan, bindings: Bindings) -> tuple[Template, Bound]:
         """The plan's arrays for these sizes; compiled anew only when an op loads other resources than before."""
         kept: tuple[object, Template] | None = plan.cache.get("template")
@@ -159,12 +164,46 @@ class VirtualRun:
         """See `Run.delay`."""
         return Delay(duration_s)
 
-    def repeat(self, done: Completion, times: int) -> Delay:
-        """See `Repeats.repeat`."""
+    def repeat(self, done: Completion, times: int) -> Repeat:
+        """See `Run.repeat`."""
+        return Repeat(done, times)
+
+    def repeat_ticket(self, done: Completion, times: int) -> Ticket:
+        """See `Clock.repeat_ticket`."""
         if done.ticket.number != self._ended_last or self._submissions:
-            raise ValueError(f"plan {done.ticket.plan!r} did not end last and alone; repeat it before anything else")
+            raise BadWait(
+                f"plan {done.ticket.plan!r} cannot be repeated: it did not end last and alone; repeat it right after "
+                f"it has ended, with nothing beside it"
+            )
         self.ledger.again(times)
-        return Delay(times * (done.end_at - done.submitted_at))
+        return self.sleep_ticket(times * (done.end_at - done.submitted_at))
+
+    def cancel(self, ticket: Ticket) -> None:
+        """See `Run.cancel`."""
+        entry = self._submissions.get(ticket.number)
+        if entry is None:
+            return
+        # Backwards, so that nothing starts because what it waits for has gone.
+        rows = range(len(self.engine.end_at(ticket.number)) - 1, -1, -1)
+        loads = None if entry.bound is None or entry.template is None else entry.template.activities.load_start
+        left = np.zeros(len(rows))
+        for row in rows:
+            if entry.bound is not None and loads is not None:
+                weights = entry.bound.load_weight[loads[row] : loads[row + 1]]
+                left[row] = self.engine.reweigh(ticket.number, row, weights)
+            entry.is_cancelled |= self.engine.cancel(ticket.number, row)
+        if entry.is_cancelled and entry.bound is not None:
+            entry.bound = replace(entry.bound, work=entry.bound.work - left)
+        if entry.is_cancelled and entry.lifetimes is not None:
+            entry.lifetimes = entry.lifetimes.cancelled()
+
+    def event(self, name: str) -> Event:
+        """See `Run.event`."""
+        return Event(name)
+
+    def faults(self) -> Event:
+        """See `Run.faults`."""
+        return self._faults
 
     def mark(self, phase: str) -> None:
         """See `Run.mark`."""
@@ -232,16 +271,19 @@ class VirtualRun:
             start, end = self.engine.start_at(number), self.engine.end_at(number)
             if len(end):
                 end_at = float(end.max())
-            self.ledger.add(done.template, done.bound, start, end)
+            never = np.isnan(start)
+            if never.any():  # cancelled before they started: they took no time, and hold nothing up
+                start, end = np.where(never, done.submitted_at, start), np.where(never, done.submitted_at, end)
+            self.ledger.add(done.template, done.bound, start, end, ~never)
             if self.record is not None:
                 self.record.add(done.template, done.bound, done.submitted_at, start, end)
             if self.trace is not None:
-                record_spans(self.trace, done.template, done.bound, start, end)
+                record_spans(self.trace, done.template, done.bound, start, end, ~never)
             self._ended_last = number
         self.engine.release(number)
         if done.lifetimes is not None:
             self.occupancy.end(done.lifetimes, now=self.now)
-        return Completion(done.ticket, done.submitted_at, end_at)
+        return Completion(done.ticket, done.submitted_at, end_at, done.is_cancelled)
 
     def out_of_memory(self, error: OutOfMemory) -> None:
         """Makes running out of memory the outcome."""

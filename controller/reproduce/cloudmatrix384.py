@@ -30,10 +30,11 @@ from controller.collectives.group import first_ranks
 from controller.collectives.measure import Measured, measure
 from controller.collectives.protocol import Protocol, as_seen, with_start
 from controller.collectives.rings import copy_own
-from controller.execute.program import Completion, Program, Run
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan
+from controller.program.run import Program, Run
+from controller.program.waits import Completion
 from controller.reproduce.rows import Paper, PublishedRow
 from controller.topology.loader import load_topology
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from controller.execute.program import Program, Run
 from controller.execute.virtual import run_virtual
 from controller.models.training import ADAM
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
+from controller.program.run import Program, Run
 from controller.strategies.cxl.spread import Spread, common_pieces, spread_group
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology

@@ -21,12 +21,12 @@ from fractions import Fraction
 from functools import cache
 
 from controller.collectives.trees import inorder_tree
-from controller.execute.program import Program, Run
 from controller.execute.virtual import run_virtual
 from controller.fabric.loads import Fabric
 from controller.fabric.routing.ethereal import split
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
+from controller.program.run import Program, Run
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value
 from controller.topology.graph import routes_of
 from controller.topology.loader import load_topology

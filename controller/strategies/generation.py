@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from controller.execute.program import Program, Run
 from controller.plan.ops import Buffer, Plan
+from controller.program.run import Program, Run
 from controller.strategies.scenario import Scenario
 
 

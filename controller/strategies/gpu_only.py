@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.execute.program import Program, Run
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan
 from controller.plan.size import Affine, symbol
+from controller.program.run import Program, Run
 from controller.strategies.generation import BoundPlan, generate
 from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, rows_view

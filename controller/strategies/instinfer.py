@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controller.execute.program import Program, Run
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
+from controller.program.run import Program, Run
 from controller.strategies.generation import BoundPlan, generate
 from controller.strategies.kv_spread import GROUP_TOKENS, KvSpread
 from controller.strategies.lane import Lane

@@ -25,10 +25,10 @@ from collections.abc import Iterator
 from math import log
 
 from controller.errors import BadWorkload
-from controller.execute.program import Program, Run
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Affine, symbol
+from controller.program.run import Program, Run
 from controller.strategies.generation import generate
 from controller.strategies.instinfer import InstInfer
 from controller.strategies.kv_spread import GROUP_TOKENS

@@ -16,9 +16,9 @@ from typing import Any
 from zlib import crc32
 
 from controller.errors import BadWorkload, StrategyFailed, UnknownStrategy, WindtunnelError
-from controller.execute.program import Program, Run
 from controller.plan.check import accesses
 from controller.plan.ops import Alloc, Buffer, Free, Plan
+from controller.program.run import Program, Run
 from controller.strategies.scenario import Scenario
 from node.errors import NodeError
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from controller.execute.drive import drive
 from controller.execute.outcome import Outcome
-from controller.execute.program import Program, Run
 from controller.execute.virtual import VirtualRun, run_virtual
 from controller.experiment import Request, prepare, virtual_scenario
 from controller.plan.check import check_plan
+from controller.program.drive import drive
+from controller.program.run import Program, Run
 from controller.strategies.generation import OffloadedDecoder
 from controller.strategies.instinfer import InstInfer, instinfer
 from controller.strategies.scenario import Scenario

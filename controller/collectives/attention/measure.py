@@ -14,12 +14,13 @@ from controller.collectives.attention.table import scheme
 from controller.collectives.attention.verify import Array, exact, inputs_of, seeded_sequence, wrong_count
 from controller.collectives.errors import BadCall
 from controller.execute.outcome import Outcome
-from controller.execute.program import Completion, Program, Run
 from controller.execute.trace import Trace
-from controller.execute.virtual import ProgramFunction, run_virtual
+from controller.execute.virtual import run_virtual
 from controller.plan.bound import view_bytes
 from controller.plan.check import accesses
 from controller.plan.ops import Buffer, Plan, Transfer
+from controller.program.run import Program, ProgramFunction, Run
+from controller.program.waits import Completion
 from controller.topology.schema import Topology
 from node.errors import BadQuantity
 from node.hardware.units import parse

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from controller.errors import BadTopology, BadWorkload
-from controller.execute.program import Fetch, Program, Run
 from controller.models.training import ADAM, parts
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan, View
 from controller.plan.size import symbol
+from controller.program.run import Program, Run
+from controller.program.waits import Fetch
 from controller.strategies.cxl.memory import HostMemory
 from controller.strategies.cxl.on_gpu import OnGpu
 from controller.strategies.cxl.spread import common_pieces

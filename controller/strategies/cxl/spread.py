@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from controller.execute.program import Array, Content, Run
 from controller.plan.ops import Buffer, View
+from controller.program.run import Array, Content, Run
 from node.hardware.operation import ITEM_BYTES
 
 Place = tuple[str, str]

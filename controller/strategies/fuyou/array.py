@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controller.errors import BadTopology
-from controller.execute.program import Array, Content, Run
 from controller.plan.build import Operand, PlanBuilder, as_view
 from controller.plan.ops import Buffer, View
 from controller.plan.ranges import even_ranges
+from controller.program.run import Array, Content, Run
 from controller.topology.schema import Device, Topology
 from node.errors import BadQuantity
 from node.hardware.operation import ITEM_BYTES

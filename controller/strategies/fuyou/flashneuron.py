@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from controller.execute.program import Program, Run
 from controller.models.training import TrainingStage, activation_kinds, emit_adam, parts
 from controller.models.training.recipe import LSE
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import symbol
+from controller.program.run import Program, Run
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.options import chosen_gpus

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.execute.program import Program, Run
 from controller.models.training import parts
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
+from controller.program.run import Program, Run
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.on_gpu import SLOTS, OnGpu

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from controller.execute.program import Run
 from controller.models.training import Part, TrainingStage
 from controller.models.training.stage import LOGITS_BYTES
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
+from controller.program.run import Run
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.training.loop import token_buffers
 from controller.strategies.training_scenario import TrainingScenario

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.execute.program import Array, Content, Run
 from controller.models.training import Part, emit_adam
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
+from controller.program.run import Array, Content, Run
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import SUB_GROUP_ELEMENTS, SubGroup, elements, sub_groups
 from controller.strategies.fuyou.on_gpu import OnGpu

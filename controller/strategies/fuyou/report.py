@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from controller.execute.program import Fetch, Run
 from controller.models.training import Part
 from controller.plan.build import Operand, as_view
+from controller.program.run import Run
+from controller.program.waits import Fetch
 from controller.strategies.training_scenario import TrainingScenario
 
 Masters = Sequence[tuple[Sequence[Operand], Sequence[Part]]]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.execute.program import Run
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
+from controller.program.run import Run
 from controller.strategies.fuyou.array import DriveArray, Striped
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.on_gpu import OnGpu

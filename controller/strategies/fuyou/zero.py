@@ -21,11 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.execute.program import Array, Content, Program, Run
 from controller.models.training import Part, emit_adam, parts
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import symbol
+from controller.program.run import Array, Content, Program, Run
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import SubGroup, elements, sub_groups
 from controller.strategies.fuyou.on_gpu import SLOTS, OnGpu

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from controller.execute.program import Run
 from controller.models.shape import ModelShape
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Affine, Size, symbol
+from controller.program.run import Run
 from controller.strategies.lamina.shards import Piece
 
 Pair = tuple[View, View]

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from controller.errors import BadWorkload
-from controller.execute.program import Run
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
 from controller.plan.size import Affine, symbol
+from controller.program.run import Run
 from controller.strategies.generation import BoundPlan
 from controller.strategies.lamina.all_reduce import fastest, libraries_of
 from controller.strategies.lamina.cache import FixedCache

@@ -12,7 +12,7 @@ Checked by: tests/live/test_lamina.py (tokens against the plain run), tests/pape
 
 from __future__ import annotations
 
-from controller.execute.program import Program, Run
+from controller.program.run import Program, Run
 from controller.strategies.generation import generate
 from controller.strategies.lamina.fixed import FixedBatch
 from controller.strategies.lamina.options import Pools, choice, gpus_of, has_stream, pools_of

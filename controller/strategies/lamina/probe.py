@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from controller.execute.program import Completion, Program, Run
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
+from controller.program.run import Program, Run
+from controller.program.waits import Completion
 from controller.strategies.lamina.network import NetworkStack
 from controller.strategies.lamina.options import Pools
 from controller.strategies.scenario import Scenario

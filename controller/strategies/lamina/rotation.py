@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controller.execute.program import Run
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Size
+from controller.program.run import Run
 from controller.strategies.lamina.all_reduce import Library
 from controller.strategies.lamina.ranks import RankLane
 from controller.strategies.lamina.shards import Shards

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.errors import BadWorkload
-from controller.execute.program import Array, Content, Run
 from controller.models.shape import ModelShape, weight_shapes
 from controller.models.weights import Weights
 from controller.plan.ops import Buffer
 from controller.plan.ranges import Range, even_ranges
+from controller.program.run import Array, Content, Run
 
 Cut = Callable[[Array], Array]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from controller.execute.program import Run
 from controller.models.shape import ModelShape
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Size
+from controller.program.run import Run
 from controller.strategies.lamina.cache import Cache, Pair
 from controller.strategies.lamina.network import NetworkStack
 from controller.strategies.lamina.ranks import RankLane

@@ -25,12 +25,12 @@ from typing import Final
 import numpy as np
 
 from controller.errors import BadTopology, BadWorkload
-from controller.execute.program import Completion, Program, Run
-from controller.execute.repeats import Repeats
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
 from controller.plan.size import symbol
+from controller.program.run import Program, Run
+from controller.program.waits import Completion
 from controller.strategies.lamina.all_reduce import Library, fastest, libraries_of
 from controller.strategies.lamina.cache import PooledCache
 from controller.strategies.lamina.network import NetworkStack
@@ -97,7 +97,7 @@ def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> Program
 
 def _serve(run: Run, scenario: Scenario, server: Server) -> Program:
     # A live run is surveyed before nodes start, and is refused then.
-    if not isinstance(run, Repeats) or scenario.weights is not None:
+    if scenario.weights is not None:
         raise BadWorkload(
             "a stream of requests runs on the virtual clock alone; leave --live away, or --trace, and give a batch"
         )

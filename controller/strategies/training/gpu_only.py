@@ -11,11 +11,11 @@ Checked by: tests/live/test_training.py (losses and parameters against plain tor
 from __future__ import annotations
 
 from controller.errors import BadWorkload
-from controller.execute.program import Program, Run
 from controller.models.training import TrainingStage, activation_kinds, emit_adam, parts
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan
 from controller.plan.size import symbol
+from controller.program.run import Program, Run
 from controller.strategies.training.loop import (
     STEPS,
     report_training,

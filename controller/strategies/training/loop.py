@@ -13,12 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from controller.errors import BadTopology
-from controller.execute.program import Fetch, Run, Wish
 from controller.models.shape import weight_shapes
 from controller.models.training import TrainingStage
 from controller.models.training.layout import Part
 from controller.plan.build import Operand
 from controller.plan.ops import Buffer, Plan
+from controller.program.run import Run, Wish
+from controller.program.waits import Fetch
 from controller.strategies.training_scenario import TrainingScenario
 
 STEPS = "steps"

@@ -22,11 +22,11 @@ from typing import Final
 import numpy as np
 
 from controller.errors import BadWorkload, OutOfMemory
-from controller.execute.program import Completion, Program, Run
-from controller.execute.repeats import Repeats
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Size, symbol
+from controller.program.run import Program, Run
+from controller.program.waits import Completion
 from controller.strategies.lamina.quantities import share_option
 from controller.strategies.lamina.stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES, UTILISATION
 from controller.strategies.lane import Lane
@@ -197,7 +197,7 @@ def vllm_recompute(run: Run, scenario: Scenario) -> Program:
             for buffer in lane.buffers:
                 run.place(buffer, written=True)
             done: Completion = yield run.submit(plan, **bindings)
-            if count > 1 and isinstance(run, Repeats):
+            if count > 1:
                 yield run.repeat(done, count - 1)
             for buffer in lane.buffers:
                 run.release(buffer)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from controller.execute.critical import PathRecord
-from controller.execute.program import Program, Run
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
+from controller.program.run import Program, Run
 from controller.topology.loader import load_topology
 
 MIB = 1 << 20

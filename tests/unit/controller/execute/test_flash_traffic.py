@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from controller.execute.flash_traffic import wear_ratio
-from controller.execute.program import Program, Run
 from controller.execute.virtual import run_virtual
 from controller.experiment import Request, run_experiment
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
+from controller.program.run import Program, Run
 from controller.topology.loader import load_topology
 
 

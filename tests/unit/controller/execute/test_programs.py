@@ -93,26 +93,19 @@ def test_what_nobody_waits_for_takes_its_time_too(toy) -> None:
     assert [(entry.label, entry.count, entry.time_s) for entry in outcome.op_times] == [("delay", 2, approx(8 * MS))]
 
 
-def test_a_ticket_is_waited_for_once(toy) -> None:
-    def twice(run):
-        ticket = run.submit(delay_plan(1))
-        yield ticket
-        yield ticket
-
-    with pytest.raises(BadWait, match=r"1 ms.*already"):
-        run_virtual(toy(), [twice])
-
-    shared = []
+def test_a_ticket_of_another_run_is_refused(toy) -> None:
+    kept = []
 
     def first(run):
-        shared.append(run.submit(delay_plan(1)))
-        yield shared[0]
+        kept.append(run.submit(delay_plan(1)))
+        yield kept[0]
 
     def second(run):
-        yield shared[0]
+        yield kept[0]
 
-    with pytest.raises(BadWait):
-        run_virtual(toy(), [first, second])
+    run_virtual(toy(), [first])
+    with pytest.raises(BadWait, match=r"1 ms.*never started"):
+        run_virtual(toy(), [second])
 
 
 def test_what_is_yielded_must_be_a_wish(toy) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from controller.execute.occupancy import Occupancy
-from controller.execute.program import Completion, Delay, Fetch, Ticket
 from controller.plan.build import as_view
 from controller.plan.check import check_plan
+from controller.program.waits import Completion, Delay, Fetch, Ticket
 
 
 def _interpreter():

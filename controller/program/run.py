@@ -1,66 +1,23 @@
-"""Programs: what reacts. A generator on the clock of the run that submits plans and continues when they have ended.
-
-    def decode(run: Run) -> Program:
-        run.place(weights, content)                 # before time starts: not timed
-        done = yield run.submit(prefill)            # a Completion, when the plan has ended
-        run.mark("prefill")
-        for position in range(prompt, prompt + output):
-            yield run.submit(step, context=position)
-            token = yield run.fetch(next_token)     # None on the virtual clock: only data could say
-        run.mark("decode")
-
-The same program runs on both executors. A program may not read a clock, open a socket or draw random numbers; what only
-data could say it takes from `fetch`, and where that is None from a declared oracle.
-"""
+"""What a program sees of an executor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
 from controller.plan.ops import Buffer, Plan, View
+from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket, Wait
 from controller.topology.schema import Topology
 
 Array = npt.NDArray[Any]
 Content = Array | Callable[[], Array] | None
 
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A submitted plan; yield it to continue when it has ended."""
-
-    number: int
-    plan: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delay:
-    """Yield it to continue after `duration_s` of device time [s]."""
-
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Yield it to receive the values of a view: an array in a live run, None in a virtual one."""
-
-    view: View
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """How a plan ended: instants of device time [s]."""
-
-    ticket: Ticket
-    submitted_at: float
-    end_at: float
-
-
-Wish = Ticket | Delay | Fetch
+Wish = Wait | Fetch | Repeat
 Program = Generator[Wish, Any, None]
+ProgramFunction = Callable[["Run"], Program]
+ProgressSink = Callable[[int, int, str], None]
 
 
 class Run(Protocol):
@@ -98,6 +55,22 @@ class Run(Protocol):
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
         """Starts `plan` now with its open sizes bound."""
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Ends a plan now; one that has ended stays as it is (see `controller.program`)."""
+
+    def repeat(self, done: Completion, times: int) -> Repeat:
+        """What to yield to let a plan that has just ended, with nothing beside it, run `times` more.
+
+        Raises:
+            BadWait: when it is yielded, if something else has ended since, or still runs.
+        """
+
+    def event(self, name: str) -> Event:
+        """An event that programs of this run can set and wait for."""
+
+    def faults(self) -> Event:
+        """Happens when something of the cluster breaks, before that becomes an error; nothing is declared to yet."""
 
     def fetch(self, view: Buffer | View) -> Fetch:
         """What to yield to see values."""

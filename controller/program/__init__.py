@@ -1,0 +1,35 @@
+"""Programs: what reacts. A generator on the clock of a run that submits plans and waits.
+
+    def decode(run: Run) -> Program:
+        run.place(weights, content)                       # before time starts: not timed
+        yield run.submit(prefill)                         # a Completion, when the plan has ended
+        run.mark("prefill")
+        for position in range(prompt, prompt + output):
+            step = run.submit(forward, context=position)
+            timer = run.delay(50e-3)
+            ended = yield wait_any(step, timer, stop)     # whatever of these has happened, with its value
+            if stop in ended:
+                run.cancel(step)
+                break
+            token = yield run.fetch(next_token)           # None on the virtual clock: only data could say
+        run.mark("decode")
+
+**One protocol, several executors.** `run.Run` is what a program sees; `drive.drive` lets programs go on as what they
+wait for happens; an executor brings the clock (`drive.Clock`). A program may not read a clock, open a socket or draw
+random numbers; what only data could say it takes from `fetch`, and where that is None from a declared oracle.
+
+**Waits compose.** A program yields a ticket, a delay, an event of its own or of another program, or several of them
+under `wait_any` and `wait_all`, which nest. A wait for what has happened already ends at once, so a program may start
+several plans, wait for whichever is first, and come back to the others. What happens at one instant happens together:
+`wait_any` tells all of it. A delay under a `wait_any` that something else ended is forgotten and takes no time.
+
+**Cancelling.** `cancel` ends a plan now: flows stop where they are, ops that have not started never do, allocations
+that it made are given back and buffers that it frees are gone, whichever op had come. What it wrote so far is there.
+Whoever waits for it gets a completion that says so. Nodes finish what they were handed, so that a live run loses the
+wall time, not the device time.
+
+**Repeating.** On an idle clock the same plan with the same sizes takes the same time, so a program that would submit it
+a hundred times submits it once and yields ``run.repeat(done, 99)``: on the virtual clock the time of the others passes
+and what every resource did is counted as often; a live run executes every one of them. A trace shows the first. Not for
+plans that touch flash, whose wear would be counted once, and not across a declared change of a link.
+"""

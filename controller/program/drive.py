@@ -1,0 +1,206 @@
+"""The loop that lets programs go on as what they wait for happens; shared by all executors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from controller.errors import BadWait, Deadlock
+from controller.plan.ops import View
+from controller.program.run import Array, Program, Wish
+from controller.program.waits import (
+    Completion,
+    Delay,
+    Event,
+    Fetch,
+    Leaf,
+    Repeat,
+    Ticket,
+    Wait,
+    WaitAll,
+    WaitAny,
+    leaves,
+    value_of,
+)
+
+MAX_DELAY_S = 1e9
+"""Longest pause [s]: thirty years, after which the clock would tell tenths of a microsecond at best."""
+
+
+class Clock(Protocol):
+    """What the loop needs of an executor."""
+
+    def sleep_ticket(self, duration_s: float) -> Ticket:
+        """A ticket that ends after `duration_s` [s]."""
+
+    def repeat_ticket(self, done: Completion, times: int) -> Ticket:
+        """A ticket that ends when the plan of `done` has run `times` more."""
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Ends a plan or a pause now; see `Run.cancel`."""
+
+    def unfinished(self) -> tuple[int, ...]:
+        """Tickets that have not been advanced to, in order of submission."""
+
+    def advance(self, tickets: Sequence[int]) -> list[Completion]:
+        """Lets time pass until at least one of the tickets has ended, and says which, in order."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    program: Program
+    wait: Wait
+    timers: dict[Delay, Ticket]
+    is_done: bool = False
+
+
+class _Loop:
+    def __init__(self, clock: Clock, read: Callable[[View], Array | None]) -> None:
+        self._clock, self._read = clock, read
+        self._waiters: dict[Ticket | Event, list[_Waiter]] = {}
+        # As long as somebody holds the ticket and could wait for it again; without the ticket, which would hold itself.
+        self._ended: WeakKeyDictionary[Ticket, tuple[float, float, bool]] = WeakKeyDictionary()
+        self._set: list[Event] = []
+
+    def run(self, programs: Sequence[Program]) -> None:
+        for program in programs:
+            self._resume(program, None)
+        while True:
+            while self._set:
+                self._wake(self._set.pop(0))
+            tickets = tuple(key.number for key in self._waiters if isinstance(key, Ticket))
+            if not tickets:
+                break
+            ended = self._clock.advance(tickets)
+            for completion in ended:  # all that happens at one instant is known before anybody goes on
+                self._ended[completion.ticket] = (completion.submitted_at, completion.end_at, completion.cancelled)
+            for completion in ended:
+                self._wake(completion.ticket)
+        if self._waiters:
+            names = ", ".join(sorted({repr(event.name) for event in self._waiters if isinstance(event, Event)}))
+            raise Deadlock(
+                f"a program waits for event {names}, and nothing is left that could set it; "
+                f"set it in another program, or wait for it beside something that ends (wait_any)"
+            )
+        # What was started and never waited for takes its time too.
+        while left := self._clock.unfinished():
+            self._clock.advance(left)
+
+    def _wake(self, key: Ticket | Event) -> None:
+        for waiter in self._waiters.pop(key, []):
+            if waiter.is_done:
+                continue
+            ended, value = self._value(waiter.wait, waiter.timers)
+            if ended:
+                self._forget(waiter)
+                self._resume(waiter.program, value)
+
+    def _resume(self, program: Program, value: object) -> None:
+        while True:
+            try:
+                wish: Wish = program.send(value)
+            except StopIteration:
+                return
+            if isinstance(wish, Fetch):
+                value = self._read(wish.view)
+                continue
+            if isinstance(wish, Repeat):
+                wish = self._clock.repeat_ticket(wish.done, wish.times)
+            _check(wish)
+            timers: dict[Delay, Ticket] = {}
+            for leaf in leaves(wish):
+                if isinstance(leaf, Delay) and leaf not in timers:
+                    timers[leaf] = self._clock.sleep_ticket(leaf.duration_s)
+                elif isinstance(leaf, Ticket):
+                    self._check_known(leaf)
+            waiter = _Waiter(program, wish, timers)
+            ended, value = self._value(wish, timers)
+            if not ended:
+                self._keep(waiter)
+                return
+            self._forget(waiter)
+
+    def _keep(self, waiter: _Waiter) -> None:
+        for leaf in leaves(waiter.wait):
+            key = self._key(leaf, waiter.timers)
+            if isinstance(key, Event):
+                if key.is_set:
+                    continue
+                if key not in self._waiters:
+                    key.told.append(self._set.append)
+            elif key in self._ended:
+                continue
+            self._waiters.setdefault(key, []).append(waiter)
+
+    def _forget(self, waiter: _Waiter) -> None:
+        """The wait is over: nobody is woken for the rest of it, and its own pauses end."""
+        waiter.is_done = True
+        for leaf in leaves(waiter.wait):
+            key = self._key(leaf, waiter.timers)
+            if key in self._waiters:
+                left = [each for each in self._waiters[key] if not each.is_done]
+                if left:
+                    self._waiters[key] = left
+                else:
+                    del self._waiters[key]
+        for ticket in waiter.timers.values():
+            if ticket not in self._ended:
+                self._clock.cancel(ticket)
+
+    def _key(self, leaf: Leaf, timers: dict[Delay, Ticket]) -> Ticket | Event:
+        return timers[leaf] if isinstance(leaf, Delay) else leaf
+
+    def _value(self, wait: Wait, timers: dict[Delay, Ticket]) -> tuple[bool, Any]:
+        def happened(leaf: Leaf) -> tuple[bool, Any]:
+            key = self._key(leaf, timers)
+            if isinstance(key, Event):
+                return key.is_set, key.value
+            times = self._ended.get(key)
+            return times is not None, None if times is None else Completion(key, *times)
+
+        return value_of(wait, happened)
+
+    def _check_known(self, ticket: Ticket) -> None:
+        if ticket not in self._ended and ticket.number not in self._clock.unfinished():
+            raise BadWait(
+                f"a program waits for plan {ticket.plan!r} (ticket {ticket.number}), which this run never started; "
+                f"yield what run.submit of the same run returned"
+            )
+
+
+def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Array | None]) -> None:
+    """Runs programs until all have ended, and everything that they submitted with them.
+
+    Args:
+        clock: the executor.
+        programs: generators; each is resumed with what its wait gives (`controller.program.waits`).
+        read: the values of a view, None where there are none.
+
+    Raises:
+        BadWait: a program waits for what is no ticket of the run, for no such time, or for nothing.
+        Deadlock: a program waits for an event that nobody is left to set.
+    """
+    _Loop(clock, read).run(programs)
+
+
+def _check(wish: object) -> None:
+    if isinstance(wish, WaitAny | WaitAll):
+        if not wish.waits:
+            raise BadWait("a program waits for nothing: give wait_any and wait_all at least one ticket, delay or event")
+        for each in wish.waits:
+            _check(each)
+    elif isinstance(wish, Delay):
+        _check_delay(wish.duration_s)
+    elif not isinstance(wish, Ticket | Event):
+        raise BadWait(
+            f"a program yielded {type(wish).__name__}; yield what run.submit, run.fetch, run.delay, run.event, "
+            f"wait_any or wait_all returned"
+        )
+
+
+def _check_delay(duration_s: object) -> None:
+    # A comparison with nan is false, so it fails here too.
+    if isinstance(duration_s, bool) or not (isinstance(duration_s, int | float) and 0 <= duration_s <= MAX_DELAY_S):
+        raise BadWait(f"a program waits for {duration_s!r} s; a delay is a number of seconds from 0 to {MAX_DELAY_S:g}")
