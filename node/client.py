@@ -24,14 +24,14 @@ from node.wire.channel import open_channel
 from node.wire.checks import (
     CHUNK_BYTES,
     DEFAULT_DEADLINE_S,
-    RUN_DEADLINE_S,
+    FLASH_DEADLINE_S,
     checked_range,
     checked_size_bytes,
 )
 from node.wire.command_stream import CommandStream
 from node.wire.commands import Allocate, Command, Completion, Free, Launch, Operand, Push
 from node.wire.credentials import Credentials, certificate_name, credentials_from_data
-from node.wire.description import BufferInfo, Description, TierUse, description_of
+from node.wire.description import BufferInfo, Description, TierTransactions, TierUse, description_of
 from node.wire.specs import spec_to_data
 from node.wire.status import error_of_call
 
@@ -48,6 +48,7 @@ __all__ = [
     "NodeClient",
     "Operand",
     "Push",
+    "TierTransactions",
     "TierUse",
     "bf16_bits",
     "bf16_values",
@@ -285,11 +286,34 @@ class NodeClient:
         with self._errors():
             return self.stub.Counters(node_pb2.CountersRequest(reset=reset), timeout=self._deadline_s)
 
-    def commit(self) -> int:
-        """Makes what was written to flash survive the process; returns the bytes written [bytes]."""
+    def prepare(self, transaction: str, participants: Sequence[str]) -> int:
+        """Makes what was written to flash ready to be committed; returns the bytes written [bytes].
+
+        Args:
+            transaction: name of the commit, never used twice.
+            participants: devices that commit together.
+        """
         with self._errors():
-            reply = self.stub.Commit(node_pb2.CommitRequest(), timeout=RUN_DEADLINE_S)
-        return int(reply.written_bytes)
+            request = node_pb2.PrepareRequest(transaction=transaction, participants=participants)
+            return int(self.stub.Prepare(request, timeout=FLASH_DEADLINE_S).written_bytes)
+
+    def commit(self, transaction: str) -> None:
+        """Makes what was prepared survive the process."""
+        with self._errors():
+            self.stub.Commit(node_pb2.CommitRequest(transaction=transaction), timeout=FLASH_DEADLINE_S)
+
+    def abandon(self) -> None:
+        """Forgets what was prepared and not committed."""
+        with self._errors():
+            self.stub.Abandon(node_pb2.AbandonRequest(), timeout=FLASH_DEADLINE_S)
+
+    def transactions(self) -> tuple[TierTransactions, ...]:
+        """What each flash tier has committed last, and what it has prepared."""
+        with self._errors():
+            reply = self.stub.Transactions(node_pb2.TransactionsRequest(), timeout=self._deadline_s)
+        return tuple(
+            TierTransactions(tier.tier, tier.committed, tier.prepared, tuple(tier.participants)) for tier in reply.tiers
+        )
 
     def shutdown(self) -> None:
         """Ends the process."""

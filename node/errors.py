@@ -20,6 +20,7 @@
     ├── UnknownTier                the device has no such tier
     ├── TierFull                   need, free and capacity say how much is missing
     ├── CorruptTier                what a flash tier finds on disk is not what it wrote
+    ├── NotPrepared                a commit of what was not prepared
     ├── WaitTimeout                a command waited for an event that did not come
     ├── PeerUnreachable            a push or a signal to another node failed
     ├── Unsupported                the device kind cannot do that
@@ -123,6 +124,10 @@ class TierFull(NodeError):
 
 class CorruptTier(NodeError):
     """What a flash tier finds on disk is not what it committed."""
+
+
+class NotPrepared(NodeError):
+    """A commit of a transaction that this node has not prepared."""
 
 
 class WaitTimeout(NodeError):

@@ -223,12 +223,12 @@ class LiveRun:
                 self.device_now = max(self.device_now, done.end_at)
 
     def _commit(self, plan: Plan) -> None:
-        """Acknowledges the plan: what it wrote to flash survives the process from here on."""
+        """Acknowledges the plan: what it wrote to flash survives from here on, on every drive or on none."""
         touched = plan.cache.get("flash")
         if touched is None:
             touched = plan.cache["flash"] = self._flash_devices(plan)
-        for device in touched:
-            self.cluster.clients[device].commit()
+        if touched:
+            self.cluster.commit(touched)
 
     def _flash_devices(self, plan: Plan) -> tuple[str, ...]:
         found: dict[str, None] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from controller.launch.fork_server import ForkServer
 from controller.launch.listening import Listening
 from controller.launch.preflight import MachineSpeed, Needs, preflight
 from controller.launch.run_directory import cluster_content, create_run_directory, settled, write_cluster_file
+from controller.launch.settling import commit_together, settle
 from controller.topology.schema import Topology
 from node.client import ARBITER, ArbiterClient, Credentials, NodeClient
 
@@ -150,9 +151,18 @@ class Cluster:
         """Device time [s]; 0 without pacing, where only the ends of commands say how far it has come."""
         return max(0.0, wall_clock_s() - self.epoch) / self.pace if self.pace is not None else 0.0
 
-    def commit(self) -> None:
-        """Makes what was written to flash survive, on every device."""
-        self._each(lambda client: client.commit())
+    def commit(self, devices: Sequence[str] = ()) -> int:
+        """Makes what was written to flash survive, on all of `devices` or on none; returns the bytes written [bytes].
+
+        Args:
+            devices: that take part; all that have a flash tier unless said.
+        """
+        names = tuple(devices) or tuple(
+            name
+            for name, device in self.topology.devices.items()
+            if any(tier.storage == "flash" for tier in device.spec.tiers.values())
+        )
+        return commit_together([self.clients[name] for name in names])
 
     def close(self) -> None:
         """Ends every process and removes everything that the run left; a cluster that was connected to goes on."""
@@ -258,6 +268,7 @@ def start(
             cluster.died(device, how)
         cluster.await_health()
         cluster.introduce()
+        settle(cluster.clients)
     except BaseException:
         server.stop()
         raise

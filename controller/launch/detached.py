@@ -27,6 +27,7 @@ from controller.launch.run_directory import (
     read_processes,
     runs_folder,
 )
+from controller.launch.settling import settle
 from controller.topology.schema import Topology
 
 _STOP_S = 10.0
@@ -154,6 +155,7 @@ def connect(name: str, topology: Topology) -> Cluster:
     credentials = {CONTROLLER: read_credentials(running.directory)} if content.get("secured") else None
     cluster = Cluster(topology, whereabouts_of(content, credentials), running.pace, content["epoch"], None)
     cluster.await_health()
+    settle(cluster.clients)
     return cluster
 
 

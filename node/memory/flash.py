@@ -2,6 +2,10 @@
 
 What a commit acknowledged is there after kill -9: chunks are written beside the committed ones and the manifest is
 replaced whole. What was written after the last commit is gone then, and the buffer is as it was committed.
+
+A commit has two phases, so that several drives commit together (`controller.launch.settling`). Between them a chunk has
+both of its slots in use, one by the committed state and one by the prepared one, so chunks that change meanwhile stay
+in memory.
 """
 
 from __future__ import annotations
@@ -12,13 +16,23 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
-from node.errors import BufferExists
+from node.errors import BufferExists, NotPrepared
 from node.hardware.device import TierSpec
 from node.memory.flash_array import FlashArray
-from node.memory.manifest import Entry, read_manifest, sync_folder, write_manifest
+from node.memory.manifest import (
+    PREPARED,
+    Entry,
+    Manifest,
+    commit_manifest,
+    drop_prepared,
+    prepare_manifest,
+    read_manifest,
+    sync_folder,
+)
 from node.memory.tier import Buffer, Tier
 from node.wire.checks import checked_size_bytes
 
@@ -26,18 +40,28 @@ CACHE_BYTES = 512 << 20
 """How much of a flash tier may be in memory at once, beyond what one command uses [bytes]."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A state that is ready to be committed: arrays with the slots of their chunks, and arrays that it has no more."""
+
+    manifest: Manifest
+    slots: tuple[tuple[FlashArray, tuple[int, ...]], ...]
+    doomed: tuple[FlashArray, ...]
+
+
 class FlashTier(Tier):
     """A tier on disk.
 
     Attributes:
         folder: where it lies.
-        found: buffers of the last commit.
+        found: buffers of the committed state that was opened.
+        committed: transaction of the last commit, "" before the first.
     """
 
     resident = False
 
     def __init__(self, device: str, spec: TierSpec, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
-        """Opens or creates the folder; what an earlier process wrote and did not commit is removed.
+        """Opens or creates the folder, as it was committed last; what was prepared beyond that waits for a decision.
 
         Raises:
             CorruptTier: what is there is not what was committed.
@@ -55,18 +79,27 @@ class FlashTier(Tier):
             os.close(self._lock_descriptor)
             raise BufferExists(f"{folder} is in use by another node; stop it or use another flash folder") from error
         self._lock = RLock()
+        self._serial = 0
+        self._waiting = read_manifest(folder, PREPARED)
+        self._open(read_manifest(folder) or Manifest())
+
+    def _open(self, manifest: Manifest) -> None:
+        """Makes `manifest` the state of this tier; what neither it nor the prepared state names is removed."""
+        self.give(self.used_bytes)
         self._arrays: dict[int, FlashArray] = {}
         self._buffers: dict[int, Buffer] = {}
         self._doomed: list[FlashArray] = []
         self._loaded: OrderedDict[tuple[int, int], None] = OrderedDict()  # least recently used first
         self._loaded_bytes = 0
         self._holds: dict[tuple[int, int], int] = {}
-        self.found = tuple(self._reopen(entry) for entry in read_manifest(folder))
-        kept = {str(serial) for serial in self._arrays}
+        self._prepared: _Prepared | None = None
+        self.committed = manifest.transaction
+        self.found = tuple(self._reopen(entry) for entry in manifest.buffers)
+        kept = {entry.serial for entry in (self._waiting.buffers if self._waiting else ())} | self._arrays.keys()
         for leftover in sorted(self._arrays_folder.iterdir()):
-            if leftover.name not in kept:
+            if leftover.name not in map(str, kept):
                 shutil.rmtree(leftover)
-        self._serial = max(self._arrays, default=0)
+        self._serial = max(kept, default=self._serial)
 
     def allocate(self, name: str, dtype: str, shape: tuple[int, ...], size_bytes: int) -> Buffer:
         """See `Tier.allocate`."""
@@ -134,18 +167,69 @@ class FlashTier(Tier):
                 if writes:  # a commit in the meantime may have written the chunk half changed
                     array.dirty.update(chunks)
 
-    def commit(self) -> int:
-        """See `Tier.commit`."""
+    @property
+    def prepared(self) -> Manifest | None:
+        """The state that waits to be committed, without which nothing is lost that was acknowledged."""
+        return self._waiting if self._prepared is None else self._prepared.manifest
+
+    def prepare(self, transaction: str, participants: tuple[str, ...]) -> int:
+        """Makes everything written so far durable beside the committed state; returns the bytes written [bytes]."""
         with self._lock:
+            self.abandon()
             written = sum(array.sync() for array in self._arrays.values())
             sync_folder(self._arrays_folder)
-            write_manifest(self.folder, [self._entry(buffer) for buffer in self._buffers.values()])
-            for array in self._arrays.values():
-                array.mark_committed()
-            for array in self._doomed:
-                array.delete()
+            buffers = tuple(self._entry(buffer) for buffer in self._buffers.values())
+            manifest = Manifest(transaction, participants, buffers)
+            prepare_manifest(self.folder, manifest)
+            slots = tuple((array, tuple(array.current)) for array in self._arrays.values())
+            self._prepared = _Prepared(manifest, slots, tuple(self._doomed))
             self._doomed.clear()
             return written
+
+    def commit(self, transaction: str) -> bool:
+        """Makes what was prepared the committed state; doing so again changes nothing.
+
+        Returns:
+            Whether buffers were opened anew, because another process had prepared them.
+
+        Raises:
+            NotPrepared: this transaction was not.
+        """
+        with self._lock:
+            if self.committed == transaction:
+                return False
+            ready = self.prepared
+            if ready is None or ready.transaction != transaction:
+                raise NotPrepared(
+                    f"{self.device}.{self.spec.name} has not prepared transaction {transaction!r}; prepare it first"
+                )
+            commit_manifest(self.folder)
+            if self._prepared is None:
+                self._waiting = None
+                self._open(ready)
+                return True
+            for array, slots in self._prepared.slots:
+                array.mark_committed(slots)
+            for array in self._prepared.doomed:
+                array.delete()
+            self._prepared, self.committed = None, transaction
+            self._evict()
+            return False
+
+    def abandon(self) -> None:
+        """Forgets what was prepared; what was written stays to be prepared again, as long as this process lives."""
+        with self._lock:
+            if self.prepared is None:
+                return
+            drop_prepared(self.folder)
+            if self._prepared is not None:
+                self._doomed[:0] = self._prepared.doomed
+                self._prepared = None
+            else:
+                unknown = {str(entry.serial) for entry in self._waiting.buffers} if self._waiting else set()
+                self._waiting = None
+                for name in unknown - set(map(str, self._arrays)):
+                    shutil.rmtree(self._arrays_folder / name, ignore_errors=True)
 
     def close(self) -> None:
         """See `Tier.close`."""
@@ -176,8 +260,9 @@ class FlashTier(Tier):
         if self._loaded_bytes <= self._cache_bytes:
             return
         for key in list(self._loaded):
-            if key not in self._holds:
-                serial, chunk = key
+            serial, chunk = key
+            is_bound = self._prepared is not None and chunk in self._arrays[serial].dirty  # no slot to write it to
+            if key not in self._holds and not is_bound:
                 self._arrays[serial].unload(chunk)
                 del self._loaded[key]
                 self._loaded_bytes -= self._arrays[serial].chunk_bytes

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -135,9 +136,9 @@ class FlashArray:
         self._unsynced.clear()
         return written
 
-    def mark_committed(self) -> None:
-        """The manifest now names what `current` says."""
-        self.committed = list(self.current)
+    def mark_committed(self, slots: Sequence[int]) -> None:
+        """The manifest now names `slots`."""
+        self.committed = list(slots)
 
     def empty(self) -> None:
         """Gives the memory of every chunk back, although a view of it may still exist."""

@@ -1,17 +1,21 @@
-"""What a flash tier has committed: one small file that is replaced whole: always one state or the next."""
+"""What a flash tier has committed, and what it is ready to commit: two small files, each replaced whole.
+
+A state is prepared first, beside the committed one, and becomes the committed one by a rename. Between the two steps a
+controller makes sure that every drive which takes part is as far, so that a step over several drives is there on all of
+them or on none. Each file names the transaction that made it; the prepared one also who takes part.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node.errors import CorruptTier
 
-_FORMAT = 1
-_FILE = "manifest.json"
+_FORMAT = 2
+COMMITTED, PREPARED = "manifest.json", "prepared.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +39,37 @@ class Entry:
     checksums: tuple[int, ...]
 
 
-def read_manifest(folder: Path) -> tuple[Entry, ...]:
-    """The committed buffers of a folder, none when nothing was committed yet.
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One state of a folder.
+
+    Attributes:
+        transaction: that made it; "" of a folder in which nothing was committed yet.
+        participants: devices that commit together.
+        buffers: all of them.
+    """
+
+    transaction: str = ""
+    participants: tuple[str, ...] = ()
+    buffers: tuple[Entry, ...] = ()
+
+
+def read_manifest(folder: Path, name: str = COMMITTED) -> Manifest | None:
+    """The committed or the prepared state of a folder; None when there is none.
 
     Raises:
-        CorruptTier: the file is not one that `write_manifest` made.
+        CorruptTier: the file is not one that `prepare_manifest` made.
     """
-    path = folder / _FILE
+    path = folder / name
     if not path.exists():
-        return ()
+        return None
     try:
         content = json.loads(path.read_text())
         if content["format"] != _FORMAT:
             raise CorruptTier(
                 f"{path} has format {content['format']}, this version reads {_FORMAT}; use an empty folder"
             )
-        return tuple(
+        buffers = tuple(
             Entry(
                 entry["name"],
                 entry["dtype"],
@@ -62,18 +81,31 @@ def read_manifest(folder: Path) -> tuple[Entry, ...]:
             )
             for entry in content["buffers"]
         )
+        return Manifest(content["transaction"], tuple(content["participants"]), buffers)
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptTier(f"{path} cannot be read ({error}); restore it or delete the folder") from error
 
 
-def write_manifest(folder: Path, entries: Sequence[Entry]) -> None:
-    """Replaces the manifest; when this returns it survives a crash of the process and of the machine."""
-    fresh = folder / (_FILE + ".new")
+def prepare_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes the prepared state; when this returns it survives a crash of the process and of the machine."""
+    fresh = folder / (PREPARED + ".new")
     with fresh.open("w") as file:
-        json.dump({"format": _FORMAT, "buffers": [asdict(entry) for entry in entries]}, file)
+        json.dump({"format": _FORMAT, **asdict(manifest)}, file)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(folder / _FILE)
+    fresh.replace(folder / PREPARED)
+    sync_folder(folder)
+
+
+def commit_manifest(folder: Path) -> None:
+    """Makes the prepared state the committed one, durably."""
+    (folder / PREPARED).replace(folder / COMMITTED)
+    sync_folder(folder)
+
+
+def drop_prepared(folder: Path) -> None:
+    """Forgets the prepared state, durably."""
+    (folder / PREPARED).unlink(missing_ok=True)
     sync_folder(folder)
 
 

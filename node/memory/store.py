@@ -110,9 +110,38 @@ class Store:
         """Every buffer, in the order of allocation."""
         return tuple(self._buffers.values())
 
-    def commit(self) -> int:
-        """Makes what was written to flash survive the process; returns the bytes written [bytes]."""
-        return sum(tier.commit() for tier in self.tiers.values())
+    @property
+    def flash(self) -> tuple[FlashTier, ...]:
+        """The tiers that survive the process."""
+        return tuple(tier for tier in self.tiers.values() if isinstance(tier, FlashTier))
+
+    def prepare(self, transaction: str, participants: Sequence[str]) -> int:
+        """Makes what was written to flash ready to be committed; returns the bytes written [bytes].
+
+        Args:
+            transaction: name of the commit.
+            participants: devices that commit together.
+        """
+        checked_name(transaction)
+        return sum(tier.prepare(transaction, tuple(participants)) for tier in self.flash)
+
+    def commit(self, transaction: str) -> None:
+        """Makes what was prepared survive the process.
+
+        Raises:
+            NotPrepared: this transaction was not.
+        """
+        for tier in self.flash:
+            if tier.commit(transaction):
+                with self._names:
+                    for name in [name for name, buffer in self._buffers.items() if buffer.tier is tier]:
+                        del self._buffers[name]
+                    self._buffers.update((buffer.name, buffer) for buffer in tier.found)
+
+    def abandon(self) -> None:
+        """Forgets what was prepared and not committed."""
+        for tier in self.flash:
+            tier.abandon()
 
     def close(self) -> None:
         """Lets go of descriptors."""

@@ -110,10 +110,6 @@ class Tier(ABC):
         """Keeps a range at its address, loaded; with `writes` its content counts as changed."""
         yield
 
-    def commit(self) -> int:
-        """Makes everything written so far survive the process; returns the bytes written [bytes]."""
-        return 0
-
     def close(self) -> None:
         """Lets go of descriptors; nothing is committed."""
         return

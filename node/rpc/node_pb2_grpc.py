@@ -100,10 +100,25 @@ class NodeStub:
                 request_serializer=node_dot_rpc_dot_node__pb2.CountersRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_node__pb2.CountersReply.FromString,
                 _registered_method=True)
+        self.Prepare = channel.unary_unary(
+                '/windtunnel.node.v1.Node/Prepare',
+                request_serializer=node_dot_rpc_dot_node__pb2.PrepareRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_node__pb2.PrepareReply.FromString,
+                _registered_method=True)
         self.Commit = channel.unary_unary(
                 '/windtunnel.node.v1.Node/Commit',
                 request_serializer=node_dot_rpc_dot_node__pb2.CommitRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_node__pb2.CommitReply.FromString,
+                _registered_method=True)
+        self.Abandon = channel.unary_unary(
+                '/windtunnel.node.v1.Node/Abandon',
+                request_serializer=node_dot_rpc_dot_node__pb2.AbandonRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_node__pb2.AbandonReply.FromString,
+                _registered_method=True)
+        self.Transactions = channel.unary_unary(
+                '/windtunnel.node.v1.Node/Transactions',
+                request_serializer=node_dot_rpc_dot_node__pb2.TransactionsRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_node__pb2.TransactionsReply.FromString,
                 _registered_method=True)
         self.Shutdown = channel.unary_unary(
                 '/windtunnel.node.v1.Node/Shutdown',
@@ -207,8 +222,30 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Prepare(self, request, context):
+        """Makes everything written to flash tiers so far durable beside the committed state. First phase of a commit: every
+        device that takes part prepares, and only when all have done so is any of them told to commit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Commit(self, request, context):
-        """Makes everything written to flash tiers so far survive the process.
+        """Makes what was prepared the state that a restart finds. May be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Abandon(self, request, context):
+        """Forgets what was prepared and not committed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Transactions(self, request, context):
+        """What each flash tier has committed last, and what it has prepared: a controller decides after a break.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -289,10 +326,25 @@ def add_NodeServicer_to_server(servicer, server):
                     request_deserializer=node_dot_rpc_dot_node__pb2.CountersRequest.FromString,
                     response_serializer=node_dot_rpc_dot_node__pb2.CountersReply.SerializeToString,
             ),
+            'Prepare': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prepare,
+                    request_deserializer=node_dot_rpc_dot_node__pb2.PrepareRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_node__pb2.PrepareReply.SerializeToString,
+            ),
             'Commit': grpc.unary_unary_rpc_method_handler(
                     servicer.Commit,
                     request_deserializer=node_dot_rpc_dot_node__pb2.CommitRequest.FromString,
                     response_serializer=node_dot_rpc_dot_node__pb2.CommitReply.SerializeToString,
+            ),
+            'Abandon': grpc.unary_unary_rpc_method_handler(
+                    servicer.Abandon,
+                    request_deserializer=node_dot_rpc_dot_node__pb2.AbandonRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_node__pb2.AbandonReply.SerializeToString,
+            ),
+            'Transactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.Transactions,
+                    request_deserializer=node_dot_rpc_dot_node__pb2.TransactionsRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_node__pb2.TransactionsReply.SerializeToString,
             ),
             'Shutdown': grpc.unary_unary_rpc_method_handler(
                     servicer.Shutdown,
@@ -663,6 +715,33 @@ class Node:
             _registered_method=True)
 
     @staticmethod
+    def Prepare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windtunnel.node.v1.Node/Prepare',
+            node_dot_rpc_dot_node__pb2.PrepareRequest.SerializeToString,
+            node_dot_rpc_dot_node__pb2.PrepareReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Commit(request,
             target,
             options=(),
@@ -679,6 +758,60 @@ class Node:
             '/windtunnel.node.v1.Node/Commit',
             node_dot_rpc_dot_node__pb2.CommitRequest.SerializeToString,
             node_dot_rpc_dot_node__pb2.CommitReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Abandon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windtunnel.node.v1.Node/Abandon',
+            node_dot_rpc_dot_node__pb2.AbandonRequest.SerializeToString,
+            node_dot_rpc_dot_node__pb2.AbandonReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Transactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windtunnel.node.v1.Node/Transactions',
+            node_dot_rpc_dot_node__pb2.TransactionsRequest.SerializeToString,
+            node_dot_rpc_dot_node__pb2.TransactionsReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,8 +65,16 @@ class NodeStub:
     """Sets device time 0 and forgets what queues and resources were booked for. Nothing may be running."""
     Counters: _grpc.UnaryUnaryMultiCallable[_node_pb2.CountersRequest, _node_pb2.CountersReply]
     """Bytes, FLOP and busy time per tier, unit and port since the start or the last reset."""
+    Prepare: _grpc.UnaryUnaryMultiCallable[_node_pb2.PrepareRequest, _node_pb2.PrepareReply]
+    """Makes everything written to flash tiers so far durable beside the committed state. First phase of a commit: every
+    device that takes part prepares, and only when all have done so is any of them told to commit.
+    """
     Commit: _grpc.UnaryUnaryMultiCallable[_node_pb2.CommitRequest, _node_pb2.CommitReply]
-    """Makes everything written to flash tiers so far survive the process."""
+    """Makes what was prepared the state that a restart finds. May be repeated."""
+    Abandon: _grpc.UnaryUnaryMultiCallable[_node_pb2.AbandonRequest, _node_pb2.AbandonReply]
+    """Forgets what was prepared and not committed."""
+    Transactions: _grpc.UnaryUnaryMultiCallable[_node_pb2.TransactionsRequest, _node_pb2.TransactionsReply]
+    """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
     Shutdown: _grpc.UnaryUnaryMultiCallable[_node_pb2.ShutdownRequest, _node_pb2.ShutdownReply]
     """Ends the process after this reply."""
 
@@ -101,8 +109,16 @@ class NodeAsyncStub(NodeStub):
     """Sets device time 0 and forgets what queues and resources were booked for. Nothing may be running."""
     Counters: _aio.UnaryUnaryMultiCallable[_node_pb2.CountersRequest, _node_pb2.CountersReply]  # type: ignore[assignment]
     """Bytes, FLOP and busy time per tier, unit and port since the start or the last reset."""
+    Prepare: _aio.UnaryUnaryMultiCallable[_node_pb2.PrepareRequest, _node_pb2.PrepareReply]  # type: ignore[assignment]
+    """Makes everything written to flash tiers so far durable beside the committed state. First phase of a commit: every
+    device that takes part prepares, and only when all have done so is any of them told to commit.
+    """
     Commit: _aio.UnaryUnaryMultiCallable[_node_pb2.CommitRequest, _node_pb2.CommitReply]  # type: ignore[assignment]
-    """Makes everything written to flash tiers so far survive the process."""
+    """Makes what was prepared the state that a restart finds. May be repeated."""
+    Abandon: _aio.UnaryUnaryMultiCallable[_node_pb2.AbandonRequest, _node_pb2.AbandonReply]  # type: ignore[assignment]
+    """Forgets what was prepared and not committed."""
+    Transactions: _aio.UnaryUnaryMultiCallable[_node_pb2.TransactionsRequest, _node_pb2.TransactionsReply]  # type: ignore[assignment]
+    """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
     Shutdown: _aio.UnaryUnaryMultiCallable[_node_pb2.ShutdownRequest, _node_pb2.ShutdownReply]  # type: ignore[assignment]
     """Ends the process after this reply."""
 
@@ -214,12 +230,38 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         """Bytes, FLOP and busy time per tier, unit and port since the start or the last reset."""
 
     @_abc_1.abstractmethod
+    def Prepare(
+        self,
+        request: _node_pb2.PrepareRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.PrepareReply, _abc.Awaitable[_node_pb2.PrepareReply]]:
+        """Makes everything written to flash tiers so far durable beside the committed state. First phase of a commit: every
+        device that takes part prepares, and only when all have done so is any of them told to commit.
+        """
+
+    @_abc_1.abstractmethod
     def Commit(
         self,
         request: _node_pb2.CommitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.CommitReply, _abc.Awaitable[_node_pb2.CommitReply]]:
-        """Makes everything written to flash tiers so far survive the process."""
+        """Makes what was prepared the state that a restart finds. May be repeated."""
+
+    @_abc_1.abstractmethod
+    def Abandon(
+        self,
+        request: _node_pb2.AbandonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.AbandonReply, _abc.Awaitable[_node_pb2.AbandonReply]]:
+        """Forgets what was prepared and not committed."""
+
+    @_abc_1.abstractmethod
+    def Transactions(
+        self,
+        request: _node_pb2.TransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.TransactionsReply, _abc.Awaitable[_node_pb2.TransactionsReply]]:
+        """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
 
     @_abc_1.abstractmethod
     def Shutdown(

@@ -215,10 +215,40 @@ class NodeService(node_pb2_grpc.NodeServicer):
             overruns=totals.overruns,
         )
 
+    def Prepare(self, request: node_pb2.PrepareRequest, context: grpc.ServicerContext) -> node_pb2.PrepareReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            written = self._device.store.prepare(request.transaction, request.participants)
+            return node_pb2.PrepareReply(written_bytes=written)
+
     def Commit(self, request: node_pb2.CommitRequest, context: grpc.ServicerContext) -> node_pb2.CommitReply:
         """See the contract in proto/node/rpc/node.proto."""
         with statuses(context):
-            return node_pb2.CommitReply(written_bytes=self._device.store.commit())
+            self._device.store.commit(request.transaction)
+        return node_pb2.CommitReply()
+
+    def Abandon(self, request: node_pb2.AbandonRequest, context: grpc.ServicerContext) -> node_pb2.AbandonReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            self._device.store.abandon()
+        return node_pb2.AbandonReply()
+
+    def Transactions(
+        self, request: node_pb2.TransactionsRequest, context: grpc.ServicerContext
+    ) -> node_pb2.TransactionsReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        tiers = []
+        for tier in self._device.store.flash:
+            ready = tier.prepared
+            tiers.append(
+                node_pb2.TierTransactions(
+                    tier=tier.spec.name,
+                    committed=tier.committed,
+                    prepared=ready.transaction if ready else "",
+                    participants=ready.participants if ready else (),
+                )
+            )
+        return node_pb2.TransactionsReply(tiers=tiers)
 
     def Shutdown(self, request: node_pb2.ShutdownRequest, context: grpc.ServicerContext) -> node_pb2.ShutdownReply:
         """See the contract in proto/node/rpc/node.proto."""

@@ -68,3 +68,20 @@ def description_of(reply: node_pb2.Description) -> Description:
         reply.machine,
         reply.clock_now,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TierTransactions:
+    """How far one flash tier is.
+
+    Attributes:
+        tier: its name.
+        committed: transaction of its last commit; "" before the first.
+        prepared: transaction that waits to be committed; "" when none does.
+        participants: devices that commit `prepared` together.
+    """
+
+    tier: str
+    committed: str
+    prepared: str
+    participants: tuple[str, ...]

@@ -65,7 +65,7 @@ def test_flash_remembers_the_last_commit_after_kill_9(twins: SimpleNamespace, tm
         client.allocate("kv/0", "flash", "uint8", (size,))
         client.allocate("dropped", "flash", "fp32", (4,))
         client.write("kv/0", first)
-        assert client.commit() >= size
+        assert cluster.commit() >= size
         client.write("kv/0", second[: size // 2], offset_bytes=size // 2)
         client.allocate("uncommitted", "flash", "fp32", (4,))
         client.free("dropped")
@@ -78,7 +78,7 @@ def test_flash_remembers_the_last_commit_after_kill_9(twins: SimpleNamespace, tm
         assert np.array_equal(client.read("kv/0"), first)
         client.write("kv/0", second)
         client.free("dropped")
-        client.commit()
+        cluster.commit()
     with launch(declared, flash_folder=tmp_path) as cluster:
         client = cluster.clients["drive"]
         assert np.array_equal(client.read("kv/0"), second)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.errors import BufferExists, CorruptTier
+from node.errors import BufferExists, CorruptTier, NotPrepared
 from node.hardware.device import TierSpec
 from node.memory import flash_array
 from node.memory.flash import FlashTier
@@ -31,6 +31,13 @@ def content(tier: FlashTier, buffer: Buffer, start: int, size: int) -> bytes:
         return bytes(tier.view(buffer, start, size))
 
 
+def commit(tier: FlashTier, transaction: str = "") -> int:
+    transaction = transaction or f"after-{tier.committed}"
+    written = tier.prepare(transaction, ("csd0",))
+    tier.commit(transaction)
+    return written
+
+
 def test_more_than_the_cache_is_kept_on_disk(tmp_path: Path) -> None:
     tier = FlashTier("csd0", SPEC, tmp_path, cache_bytes=3 * CHUNK)
     buffer = tier.allocate("kv", "uint8", (10 * CHUNK,), 10 * CHUNK)
@@ -50,9 +57,9 @@ def test_the_last_commit_is_what_is_found(tmp_path: Path) -> None:
     gone = tier.allocate("gone", "uint8", (7,), 7)
     fill(tier, buffer, 0, b"a" * 3 * CHUNK)
     fill(tier, gone, 0, b"g" * 7)
-    assert tier.commit() > 0
+    assert commit(tier) > 0
     fill(tier, buffer, CHUNK, b"b" * CHUNK)
-    tier.commit()
+    commit(tier)
     # Written, evicted to disk, even freed, but not committed:
     fill(tier, buffer, 0, b"c" * CHUNK)
     fill(tier, buffer, 2 * CHUNK, b"c" * CHUNK)
@@ -71,7 +78,7 @@ def test_the_last_commit_is_what_is_found(tmp_path: Path) -> None:
     assert content(tier, tier.found[1], 0, 7) == b"g" * 7
     assert len(list((tmp_path / "arrays").iterdir())) == 2  # nothing of "late"
     tier.free(tier.found[1])
-    tier.commit()
+    commit(tier)
     assert len(list((tmp_path / "arrays").iterdir())) == 1
     tier.close()
 
@@ -80,15 +87,15 @@ def test_a_crash_between_chunks_and_manifest_changes_nothing(tmp_path: Path, mon
     tier = FlashTier("csd0", SPEC, tmp_path)
     buffer = tier.allocate("kv", "uint8", (2 * CHUNK,), 2 * CHUNK)
     fill(tier, buffer, 0, b"a" * 2 * CHUNK)
-    tier.commit()
+    commit(tier)
     fill(tier, buffer, 0, b"b" * 2 * CHUNK)
 
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("node.memory.flash.write_manifest", crash)
+    monkeypatch.setattr("node.memory.flash.prepare_manifest", crash)
     with pytest.raises(KeyboardInterrupt):
-        tier.commit()
+        commit(tier)
     tier.close()
     tier = FlashTier("csd0", SPEC, tmp_path)
     assert content(tier, tier.found[0], 0, 2 * CHUNK) == b"a" * 2 * CHUNK
@@ -107,7 +114,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     tier = FlashTier("csd0", SPEC, tmp_path)
     buffer = tier.allocate("kv", "uint8", (100,), 100)
     fill(tier, buffer, 0, b"a" * 100)
-    tier.commit()
+    commit(tier)
     tier.close()
     (chunk,) = (path for path in (tmp_path / "arrays").glob("*/c/*/0"))
     chunk.write_bytes(b"b" + chunk.read_bytes()[1:])
@@ -118,3 +125,77 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": 99, "buffers": []}')
     with pytest.raises(CorruptTier, match="format 99"):
         FlashTier("csd0", SPEC, tmp_path)
+
+
+def test_what_was_prepared_is_there_once_it_is_committed_and_else_not(tmp_path: Path) -> None:
+    for decision in ("commit", "abandon"):
+        folder = tmp_path / decision
+        tier = FlashTier("csd0", SPEC, folder)
+        kept, gone = (tier.allocate(name, "uint8", (2 * CHUNK,), 2 * CHUNK) for name in ("kept", "gone"))
+        fill(tier, kept, 0, b"a" * 2 * CHUNK)
+        commit(tier, "one")
+        fill(tier, kept, CHUNK, b"b" * CHUNK)
+        tier.free(gone)
+        fill(tier, tier.allocate("fresh", "uint8", (5,), 5), 0, b"fresh")
+        tier.prepare("two", ("csd0", "csd1"))
+        tier.close()  # killed before anybody said what becomes of it
+
+        tier = FlashTier("csd0", SPEC, folder)
+        assert tier.committed == "one"
+        assert (tier.prepared.transaction, tier.prepared.participants) == ("two", ("csd0", "csd1"))
+        if decision == "commit":
+            assert tier.commit("two")
+            assert not tier.commit("two")
+        else:
+            tier.abandon()
+            with pytest.raises(NotPrepared, match="two"):
+                tier.commit("two")
+        assert tier.prepared is None
+        tier.close()
+
+        tier = FlashTier("csd0", SPEC, folder)
+        buffers = {buffer.name: buffer for buffer in tier.found}
+        assert set(buffers) == ({"kept", "fresh"} if decision == "commit" else {"kept", "gone"})
+        after = (b"b" if decision == "commit" else b"a") * CHUNK
+        assert content(tier, buffers["kept"], 0, 2 * CHUNK) == b"a" * CHUNK + after
+        assert tier.used_bytes == sum(buffer.size_bytes for buffer in tier.found)
+        assert len(list((folder / "arrays").iterdir())) == 2
+        tier.close()
+
+
+def test_writing_goes_on_between_the_two_phases(tmp_path: Path) -> None:
+    tier = FlashTier("csd0", SPEC, tmp_path, cache_bytes=CHUNK)
+    buffer, early, late = (tier.allocate(name, "uint8", (4 * CHUNK,), 4 * CHUNK) for name in ("kv", "early", "late"))
+    fill(tier, buffer, 0, b"a" * 4 * CHUNK)
+    commit(tier, "one")
+    fill(tier, buffer, 0, b"b" * 4 * CHUNK)
+    tier.free(early)
+    tier.prepare("two", ("csd0",))
+    for chunk in range(4):  # more than the cache holds, and no slot is free on disk
+        fill(tier, buffer, chunk * CHUNK, b"c" * CHUNK)
+    tier.free(late)
+    tier.commit("two")
+    assert tier._loaded_bytes <= CHUNK
+    assert content(tier, buffer, 0, 4 * CHUNK) == b"c" * 4 * CHUNK
+    tier.close()
+
+    tier = FlashTier("csd0", SPEC, tmp_path)
+    assert [found.name for found in tier.found] == ["kv", "late"]
+    assert content(tier, tier.found[0], 0, 4 * CHUNK) == b"b" * 4 * CHUNK
+    tier.close()
+
+
+def test_an_abandoned_state_is_prepared_again_with_what_came_since(tmp_path: Path) -> None:
+    tier = FlashTier("csd0", SPEC, tmp_path)
+    buffer = tier.allocate("kv", "uint8", (2 * CHUNK,), 2 * CHUNK)
+    fill(tier, buffer, 0, b"a" * 2 * CHUNK)
+    commit(tier, "one")
+    fill(tier, buffer, 0, b"b" * CHUNK)
+    tier.prepare("two", ("csd0",))
+    tier.abandon()
+    fill(tier, buffer, CHUNK, b"c" * CHUNK)
+    commit(tier, "three")
+    tier.close()
+    tier = FlashTier("csd0", SPEC, tmp_path)
+    assert content(tier, tier.found[0], 0, 2 * CHUNK) == b"b" * CHUNK + b"c" * CHUNK
+    tier.close()

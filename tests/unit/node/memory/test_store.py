@@ -69,7 +69,8 @@ class TestEveryTier:
         buffer = store.allocate("x", tier, "fp32", (0, 4))
         with buffer.tier.held(buffer, 0, 0, writes=True):
             assert len(buffer.tier.view(buffer, 0, 0)) == 0
-        assert store.commit() == 0
+        assert store.prepare("first", ("csd0",)) == 0
+        store.commit("first")
         store.free("x")
 
     def test_wrong_names(self, store: Store, tier: str) -> None:
