@@ -29,6 +29,7 @@ from controller.strategies.table import TRAINING, Strategy, blaming, lookup
 from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
+from node.protocol import NODE_TIMEOUT_S
 
 LIVE_DTYPE = "fp32"
 """Element type of live runs: what the plain reference computes in, so that tokens can be equal."""
@@ -55,6 +56,7 @@ class Request:
         seq, steps: the workload of a training strategy, beside the batch; None for `SEQ`.
         prompt: text, for live runs of models with a tokenizer.
         live: on node processes instead of on the virtual clock alone.
+        node_timeout_s: how long a node of a live run may be silent [s of wall time].
         pace: wall time over device time of a paced live run; None for as fast as the machine can.
         seed: of everything that is drawn.
         options: of the strategy.
@@ -76,6 +78,7 @@ class Request:
     prompt: str | None = None
     live: bool = False
     pace: float | None = None
+    node_timeout_s: float = NODE_TIMEOUT_S
     seed: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
     effective_context: float | None = None

@@ -110,10 +110,12 @@ def run_scenario(
 def _nodes(request: Request, topology: Topology, found: Survey) -> AbstractContextManager[Cluster]:
     """The processes of a run: on this machine, or on the Ray cluster that the request names."""
     if request.ray is None:
-        return launch(topology, request.pace, needs=found.peak_bytes)
+        return launch(topology, request.pace, needs=found.peak_bytes, node_timeout_s=request.node_timeout_s)
     from controller.launch.ray_placement import launch_on_ray
 
-    return launch_on_ray(topology, request.ray, request.pace, needs=found.peak_bytes)
+    return launch_on_ray(
+        topology, request.ray, request.pace, needs=found.peak_bytes, node_timeout_s=request.node_timeout_s
+    )
 
 
 def _prompt_ids(request: Request, shape: ModelShape, weights: Weights) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -25,6 +25,7 @@ from node.wire.checks import (
     CHUNK_BYTES,
     DEFAULT_DEADLINE_S,
     FLASH_DEADLINE_S,
+    WAIT_S,
     checked_range,
     checked_size_bytes,
 )
@@ -315,6 +316,12 @@ class NodeClient:
             TierTransactions(tier.tier, tier.committed, tier.prepared, tuple(tier.participants)) for tier in reply.tiers
         )
 
+    def heartbeats(self) -> Iterator[None]:
+        """Something every `HEARTBEAT_S` for as long as the node answers and this client is open."""
+        with self._errors():
+            for _ in self.stub.Heartbeats(node_pb2.HeartbeatsRequest(), timeout=WAIT_S):
+                yield
+
     def shutdown(self) -> None:
         """Ends the process."""
         with self._errors():
@@ -324,6 +331,7 @@ class NodeClient:
         """Says from outside that the node has died: everything in flight and everything later fails with `error`."""
         self._gone = error
         self._stream.fail(error)
+        self.channel.close()  # ends the calls that wait for it
 
     def close(self) -> None:
         """Closes the channel."""
@@ -341,7 +349,11 @@ class NodeClient:
             yield
         except grpc.RpcError as call:
             raise self.error_of(call) from None
-        except ValueError as error:  # what protobuf says to numbers that no field can hold
+        except (
+            ValueError
+        ) as error:  # what protobuf says to numbers that no field can hold, and gRPC on a closed channel
+            if self._gone is not None:
+                raise self._gone from None
             raise OutOfRange(f"{self.device}: {error}") from error
 
     def error_of(self, call: grpc.RpcError) -> Exception:

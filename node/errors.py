@@ -24,6 +24,7 @@
     ├── WaitTimeout                a command waited for an event that did not come
     ├── PeerUnreachable            a push or a signal to another node failed
     ├── Unsupported                the device kind cannot do that
+    ├── TooManyCalls               more calls of a kind are open than a node serves
     ├── NotAdmitted                a call without the token of the run
     └── ShuttingDown               the node takes no more work
 
@@ -140,6 +141,10 @@ class PeerUnreachable(NodeError):
 
 class Unsupported(NodeError):
     """The device kind cannot do what was asked."""
+
+
+class TooManyCalls(NodeError):
+    """More calls of a kind than a node serves at once."""
 
 
 class NotAdmitted(NodeError):

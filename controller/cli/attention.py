@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.options import catalog_option, json_option, overrides_option
+from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
 if TYPE_CHECKING:
     from controller.collectives.attention.measure import Measured
@@ -34,6 +34,7 @@ MOST_LIVE_FLOP = 10**11
 @click.option("--causal/--no-causal", default=True, show_default=True, help="A token sees only what came before.")
 @click.option("-d", "--dtype", default="bf16", show_default=True, help="bf16, fp16 or fp32.")
 @click.option("--live/--virtual", "live", default=False, help="Compute real values on node processes and count #wrong.")
+@node_timeout_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the values that are computed with.")
 @overrides_option
 @catalog_option
@@ -51,6 +52,7 @@ def attention(
     causal: bool,
     dtype: str,
     live: bool,
+    node_timeout_s: float,
     seed: int,
     overrides: tuple[str, ...],
     catalog: tuple[Path, ...],
@@ -92,7 +94,7 @@ def attention(
             if not outcome.ok:
                 raise RunError(f"{entry.scheme}: {outcome.ended}")
         if live:
-            _prove(bare, group, entries, seed, tell)
+            _prove(bare, group, entries, seed, tell, node_timeout_s)
     if as_json:
         _print_json(declared, entries, live, seed)
     else:
@@ -101,7 +103,9 @@ def attention(
         raise click.exceptions.Exit(1)
 
 
-def _prove(bare: Topology, group: Group, entries: list[Measured], seed: int, tell: ProgressSink) -> None:
+def _prove(
+    bare: Topology, group: Group, entries: list[Measured], seed: int, tell: ProgressSink, node_timeout_s: float
+) -> None:
     """Runs every call on node processes and writes into its entry how many elements are wrong."""
     from controller.collectives.attention.measure import program_of
     from controller.errors import RunError
@@ -114,7 +118,7 @@ def _prove(bare: Topology, group: Group, entries: list[Measured], seed: int, tel
     if found.does_not_fit is not None:
         raise found.does_not_fit
     preflight(bare, found.peak_bytes)
-    with launch(bare, needs=found.peak_bytes) as cluster:
+    with launch(bare, needs=found.peak_bytes, node_timeout_s=node_timeout_s) as cluster:
         outcome = run_live(bare, [program_of(moved, seed)], cluster, progress=tell)
     if not outcome.ok:
         raise RunError(outcome.ended)

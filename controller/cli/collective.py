@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli.fabric_options import fabric_options, with_fabric
-from controller.cli.options import catalog_option, json_option, overrides_option
+from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
 if TYPE_CHECKING:
     from controller.choose.algorithm import Choice
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--explain", is_flag=True, help="Say below each size what bounds each kind of step.")
 @click.option("--live/--virtual", "live", default=False, help="Move real data through node processes and count #wrong.")
 @click.option("--pace", type=float, help="With --live: hold every part to its speed, this many times slower.")
+@node_timeout_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the data that is moved.")
 @click.option(
     "--bulk/--no-bulk",
@@ -72,6 +73,7 @@ def collective(
     explain: bool,
     live: bool,
     pace: float | None,
+    node_timeout_s: float,
     seed: int,
     bulk: bool | None,
     routing: str | None,
@@ -139,7 +141,7 @@ def collective(
             choices.append(choice)
             rows.append(row)
         if live:
-            proven = _prove(declared, group, rows, seed, tell, pace)
+            proven = _prove(declared, group, rows, seed, tell, pace, node_timeout_s)
     words = (
         f"windtunnel collective {name}: {group.world_size} ranks of {declared.name}, {'live' if live else 'virtual'}"
     )
@@ -245,7 +247,15 @@ def _bulk_row(chooser: BulkChooser, call: Call, names: tuple[str, ...], pieces: 
     return choice, Row(best, in_place)
 
 
-def _prove(topology: Topology, group: Group, rows: list[Row], seed: int, tell: Any, pace: float | None) -> Outcome:
+def _prove(
+    topology: Topology,
+    group: Group,
+    rows: list[Row],
+    seed: int,
+    tell: Any,
+    pace: float | None,
+    node_timeout_s: float,
+) -> Outcome:
     """Runs every row on node processes and writes into it how many elements are wrong; the outcome of all rows."""
     from controller.collectives.group import only
     from controller.collectives.measure import program_of
@@ -262,7 +272,7 @@ def _prove(topology: Topology, group: Group, rows: list[Row], seed: int, tell: A
     if found.does_not_fit is not None:
         raise found.does_not_fit
     preflight(bare, found.peak_bytes)
-    with launch(bare, pace, needs=found.peak_bytes) as cluster:
+    with launch(bare, pace, needs=found.peak_bytes, node_timeout_s=node_timeout_s) as cluster:
         outcome = run_live(bare, [program], cluster, progress=tell)
     if not outcome.ok:
         from controller.errors import RunError

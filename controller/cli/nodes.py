@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.options import catalog_option, json_option, overrides_option
+from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where flash tiers lie and stay when the nodes are stopped.  [default: they end with the nodes]",
 )
+@node_timeout_option
 @click.option(
     "--bind",
     "address",
@@ -40,6 +41,7 @@ def up(
     name: str,
     pace: float | None,
     flash_folder: Path | None,
+    node_timeout_s: float,
     address: str | None,
     overrides: tuple[str, ...],
     catalog: tuple[Path, ...],
@@ -55,7 +57,10 @@ def up(
 
     loaded = load_topology(topology, overrides, catalog)
     listening = None if address is None else listening_on(loaded, address)
-    _print([start_detached(loaded, name, pace=pace, flash_folder=flash_folder, listening=listening)], as_json)
+    started = start_detached(
+        loaded, name, pace=pace, flash_folder=flash_folder, listening=listening, node_timeout_s=node_timeout_s
+    )
+    _print([started], as_json)
 
 
 @click.command()

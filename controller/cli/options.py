@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from node.errors import BadQuantity
+from node.hardware.units import format_quantity, parse
+from node.protocol import NODE_TIMEOUT_S
 
 overrides_option = click.option(
     "--set",
@@ -19,6 +24,33 @@ catalog_option = click.option(
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder with device sheets of your own, looked in before the shipped ones. May be repeated.",
+)
+
+
+class QuantityParam(click.ParamType["float"]):
+    """A number with a unit, as everywhere else (``4 s``, ``5 ms``), given on in the unit of the dimension."""
+
+    def __init__(self, dimension: str) -> None:
+        self.name = dimension
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The quantity; click calls this with the default too."""
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return parse(value, self.name)
+        except BadQuantity as error:
+            self.fail(str(error), param, ctx)
+
+
+node_timeout_option = click.option(
+    "--node-timeout",
+    "node_timeout_s",
+    type=QuantityParam("s"),
+    default=format_quantity(NODE_TIMEOUT_S, "s"),
+    show_default=True,
+    metavar="DURATION",
+    help="End a live run, with its name, when a node has been silent this long (--live).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 

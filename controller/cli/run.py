@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli.fabric_options import fabric_options, with_fabric
-from controller.cli.options import catalog_option, json_option, overrides_option
+from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 from controller.cli.strategy_command import StrategyCommand, strategy_options
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ SHOWN = 12
 @strategy_options
 @click.option("--live/--virtual", "live", default=False, help="On node processes with real tensors, or timed only.")
 @click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
+@node_timeout_option
 @click.option("--ray", metavar="ADDRESS", help="Place node processes on a Ray cluster: auto, HOST:PORT (--live).")
 @click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
 @click.option(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from threading import Condition
+from threading import Condition, Lock
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -19,12 +19,14 @@ from controller.errors import DeviceUnreachable, StartFailed, UserError
 from controller.launch.certificates import CONTROLLER, make_credentials, write_credentials
 from controller.launch.clocks import clock_offset_s
 from controller.launch.fork_server import ForkServer
+from controller.launch.heartbeats import Heartbeats, check_node_timeout
 from controller.launch.listening import Listening
 from controller.launch.preflight import MachineSpeed, Needs, preflight
 from controller.launch.run_directory import cluster_content, create_run_directory, settled, write_cluster_file
 from controller.launch.settling import commit_together, settle
 from controller.topology.schema import Topology
 from node.client import ARBITER, ArbiterClient, Credentials, NodeClient
+from node.protocol import NODE_TIMEOUT_S
 
 START_S = 60.0
 """How long nodes may take to serve [s of wall time]."""
@@ -86,10 +88,13 @@ class Cluster:
         server: Processes | None,
         speed: MachineSpeed | None = None,
         machines: Mapping[str, str] | None = None,
+        node_timeout_s: float = NODE_TIMEOUT_S,
     ) -> None:
         self.topology, self.pace, self.epoch = topology, pace, epoch
         self.speed, self.machines = speed, machines or {}
         self._server = server
+        self._node_timeout_s = node_timeout_s
+        self._heartbeats: Heartbeats | None = None
         self.whereabouts = whereabouts
         self._offsets_s: Mapping[str, float] | None = None
         self._dead: dict[str, DeviceUnreachable] = {}
@@ -108,11 +113,14 @@ class Cluster:
             return {name: client.describe().process for name, client in self.clients.items()}
         return {name: pid for name, pid in self._server.processes.items() if name != ARBITER}
 
-    def await_health(self, timeout_s: float = START_S) -> None:
-        """Asks every node whether it serves.
+    def open(self, timeout_s: float = START_S) -> None:
+        """Asks every node whether it serves, makes them known to each other, and listens to them from now on.
+
+        What an earlier controller left half committed on drives is settled before anybody sees it.
 
         Raises:
-            StartFailed: one does not.
+            StartFailed: a node does not serve.
+            DeviceUnreachable: one has died.
         """
 
         def ask(client: NodeClient) -> None:
@@ -120,8 +128,11 @@ class Cluster:
                 raise StartFailed(f"{client.device} runs but says that it does not serve")
 
         self._each(ask)
+        self._introduce()
+        settle(self.clients)
+        self._heartbeats = Heartbeats(self.clients, self._node_timeout_s, self.died)
 
-    def introduce(self) -> None:
+    def _introduce(self) -> None:
         """Tells nodes that chose their ports themselves where the others listen; those with sockets know it."""
         if self.whereabouts.credentials is None:
             return
@@ -167,6 +178,8 @@ class Cluster:
     def close(self) -> None:
         """Ends every process and removes everything that the run left; a cluster that was connected to goes on."""
         atexit.unregister(self.close)
+        if self._heartbeats is not None:
+            self._heartbeats.close()
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -174,6 +187,11 @@ class Cluster:
             client.close()
         if self._arbiter is not None:
             self._arbiter.close()
+
+    def forget(self) -> None:
+        """Leaves a detached cluster to itself."""
+        self._server = None
+        self.close()
 
     def died(self, name: str, how: str) -> None:
         """A process of the run has ended."""
@@ -231,15 +249,18 @@ def start(
     *,
     detached: bool,
     listening: Listening | None = None,
+    node_timeout_s: float = NODE_TIMEOUT_S,
 ) -> Cluster:
     """Starts the nodes of a topology and waits until all serve; leaves nothing behind when that fails."""
     check_pace(pace)
+    check_node_timeout(node_timeout_s)
     preflight(topology, needs, flash_folder=flash_folder)
     credentials = None if listening is None else make_credentials(topology.devices)
     run = create_run_directory(name)
     epoch = wall_clock_s()
     try:
         content = cluster_content(run.path, topology, epoch, pace, flash_folder, listening)
+        content["node_timeout_s"] = node_timeout_s
         if credentials is not None:
             write_credentials(run.path, credentials)
         write_cluster_file(run.path, content)
@@ -249,12 +270,14 @@ def start(
         raise
     early: list[tuple[str, str]] = []
     cluster: Cluster | None = None
+    telling = Lock()  # so that no death falls between the list and the cluster
 
     def died(device: str, how: str) -> None:
-        if cluster is None:
-            early.append((device, how))
-        else:
-            cluster.died(device, how)
+        with telling:
+            if cluster is None:
+                early.append((device, how))
+                return
+        cluster.died(device, how)
 
     server = ForkServer(run, detached=detached, died=died)
     try:
@@ -263,12 +286,13 @@ def start(
         if credentials is not None:
             content = settled(content, server.targets)
             write_cluster_file(run.path, content)
-        cluster = Cluster(topology, whereabouts_of(content, credentials), pace, epoch, server)
+        with telling:
+            cluster = Cluster(
+                topology, whereabouts_of(content, credentials), pace, epoch, server, node_timeout_s=node_timeout_s
+            )
         for device, how in early:
             cluster.died(device, how)
-        cluster.await_health()
-        cluster.introduce()
-        settle(cluster.clients)
+        cluster.open()
     except BaseException:
         server.stop()
         raise
@@ -293,6 +317,7 @@ def launch(
     flash_folder: Path | None = None,
     needs: Needs | None = None,
     listening: Listening | None = None,
+    node_timeout_s: float = NODE_TIMEOUT_S,
 ) -> Iterator[Cluster]:
     """A cluster for the length of a ``with``.
 
@@ -301,6 +326,7 @@ def launch(
         pace: wall seconds per device second; None answers as fast as the machine can.
         flash_folder: where flash tiers lie, by device, and stay; None puts them into the run directory.
         needs: bytes that will be allocated, by (device, tier), for the preflight [bytes].
+        node_timeout_s: how long a node may be silent before the run ends with its name [s of wall time].
         listening: addresses of nodes, which then demand TLS and a token; None for sockets in the run directory.
 
     Raises:
@@ -308,7 +334,16 @@ def launch(
         PreflightFailed: the machine lacks memory, disk or files.
         StartFailed: a node did not become ready.
     """
-    cluster = start(topology, pace, flash_folder, needs or {}, "", detached=False, listening=listening)
+    cluster = start(
+        topology,
+        pace,
+        flash_folder,
+        needs or {},
+        "",
+        detached=False,
+        listening=listening,
+        node_timeout_s=node_timeout_s,
+    )
     try:
         yield cluster
     finally:

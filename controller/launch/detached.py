@@ -27,8 +27,8 @@ from controller.launch.run_directory import (
     read_processes,
     runs_folder,
 )
-from controller.launch.settling import settle
 from controller.topology.schema import Topology
+from node.protocol import NODE_TIMEOUT_S
 
 _STOP_S = 10.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
@@ -75,6 +75,7 @@ def start_detached(
     flash_folder: Path | None = None,
     needs: Needs | None = None,
     listening: Listening | None = None,
+    node_timeout_s: float = NODE_TIMEOUT_S,
 ) -> RunningCluster:
     """Starts a cluster that goes on when this process ends.
 
@@ -82,6 +83,7 @@ def start_detached(
         topology: what to start.
         name: to find it by; "" is the topology's name.
         pace, flash_folder, needs, listening: as of `launch`.
+        node_timeout_s: how long a node may be silent before a controller that is connected to it gives up [s].
 
     Raises:
         MissingExtra: as of `launch`.
@@ -95,9 +97,17 @@ def start_detached(
             f"{name!r} cannot name a cluster; use letters, digits, - and _, not - first and not {_UNNAMED} first "
             "(runs without a name are called so)"
         )
-    cluster = start(topology, pace, flash_folder, needs or {}, name, detached=True, listening=listening)
-    for client in cluster.clients.values():
-        client.close()
+    cluster = start(
+        topology,
+        pace,
+        flash_folder,
+        needs or {},
+        name,
+        detached=True,
+        listening=listening,
+        node_timeout_s=node_timeout_s,
+    )
+    cluster.forget()
     return _running(runs_folder() / name)
 
 
@@ -153,9 +163,15 @@ def connect(name: str, topology: Topology) -> Cluster:
         if not alive:
             raise DeviceUnreachable(f"{device} of {name} (process {process}) has died; stop {name} and start it again")
     credentials = {CONTROLLER: read_credentials(running.directory)} if content.get("secured") else None
-    cluster = Cluster(topology, whereabouts_of(content, credentials), running.pace, content["epoch"], None)
-    cluster.await_health()
-    settle(cluster.clients)
+    cluster = Cluster(
+        topology,
+        whereabouts_of(content, credentials),
+        running.pace,
+        content["epoch"],
+        None,
+        node_timeout_s=content["node_timeout_s"],
+    )
+    cluster.open()
     return cluster
 
 

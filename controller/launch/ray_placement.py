@@ -25,6 +25,7 @@ from controller.clock import wall_clock_s
 from controller.errors import UserError
 from controller.launch.certificates import CONTROLLER, make_credentials
 from controller.launch.cluster import START_S, Cluster, Whereabouts, check_pace
+from controller.launch.heartbeats import check_node_timeout
 from controller.launch.listening import listening_on
 from controller.launch.place import Place, Started
 from controller.launch.preflight import MachineSpeed, Needs, demand_of
@@ -32,6 +33,7 @@ from controller.launch.ray_session import RayLost, ray_errors, ray_session
 from controller.launch.run_directory import cluster_content
 from controller.topology.schema import Topology
 from node.client import ARBITER, Credentials
+from node.protocol import NODE_TIMEOUT_S
 
 _POLL_S = 1.0
 _STOP_S = 15.0
@@ -230,6 +232,7 @@ def launch_on_ray(
     *,
     flash_folder: Path | None = None,
     needs: Needs | None = None,
+    node_timeout_s: float = NODE_TIMEOUT_S,
 ) -> Iterator[Cluster]:
     """A cluster on the machines of a Ray cluster, for the length of a ``with``.
 
@@ -237,6 +240,7 @@ def launch_on_ray(
         topology: what to start.
         address: of the Ray cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
         pace, flash_folder: as of `launch`; the folder is one of every machine.
+        node_timeout_s: as of `launch` [s of wall time].
         needs: bytes that will be allocated, by (device, tier) [bytes]; each machine checks those of its own hosts.
 
     Raises:
@@ -247,6 +251,7 @@ def launch_on_ray(
         RayLost: a machine does not answer.
     """
     check_pace(pace)
+    check_node_timeout(node_timeout_s)
     credentials = make_credentials(topology.devices)
     with ray_session(address) as ray:
         shares = deal_hosts(topology, needs or {}, _machines(ray))
@@ -258,10 +263,9 @@ def launch_on_ray(
             arbiter = targets.pop(ARBITER, "")
             where = Whereabouts({name: targets[name] for name in topology.devices}, arbiter, credentials[CONTROLLER])
             machines = {host: share.machine.label for share in shares for host in share.hosts}
-            cluster = Cluster(topology, where, pace, wall_clock_s(), processes, speed, machines)
+            cluster = Cluster(topology, where, pace, wall_clock_s(), processes, speed, machines, node_timeout_s)
             processes.watch(cluster.died)
-            cluster.await_health()
-            cluster.introduce()
+            cluster.open()
             yield cluster
         finally:
             if cluster is not None:

@@ -120,6 +120,11 @@ class NodeStub:
                 request_serializer=node_dot_rpc_dot_node__pb2.TransactionsRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_node__pb2.TransactionsReply.FromString,
                 _registered_method=True)
+        self.Heartbeats = channel.unary_stream(
+                '/windtunnel.node.v1.Node/Heartbeats',
+                request_serializer=node_dot_rpc_dot_node__pb2.HeartbeatsRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_node__pb2.Heartbeat.FromString,
+                _registered_method=True)
         self.Shutdown = channel.unary_unary(
                 '/windtunnel.node.v1.Node/Shutdown',
                 request_serializer=node_dot_rpc_dot_node__pb2.ShutdownRequest.SerializeToString,
@@ -251,6 +256,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Heartbeats(self, request, context):
+        """Says again and again that the node lives, from a thread of its own, until the caller has heard enough.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Shutdown(self, request, context):
         """Ends the process after this reply.
         """
@@ -345,6 +357,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Transactions,
                     request_deserializer=node_dot_rpc_dot_node__pb2.TransactionsRequest.FromString,
                     response_serializer=node_dot_rpc_dot_node__pb2.TransactionsReply.SerializeToString,
+            ),
+            'Heartbeats': grpc.unary_stream_rpc_method_handler(
+                    servicer.Heartbeats,
+                    request_deserializer=node_dot_rpc_dot_node__pb2.HeartbeatsRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_node__pb2.Heartbeat.SerializeToString,
             ),
             'Shutdown': grpc.unary_unary_rpc_method_handler(
                     servicer.Shutdown,
@@ -812,6 +829,33 @@ class Node:
             '/windtunnel.node.v1.Node/Transactions',
             node_dot_rpc_dot_node__pb2.TransactionsRequest.SerializeToString,
             node_dot_rpc_dot_node__pb2.TransactionsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Heartbeats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/windtunnel.node.v1.Node/Heartbeats',
+            node_dot_rpc_dot_node__pb2.HeartbeatsRequest.SerializeToString,
+            node_dot_rpc_dot_node__pb2.Heartbeat.FromString,
             options,
             channel_credentials,
             insecure,

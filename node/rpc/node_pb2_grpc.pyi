@@ -75,6 +75,8 @@ class NodeStub:
     """Forgets what was prepared and not committed."""
     Transactions: _grpc.UnaryUnaryMultiCallable[_node_pb2.TransactionsRequest, _node_pb2.TransactionsReply]
     """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
+    Heartbeats: _grpc.UnaryStreamMultiCallable[_node_pb2.HeartbeatsRequest, _node_pb2.Heartbeat]
+    """Says again and again that the node lives, from a thread of its own, until the caller has heard enough."""
     Shutdown: _grpc.UnaryUnaryMultiCallable[_node_pb2.ShutdownRequest, _node_pb2.ShutdownReply]
     """Ends the process after this reply."""
 
@@ -119,6 +121,8 @@ class NodeAsyncStub(NodeStub):
     """Forgets what was prepared and not committed."""
     Transactions: _aio.UnaryUnaryMultiCallable[_node_pb2.TransactionsRequest, _node_pb2.TransactionsReply]  # type: ignore[assignment]
     """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
+    Heartbeats: _aio.UnaryStreamMultiCallable[_node_pb2.HeartbeatsRequest, _node_pb2.Heartbeat]  # type: ignore[assignment]
+    """Says again and again that the node lives, from a thread of its own, until the caller has heard enough."""
     Shutdown: _aio.UnaryUnaryMultiCallable[_node_pb2.ShutdownRequest, _node_pb2.ShutdownReply]  # type: ignore[assignment]
     """Ends the process after this reply."""
 
@@ -262,6 +266,14 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.TransactionsReply, _abc.Awaitable[_node_pb2.TransactionsReply]]:
         """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
+
+    @_abc_1.abstractmethod
+    def Heartbeats(
+        self,
+        request: _node_pb2.HeartbeatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.Heartbeat], _abc.AsyncIterator[_node_pb2.Heartbeat]]:
+        """Says again and again that the node lives, from a thread of its own, until the caller has heard enough."""
 
     @_abc_1.abstractmethod
     def Shutdown(

@@ -14,13 +14,10 @@ from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice, NodeConfig
 from node.service.admission import Admission
 from node.service.grants import ArbiterService
+from node.service.limits import WORKERS, Limits
 from node.service.node import NodeService
 from node.wire.channel import bind, server_options
 from node.wire.credentials import Credentials
-
-_WORKERS = 512
-"""Threads come as calls need them; each stream of a peer keeps one."""
-
 
 Ready = Callable[[str], None]
 """Told once a process serves, and where: port 0 lets the system choose one."""
@@ -65,11 +62,11 @@ def serve_arbiter(
 
 
 def _server(credentials: Credentials | None) -> grpc.Server:
-    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="rpc")
+    workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc")
     return grpc.server(
         workers,
         options=server_options(credentials),
-        interceptors=[] if credentials is None else [Admission(credentials)],
+        interceptors=[*([] if credentials is None else [Admission(credentials)]), Limits()],
     )
 
 

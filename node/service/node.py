@@ -10,10 +10,11 @@ from threading import Event as Gate
 import grpc
 
 from node.clock import machine, wall_now
-from node.errors import BadAttribute, DtypeMismatch, NodeError, UnknownTier
+from node.errors import BadAttribute, DtypeMismatch, NodeError, UnknownTier, WaitTimeout
 from node.memory.arena import Arena
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
+from node.protocol import HEARTBEAT_S
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice
 from node.runtime.events import Cause, DependencyFailed
@@ -21,8 +22,11 @@ from node.runtime.peers import Address
 from node.service.batches import CommandStream
 from node.service.grants import granted
 from node.service.status import end_with, statuses
-from node.wire.checks import CHUNK_BYTES, RUN_DEADLINE_S, checked_epoch, checked_number, checked_range
+from node.wire.checks import CHUNK_BYTES, WAIT_S, checked_epoch, checked_number, checked_range
 from node.wire.specs import spec_to_json
+
+_LOOK_S = 0.5
+"""How often a call that waits looks whether somebody still wants the answer [s of wall time]."""
 
 
 class NodeService(node_pb2_grpc.NodeServicer):
@@ -125,11 +129,18 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """See the contract in proto/node/rpc/node.proto."""
         with statuses(context):
             events = self._device.events
-            timeout_s = checked_number("timeout_s", request.timeout_s, "s", RUN_DEADLINE_S)
-            try:
-                events.wait(request.id, 0.0, wall_now() + timeout_s)
-            except DependencyFailed as error:
-                raise NodeError(str(error)) from error
+            timeout_s = checked_number("timeout_s", request.timeout_s, "s", WAIT_S)
+            until = wall_now() + timeout_s
+            while True:
+                look = min(until, wall_now() + _LOOK_S)
+                try:
+                    events.wait(request.id, 0.0, look)
+                    break
+                except DependencyFailed as error:
+                    raise NodeError(str(error)) from error
+                except WaitTimeout:
+                    if look >= until or not context.is_active():
+                        raise
             outcomes = (events.outcome(event) for event in request.id)
             return node_pb2.WaitReply(end_at=[outcome for outcome in outcomes if isinstance(outcome, float)])
 
@@ -249,6 +260,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 )
             )
         return node_pb2.TransactionsReply(tiers=tiers)
+
+    def Heartbeats(
+        self, request: node_pb2.HeartbeatsRequest, context: grpc.ServicerContext
+    ) -> Iterator[node_pb2.Heartbeat]:
+        """See the contract in proto/node/rpc/node.proto."""
+        ended = Gate()
+        context.add_callback(ended.set)
+        while not ended.wait(HEARTBEAT_S):
+            yield node_pb2.Heartbeat()
 
     def Shutdown(self, request: node_pb2.ShutdownRequest, context: grpc.ServicerContext) -> node_pb2.ShutdownReply:
         """See the contract in proto/node/rpc/node.proto."""

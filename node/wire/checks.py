@@ -21,6 +21,8 @@ DEFAULT_DEADLINE_S = 60.0
 """Deadline of an RPC that names no other [s of wall time]."""
 FLASH_DEADLINE_S = 600.0
 """Deadline of a call that waits for a disk [s of wall time]."""
+WAIT_S = 600.0
+"""The longest that one call waits for events [s of wall time]."""
 RUN_DEADLINE_S = 7 * 86400.0
 """Deadline of the streams that stay open as long as a run [s of wall time]."""
 

@@ -31,6 +31,8 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.WaitTimeout: _CODE.DEADLINE_EXCEEDED,
     errors.PeerUnreachable: _CODE.UNAVAILABLE,
     errors.Unsupported: _CODE.UNIMPLEMENTED,
+    errors.NotPrepared: _CODE.FAILED_PRECONDITION,
+    errors.TooManyCalls: _CODE.RESOURCE_EXHAUSTED,
     errors.NotAdmitted: _CODE.UNAUTHENTICATED,
     errors.ShuttingDown: _CODE.UNAVAILABLE,
 }
