@@ -16,6 +16,7 @@
     │   └── UnsecuredAddress       a node told to listen where strangers reach it, without TLS and a token
     ├── UnknownBuffer              read, write, launch or free of a buffer that is not there
     ├── BufferExists               an allocation under a name that is taken
+    ├── BufferInUse                a free of a buffer that a stream, kernel or push uses
     ├── OutOfRange                 a slice beyond the end of its buffer
     ├── UnknownTier                the device has no such tier
     ├── TierFull                   need, free and capacity say how much is missing
@@ -86,6 +87,10 @@ class UnknownBuffer(NodeError):
 
 class BufferExists(NodeError):
     """A buffer of that name is already allocated."""
+
+
+class BufferInUse(NodeError):
+    """A free of a buffer that a stream, a kernel or a push still reads or writes."""
 
 
 class OutOfRange(NodeError):

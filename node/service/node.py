@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from math import isinf, isnan
 from threading import Event as Gate
 
@@ -66,11 +67,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def Write(self, chunks: Iterator[node_pb2.WriteChunk], context: grpc.ServicerContext) -> node_pb2.WriteReply:
         """See the contract in proto/node/rpc/node.proto."""
-        with statuses(context):
+        with statuses(context), ExitStack() as stack:
             first = next(chunks, None)
             if first is None:
                 raise BadAttribute("a write without a chunk; send at least one, with the name of the buffer")
-            buffer = self._device.store.find(first.name)
+            user = "a push of a peer" if first.pushed else "a write that has not ended"
+            buffer = stack.enter_context(self._device.store.pinned(first.name, user))
             checked_range(first.name, first.offset_bytes, first.total_bytes, buffer.size_bytes)
             if first.dtype and first.dtype != buffer.dtype:
                 raise DtypeMismatch(
@@ -103,17 +105,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def Read(self, request: node_pb2.ReadRequest, context: grpc.ServicerContext) -> Iterator[node_pb2.ReadChunk]:
         """See the contract in proto/node/rpc/node.proto."""
         try:
-            buffer = self._device.store.find(request.name)
-            size = request.size_bytes or max(0, buffer.size_bytes - request.offset_bytes)
-            checked_range(request.name, request.offset_bytes, size, buffer.size_bytes)
-            self._device.counters.fetched(buffer.tier.spec.name, size)
-            end = request.offset_bytes + size
-            for start in range(request.offset_bytes, max(end, request.offset_bytes + 1), CHUNK_BYTES):
-                length = min(CHUNK_BYTES, end - start)
-                with buffer.tier.held(buffer, start, length, writes=False):
-                    data = bytes(buffer.tier.view(buffer, start, length))
-                first = start == request.offset_bytes
-                yield node_pb2.ReadChunk(data=data, buffer=_info(buffer) if first else None)
+            with self._device.store.pinned(request.name, "a read that has not ended") as buffer:
+                yield from self._chunks(request, buffer)
         except NodeError as error:
             end_with(context, error)
 
@@ -224,6 +217,18 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """See the contract in proto/node/rpc/node.proto."""
         self._stop.set()
         return node_pb2.ShutdownReply()
+
+    def _chunks(self, request: node_pb2.ReadRequest, buffer: Buffer) -> Iterator[node_pb2.ReadChunk]:
+        size = request.size_bytes or max(0, buffer.size_bytes - request.offset_bytes)
+        checked_range(request.name, request.offset_bytes, size, buffer.size_bytes)
+        self._device.counters.fetched(buffer.tier.spec.name, size)
+        end = request.offset_bytes + size
+        for start in range(request.offset_bytes, max(end, request.offset_bytes + 1), CHUNK_BYTES):
+            length = min(CHUNK_BYTES, end - start)
+            with buffer.tier.held(buffer, start, length, writes=False):
+                data = bytes(buffer.tier.view(buffer, start, length))
+            first = start == request.offset_bytes
+            yield node_pb2.ReadChunk(data=data, buffer=_info(buffer) if first else None)
 
     def _take_signal(self, message: node_pb2.SignalMessage) -> None:
         device, failed = self._device, sum(map(isnan, message.end_at))

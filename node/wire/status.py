@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.UnsecuredAddress: _CODE.FAILED_PRECONDITION,
     errors.UnknownBuffer: _CODE.NOT_FOUND,
     errors.BufferExists: _CODE.ALREADY_EXISTS,
+    errors.BufferInUse: _CODE.FAILED_PRECONDITION,
     errors.OutOfRange: _CODE.OUT_OF_RANGE,
     errors.UnknownTier: _CODE.NOT_FOUND,
     errors.TierFull: _CODE.RESOURCE_EXHAUSTED,
