@@ -20,6 +20,7 @@
     ├── OutOfRange                 a slice beyond the end of its buffer
     ├── UnknownTier                the device has no such tier
     ├── TierFull                   need, free and capacity say how much is missing
+    ├── MachineFull                the machine that emulates lacks disk, memory or files
     ├── CorruptTier                what a flash tier finds on disk is not what it wrote
     ├── WaitTimeout                a command waited for an event that did not come
     ├── PeerUnreachable            a push or a signal to another node failed
@@ -124,6 +125,10 @@ class TierFull(NodeError):
     def missing_bytes(self) -> int:
         """How much larger the tier would have to be [bytes]."""
         return self.need_bytes - self.free_bytes
+
+
+class MachineFull(NodeError):
+    """The machine that emulates the device lacks disk, memory or files; the device itself may have room."""
 
 
 class CorruptTier(NodeError):

@@ -180,6 +180,8 @@ class _Reader:
         # A count or a ratio has no unit, so YAML reads it as a number; everything else must be text.
         bare = dimension in ("count", "ratio") and isinstance(value, int | float) and not isinstance(value, bool)
         text = str(value) if bare else value
+        if not isinstance(text, str | int | float) or isinstance(text, bool):
+            raise BadSheet(f"{self.at(body, 'value')}: {path} is {value!r:.200}; write one quantity with its unit")
         try:
             quantity = parse(text, dimension)
         except BadQuantity as error:

@@ -17,6 +17,7 @@ from threading import RLock
 
 from node.errors import BufferExists
 from node.hardware.device import TierSpec
+from node.memory.disk import disk_room
 from node.memory.flash_array import FlashArray
 from node.memory.manifest import Entry, read_manifest, sync_folder, write_manifest
 from node.memory.tier import Buffer, Tier
@@ -79,7 +80,8 @@ class FlashTier(Tier):
         """See `Tier.place`."""
         with self._lock:
             self._serial += 1
-            self._arrays[self._serial] = FlashArray(self._arrays_folder / str(self._serial), size_bytes)
+            with disk_room(self.folder, 4096):
+                self._arrays[self._serial] = FlashArray(self._arrays_folder / str(self._serial), size_bytes)
             return self._serial
 
     def displace(self, place: int, size_bytes: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node.errors import CorruptTier
+from node.memory.disk import disk_room
 
 _FORMAT = 1
 _FILE = "manifest.json"
@@ -69,8 +70,9 @@ def read_manifest(folder: Path) -> tuple[Entry, ...]:
 def write_manifest(folder: Path, entries: Sequence[Entry]) -> None:
     """Replaces the manifest; when this returns it survives a crash of the process and of the machine."""
     fresh = folder / (_FILE + ".new")
-    with fresh.open("w") as file:
-        json.dump({"format": _FORMAT, "buffers": [asdict(entry) for entry in entries]}, file)
+    text = json.dumps({"format": _FORMAT, "buffers": [asdict(entry) for entry in entries]})
+    with disk_room(folder, len(text)), fresh.open("w") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(folder / _FILE)

@@ -22,7 +22,7 @@ from node.runtime.peers import Address
 from node.service.batches import CommandStream
 from node.service.grants import granted
 from node.service.status import end_with, statuses
-from node.wire.checks import CHUNK_BYTES, RUN_DEADLINE_S, checked_epoch, checked_number, checked_range
+from node.wire.checks import CHUNK_BYTES, RUN_DEADLINE_S, checked_epoch, checked_number, checked_range, saturated
 from node.wire.specs import spec_to_json
 
 
@@ -45,9 +45,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
             tiers=[
                 node_pb2.TierUse(
                     tier=name,
-                    capacity_bytes=tier.spec.capacity_bytes,
-                    used_bytes=tier.used_bytes,
-                    peak_bytes=tier.peak_bytes,
+                    capacity_bytes=saturated(tier.spec.capacity_bytes),
+                    used_bytes=saturated(tier.used_bytes),
+                    peak_bytes=saturated(tier.peak_bytes),
                 )
                 for name, tier in device.store.tiers.items()
             ],
@@ -187,25 +187,32 @@ class NodeService(node_pb2_grpc.NodeServicer):
             tiers=[
                 node_pb2.TierCounter(
                     tier=name,
-                    read_bytes=count.read_bytes,
-                    written_bytes=count.written_bytes,
+                    read_bytes=saturated(count.read_bytes),
+                    written_bytes=saturated(count.written_bytes),
                     busy_s=count.busy_s,
-                    loaded_bytes=count.loaded_bytes,
-                    fetched_bytes=count.fetched_bytes,
+                    loaded_bytes=saturated(count.loaded_bytes),
+                    fetched_bytes=saturated(count.fetched_bytes),
                 )
                 for name, count in totals.tiers.items()
             ],
             units=[
-                node_pb2.UnitCounter(unit=name, flop=count.flop, busy_s=count.busy_s, launches=count.launches)
+                node_pb2.UnitCounter(
+                    unit=name, flop=count.flop, busy_s=count.busy_s, launches=saturated(count.launches)
+                )
                 for name, count in totals.units.items()
             ],
             ports=[
-                node_pb2.PortCounter(port=name, out_bytes=count.out_bytes, in_bytes=count.in_bytes, busy_s=count.busy_s)
+                node_pb2.PortCounter(
+                    port=name,
+                    out_bytes=saturated(count.out_bytes),
+                    in_bytes=saturated(count.in_bytes),
+                    busy_s=count.busy_s,
+                )
                 for name, count in totals.ports.items()
             ],
-            commands=totals.commands,
-            failures=totals.failures,
-            overruns=totals.overruns,
+            commands=saturated(totals.commands),
+            failures=saturated(totals.failures),
+            overruns=saturated(totals.overruns),
         )
 
     def Commit(self, request: node_pb2.CommitRequest, context: grpc.ServicerContext) -> node_pb2.CommitReply:
