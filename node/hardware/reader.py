@@ -187,7 +187,7 @@ class _Reader:
         except BadQuantity as error:
             raise BadSheet(f"{self.at(body, 'value')}: {path}: {error}") from None
         kind = self.choice(body, "kind", get_args(ConstantKind))
-        self.constants[path] = Constant(path, text, quantity, kind, " ".join(self.text(body, "source").split()))
+        self.constants[path] = Constant(path, str(text), quantity, kind, " ".join(self.text(body, "source").split()))
 
     def keys(self, mapping: CommentedMap, known: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
         for key in mapping:
