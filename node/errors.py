@@ -16,9 +16,11 @@
     │   └── UnsecuredAddress       a node told to listen where strangers reach it, without TLS and a token
     ├── UnknownBuffer              read, write, launch or free of a buffer that is not there
     ├── BufferExists               an allocation under a name that is taken
+    ├── BufferInUse                a free of a buffer that a stream, kernel or push uses
     ├── OutOfRange                 a slice beyond the end of its buffer
     ├── UnknownTier                the device has no such tier
     ├── TierFull                   need, free and capacity say how much is missing
+    ├── MachineFull                the machine that emulates lacks disk, memory or files
     ├── CorruptTier                what a flash tier finds on disk is not what it wrote
     ├── NotPrepared                a commit of what was not prepared
     ├── WaitTimeout                a command waited for an event that did not come
@@ -90,6 +92,10 @@ class BufferExists(NodeError):
     """A buffer of that name is already allocated."""
 
 
+class BufferInUse(NodeError):
+    """A free of a buffer that a stream, a kernel or a push still reads or writes."""
+
+
 class OutOfRange(NodeError):
     """A slice that starts or ends beyond its buffer."""
 
@@ -121,6 +127,10 @@ class TierFull(NodeError):
     def missing_bytes(self) -> int:
         """How much larger the tier would have to be [bytes]."""
         return self.need_bytes - self.free_bytes
+
+
+class MachineFull(NodeError):
+    """The machine that emulates the device lacks disk, memory or files; the device itself may have room."""
 
 
 class CorruptTier(NodeError):

@@ -32,6 +32,7 @@ PROCESSES_FILE = "processes.json"
 CREDENTIALS_FILE = "credentials.json"
 """What each process shows and trusts, written by the controller when nodes listen beyond this machine."""
 ARBITER = "arbiter"
+STOPPED = "it was told to stop while it started (`windtunnel down`, or SIGTERM); start it again"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         server.stop()  # the directory stays: its logs say why
         raise
+    if server.asked_to_stop:  # whoever still waits for the start hears why it does not come
+        server.tell({"failed": "the fork server", "type": "ShuttingDown", "text": STOPPED})
     server.stop()
     shutil.rmtree(chosen.directory, ignore_errors=True)
     return 0
@@ -67,13 +70,17 @@ Serve = Callable[[Callable[[str], None]], None]
 
 
 class ForkServer:
-    """The nodes of one run as child processes."""
+    """The nodes of one run as child processes.
+
+    Attributes:
+        asked_to_stop: a signal said so.
+    """
 
     def __init__(self, directory: Path, control: int, report: int) -> None:
         self._directory, self._control, self._report = directory, control, report
         self._children: dict[int, str] = {}
         self._wakeup, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._stopping = False
+        self.asked_to_stop = False
 
     def start(self) -> None:
         """Imports what nodes need and forks them."""
@@ -99,7 +106,7 @@ class ForkServer:
     def watch(self) -> None:
         """Reports nodes that end, until it is time to stop."""
         watched = [self._wakeup] + ([self._control] if self._control >= 0 else [])
-        while not self._stopping:
+        while not self.asked_to_stop:
             readable, _, _ = select.select(watched, [], [])
             if self._wakeup in readable:
                 os.read(self._wakeup, 4096)
@@ -120,7 +127,7 @@ class ForkServer:
         _tell(self._report, message)
 
     def _asked_to_stop(self, *_: object) -> None:
-        self._stopping = True
+        self.asked_to_stop = True
 
     def _reap(self) -> None:
         while self._children:

@@ -87,14 +87,23 @@ def attention(
             f"{MOST_LIVE_FLOP:.3g}; use a shorter --seq or fewer --heads"
         )
     bare = only(declared, group)
+    full = ""
     with progress() as tell:
         for done, entry in enumerate(entries):
             tell(done, len(entries), f"{entry.scheme} attention")
             outcome = measure(bare, entry)
             if not outcome.ok:
-                raise RunError(f"{entry.scheme}: {outcome.ended}")
-        if live:
-            _prove(bare, group, entries, seed, tell, node_timeout_s)
+                full = f"{entry.scheme}: {outcome.ended}"
+                if outcome.ended.startswith("OOM at"):
+                    break
+                raise RunError(full)
+        if live and not full:
+            full = _prove(bare, group, entries, seed, tell, node_timeout_s)
+    if full:  # a result, not a failure
+        from controller.report.json_output import dumps
+
+        click.echo(dumps({"config": {"args": sys.argv}, "ended": full, "results": []}) if as_json else full)
+        return
     if as_json:
         _print_json(declared, entries, live, seed)
     else:
@@ -105,8 +114,8 @@ def attention(
 
 def _prove(
     bare: Topology, group: Group, entries: list[Measured], seed: int, tell: ProgressSink, node_timeout_s: float
-) -> None:
-    """Runs every call on node processes and writes into its entry how many elements are wrong."""
+) -> str:
+    """Runs every call on node processes and writes into its entry how many elements are wrong; says what is full."""
     from controller.collectives.attention.measure import program_of
     from controller.errors import RunError
     from controller.execute.live import run_live
@@ -116,7 +125,7 @@ def _prove(
     moved = [replace(entry) for entry in entries]
     found = survey(bare, [program_of([replace(entry) for entry in entries], seed)])
     if found.does_not_fit is not None:
-        raise found.does_not_fit
+        return str(found.does_not_fit)
     preflight(bare, found.peak_bytes)
     with launch(bare, needs=found.peak_bytes, node_timeout_s=node_timeout_s) as cluster:
         outcome = run_live(bare, [program_of(moved, seed)], cluster, progress=tell)
@@ -124,6 +133,7 @@ def _prove(
         raise RunError(outcome.ended)
     for entry, proven in zip(entries, moved, strict=True):
         entry.wrong = proven.wrong
+    return ""
 
 
 def _print(topology: Topology, entries: list[Measured], live: bool) -> None:

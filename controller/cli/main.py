@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 import click
 
+from controller.cli.machine import exhausted, forget_output, open_standard_streams, utf8_words
 from controller.errors import UserError, WindtunnelError
 from node.errors import NodeError, UserInput
 
@@ -87,14 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: words after the program's name; None takes those of the process.
     """
+    open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = windtunnel.main(
-            args=None if arguments is None else list(arguments), prog_name="windtunnel", standalone_mode=False
-        )
+        words = utf8_words(sys.argv[1:] if arguments is None else arguments)
+        status = windtunnel.main(args=words, prog_name="windtunnel", standalone_mode=False)
+        sys.stdout.flush()  # what cannot be written is found out here, where it has an exit code
         return status if isinstance(status, int) else 0
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", INTERRUPTED)
@@ -104,12 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), FAILED)
     except BrokenPipeError:
         # Whoever read our output went away (`| head`); the interpreter must not complain about flushing the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         return FAILED
+    except (MemoryError, OSError, ImportError) as error:
+        message = exhausted(error)
+        if message is None:
+            raise
+        forget_output()
+        return _complain(message, FAILED)
 
 
 def _complain(message: str, status: int) -> int:
-    click.echo(f"windtunnel: {message}", err=True)
+    with suppress(OSError):  # nowhere to complain to; the exit code says it
+        click.echo(f"windtunnel: {message}", err=True)
     return status
 
 

@@ -20,6 +20,7 @@ from typing import IO
 
 from controller.errors import UserError
 from controller.execute.trace import Span, Trace
+from controller.report.files import lack
 from node.hardware.units import GIGA, KILO
 
 
@@ -63,10 +64,7 @@ def write_chrome_trace(trace: Trace, path: str | Path, devices: Sequence[str] = 
             os.replace(partial, target)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(
-            f"the trace cannot be written to {target}: {error.strerror or error}; "
-            "give --trace a file in a folder that exists and has room"
-        ) from error
+        raise UserError(f"the trace cannot be written to {target}: {lack(target, error)}") from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,4 +37,20 @@ def write_text(path: Path, text: str) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror or error}; name a folder that has room") from error
+        raise UserError(f"{path} cannot be written: {lack(path, error, len(text.encode()))}") from error
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def lack(path: Path, error: OSError, need_bytes: int = 0) -> str:
+    """What kept a file of `need_bytes` from being written; of a full disk its folder and the missing bytes [bytes]."""
+    folder = path.absolute().parent
+    if error.errno not in _FULL:
+        return f"{error.strerror or error}; name a folder that has room"
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return f"{folder} is full; free some or name another folder"
+    missing = f", {need_bytes} bytes needed, {max(need_bytes - free, 1)} missing" if need_bytes else ""
+    return f"{folder} is full: {free} bytes free{missing}; free some or name another folder"

@@ -15,6 +15,7 @@ from typing import Any
 
 from controller.errors import UserError
 from controller.execute.trace import Span, Trace
+from controller.report.files import lack
 
 MOST_SPANS = 20_000
 """Of a timeline: enough to see every op of some steps, few enough for a page of a megabyte."""
@@ -97,10 +98,7 @@ def write_page(title: str, sections: Sequence[Section], path: Path) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(
-            f"the report cannot be written to {path}: {error.strerror or error}; give a file in a folder that exists "
-            f"and has room"
-        ) from error
+        raise UserError(f"the report cannot be written to {path}: {lack(path, error, len(text.encode()))}") from error
 
 
 def _track(span: Span) -> str:

@@ -25,6 +25,7 @@ from node.compute import (
     selection,
     sparse_attention,
 )
+from node.errors import ShapeMismatch
 from node.hardware.operation import Attributes
 from node.hardware.operations import CompleteAttributes, complete_attributes, operation
 
@@ -133,9 +134,21 @@ def run(op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes
         UnknownOperation: no such operation.
         BadAttribute: attributes that do not fit it.
         OutOfRange: an index operand that points outside of its table.
+        ShapeMismatch: an extent of zero where the result is not defined.
     """
     complete = complete_attributes(operation(op), attributes)
-    KERNELS[op](_untangled(op, inputs, outputs), outputs, complete)
+    if outputs and not any(out.numel() for out in outputs):
+        return
+    try:
+        KERNELS[op](_untangled(op, inputs, outputs), outputs, complete)
+    except (RuntimeError, ArithmeticError, IndexError) as error:
+        empty = [f"input {index} {tuple(x.shape)}" for index, x in enumerate(inputs) if not x.numel()]
+        empty += [f"output {index} {tuple(x.shape)}" for index, x in enumerate(outputs) if not x.numel()]
+        if not empty:
+            raise
+        raise ShapeMismatch(
+            f"{op}: {', '.join(empty)} has an extent of 0, and nothing defines the result; give it 1 or more"
+        ) from error
 
 
 @lru_cache(maxsize=256)

@@ -83,6 +83,8 @@ def kernel_cost(
     if demand.family == "delay":
         seconds = float(demand.dims["seconds"])
         return KernelCost(seconds, 0.0, {}, {}, "delay", {"delay": seconds})
+    if not any(demand.writes):  # extents of zero: nothing is computed
+        return KernelCost(0.0, start_s, {}, {}, "floor", {"floor": 0.0, "compute": 0.0, "memory": 0.0})
     model = FAMILIES.get(demand.family)
     if model is None:
         raise Unsupported(f"no cost model for kernels of family {demand.family!r}; known: delay, {', '.join(FAMILIES)}")

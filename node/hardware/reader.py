@@ -180,12 +180,14 @@ class _Reader:
         # A count or a ratio has no unit, so YAML reads it as a number; everything else must be text.
         bare = dimension in ("count", "ratio") and isinstance(value, int | float) and not isinstance(value, bool)
         text = str(value) if bare else value
+        if not isinstance(text, str | int | float) or isinstance(text, bool):
+            raise BadSheet(f"{self.at(body, 'value')}: {path} is {value!r:.200}; write one quantity with its unit")
         try:
             quantity = parse(text, dimension)
         except BadQuantity as error:
             raise BadSheet(f"{self.at(body, 'value')}: {path}: {error}") from None
         kind = self.choice(body, "kind", get_args(ConstantKind))
-        self.constants[path] = Constant(path, text, quantity, kind, " ".join(self.text(body, "source").split()))
+        self.constants[path] = Constant(path, str(text), quantity, kind, " ".join(self.text(body, "source").split()))
 
     def keys(self, mapping: CommentedMap, known: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
         for key in mapping:

@@ -3,6 +3,9 @@
 The segment is far larger than the tier's capacity and addresses are not used again until it is used up, so that holes
 never matter; what is freed is punched out and costs no memory. Its first page holds a generation that counts frees: a
 peer that remembers where a buffer was sees there that it must ask again.
+
+A peer that reads or writes a buffer in place holds a shared lock on its first byte, which the kernel lets go when the
+peer dies; a free takes the lock alone and is refused when it cannot.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import os
 from bisect import insort
 from threading import Lock
 
+from node.errors import BufferInUse
 from node.hardware.device import TierSpec
+from node.memory.byte_locks import lock_alone, unlock
 from node.memory.tier import Buffer, Tier
 
 _SLACK_BYTES = 1 << 40
@@ -60,6 +65,18 @@ class Arena(Tier):
                     self._holes[index : index + 1] = [(start + need, length - need)] if length > need else []
                     return start
         raise MemoryError(f"{self.device}.{self.spec.name}: addresses used up by rounding to pages of {_PAGE} bytes")
+
+    def free(self, buffer: Buffer) -> None:
+        """See `Tier.free`."""
+        if not lock_alone(self.descriptor, buffer.place):
+            raise BufferInUse(
+                f"{self.device}.{buffer.name} is in use by a push or a kernel of a peer that maps it; free it "
+                "after that has ended"
+            )
+        try:
+            super().free(buffer)
+        finally:
+            unlock(self.descriptor, buffer.place)
 
     def displace(self, place: int, size_bytes: int) -> None:
         """See `Tier.displace`."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 from node.errors import PeerUnreachable
+from node.memory.byte_locks import lock_shared, unlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,47 @@ class Segment:
     generation: int
 
 
+class _SharedFile:
+    """The shared memory of a peer, opened once; a pinned buffer has its first byte locked."""
+
+    def __init__(self, segment: Segment) -> None:
+        path = f"/proc/{segment.process}/fd/{segment.descriptor}"
+        try:
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise PeerUnreachable(f"cannot open the shared memory {path} of a peer: {error.strerror}") from error
+        if os.fstat(self.descriptor).st_ino != segment.inode:
+            os.close(self.descriptor)
+            raise PeerUnreachable(f"{path} is no longer the shared memory that its node named: the node has gone")
+        self._pins: Counter[int] = Counter()
+        self._lock = Lock()
+
+    def pin(self, place: int) -> None:
+        with self._lock:
+            if not self._pins[place]:
+                lock_shared(self.descriptor, place)
+            self._pins[place] += 1
+
+    def unpin(self, place: int) -> None:
+        with self._lock:
+            self._pins[place] -= 1
+            if not self._pins[place]:
+                del self._pins[place]
+                unlock(self.descriptor, place)
+
+
+_files: dict[tuple[int, int, int], _SharedFile] = {}
+_opening = Lock()
+
+
+def _shared_file(segment: Segment) -> _SharedFile:
+    key = (segment.process, segment.descriptor, segment.inode)
+    with _opening:
+        if key not in _files:
+            _files[key] = _SharedFile(segment)
+        return _files[key]
+
+
 class Attachment:
     """A mapped buffer of a peer.
 
@@ -42,18 +88,10 @@ class Attachment:
             PeerUnreachable: the process or its segment is gone.
         """
         self.segment = segment
-        path = f"/proc/{segment.process}/fd/{segment.descriptor}"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            raise PeerUnreachable(f"cannot open the shared memory {path} of a peer: {error.strerror}") from error
-        try:
-            if os.fstat(descriptor).st_ino != segment.inode:
-                raise PeerUnreachable(f"{path} is no longer the shared memory that its node named: the node has gone")
-            header = mmap.mmap(descriptor, mmap.PAGESIZE, prot=mmap.PROT_READ)
-            self._map = mmap.mmap(descriptor, max(segment.size_bytes, 1), offset=segment.offset_bytes)
-        finally:
-            os.close(descriptor)
+        self._file = _shared_file(segment)
+        descriptor = self._file.descriptor
+        header = mmap.mmap(descriptor, mmap.PAGESIZE, prot=mmap.PROT_READ)
+        self._map = mmap.mmap(descriptor, max(segment.size_bytes, 1), offset=segment.offset_bytes)
         self._generation = memoryview(header)[:8].cast("Q")
         self.bytes = memoryview(self._map)[: segment.size_bytes]
 
@@ -61,6 +99,16 @@ class Attachment:
     def current(self) -> bool:
         """Whether nothing has been freed there since the segment was located."""
         return self._generation[0] == self.segment.generation
+
+    @contextmanager
+    def pinned(self) -> Iterator[bool]:
+        """Keeps the peer from freeing the buffer in the body; yields `current`: False means that nothing is kept."""
+        place = self.segment.offset_bytes
+        self._file.pin(place)
+        try:
+            yield self.current
+        finally:
+            self._file.unpin(place)
 
     def renewed(self, segment: Segment) -> bool:
         """Whether the buffer still lies at the same place; then this attachment is current again."""

@@ -22,6 +22,7 @@ from threading import RLock
 
 from node.errors import BufferExists, NotPrepared
 from node.hardware.device import TierSpec
+from node.memory.disk import disk_room
 from node.memory.flash_array import FlashArray
 from node.memory.manifest import (
     PREPARED,
@@ -112,7 +113,8 @@ class FlashTier(Tier):
         """See `Tier.place`."""
         with self._lock:
             self._serial += 1
-            self._arrays[self._serial] = FlashArray(self._arrays_folder / str(self._serial), size_bytes)
+            with disk_room(self.folder, 4096):
+                self._arrays[self._serial] = FlashArray(self._arrays_folder / str(self._serial), size_bytes)
             return self._serial
 
     def displace(self, place: int, size_bytes: int) -> None:
@@ -173,9 +175,17 @@ class FlashTier(Tier):
         return self._waiting if self._prepared is None else self._prepared.manifest
 
     def prepare(self, transaction: str, participants: tuple[str, ...]) -> int:
-        """Makes everything written so far durable beside the committed state; returns the bytes written [bytes]."""
+        """Makes everything written so far durable beside the committed state; returns the bytes written [bytes].
+
+        Raises:
+            NotPrepared: another transaction waits, which some device may have committed: only who knows may drop it.
+        """
         with self._lock:
-            self.abandon()
+            if self.prepared is not None:
+                raise NotPrepared(
+                    f"{self.device}.{self.spec.name} waits for transaction {self.prepared.transaction!r} to be "
+                    f"committed or abandoned; connect anew, which settles it"
+                )
             written = sum(array.sync() for array in self._arrays.values())
             sync_folder(self._arrays_folder)
             buffers = tuple(self._entry(buffer) for buffer in self._buffers.values())

@@ -17,6 +17,7 @@ from zlib import crc32
 import numpy as np
 
 from node.errors import CorruptTier
+from node.memory.disk import disk_room
 from node.memory.manifest import Entry, sync_folder
 
 CHUNK_BYTES = 16 << 20
@@ -111,7 +112,8 @@ class FlashArray:
         slot = 1 - self.committed[chunk] if self.committed[chunk] != NEVER else 0
         start = chunk * self.chunk_bytes
         data = np.frombuffer(self.bytes[start : start + self.chunk_bytes], np.uint8)
-        self._array[2 * chunk + slot] = data
+        with disk_room(self.folder, self.chunk_bytes):
+            self._array[2 * chunk + slot] = data
         self.current[chunk] = slot
         self.checksums[chunk] = crc32(data.data)
         self._verified.add(chunk)

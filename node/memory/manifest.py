@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node.errors import CorruptTier
+from node.memory.disk import disk_room
 
 _FORMAT = 2
 COMMITTED, PREPARED = "manifest.json", "prepared.json"
@@ -89,8 +90,9 @@ def read_manifest(folder: Path, name: str = COMMITTED) -> Manifest | None:
 def prepare_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the prepared state; when this returns it survives a crash of the process and of the machine."""
     fresh = folder / (PREPARED + ".new")
-    with fresh.open("w") as file:
-        json.dump({"format": _FORMAT, **asdict(manifest)}, file)
+    text = json.dumps({"format": _FORMAT, **asdict(manifest)})
+    with disk_room(folder, len(text)), fresh.open("w") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(folder / PREPARED)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from threading import Lock
 
-from node.errors import BufferExists, UnknownBuffer, UnknownTier
+from node.errors import BufferExists, BufferInUse, UnknownBuffer, UnknownTier
 from node.hardware.device import DeviceSpec
 from node.hardware.operation import ITEM_BYTES
 from node.memory.arena import Arena
@@ -33,6 +34,7 @@ class Store:
         self.device = device
         self._buffers: dict[str, Buffer] = {}
         self._names = Lock()
+        self._pins = Lock()
         tiers: dict[str, Tier] = {}
         for tier in spec.tiers.values():
             if tier.storage == "flash":
@@ -72,12 +74,54 @@ class Store:
 
         Raises:
             UnknownBuffer: there is none of that name, perhaps because it was freed before.
+            BufferInUse: a stream, a kernel or a push uses it. A free that waited would hold up its queue for as long
+                as a client that stalls, and a plan that frees what is in use lacks an order that it should hear of.
         """
         with self._names:
             buffer = self.find(name)
+            with self._pins:
+                if buffer.users:
+                    users = ", ".join(sorted(set(buffer.users)))
+                    raise BufferInUse(f"{self.device}.{name} is in use by {users}; free it after that has ended")
+                buffer.tier.free(buffer)
             del self._buffers[name]
-            buffer.tier.free(buffer)
         return buffer.size_bytes
+
+    def pin(self, buffers: Sequence[Buffer], user: str) -> bool:
+        """Keeps buffers from being freed until `unpin`; False, and nothing is pinned, when one has been freed.
+
+        Args:
+            buffers: of this device; each may occur several times.
+            user: what uses them, for the message to whoever frees one.
+        """
+        with self._pins:
+            for buffer in buffers:
+                if buffer.freed:
+                    return False
+            for buffer in buffers:
+                buffer.users.append(user)
+        return True
+
+    def unpin(self, buffers: Sequence[Buffer], user: str) -> None:
+        """Undoes a `pin` with the same arguments."""
+        with self._pins:
+            for buffer in buffers:
+                buffer.users.remove(user)
+
+    @contextmanager
+    def pinned(self, name: str, user: str) -> Iterator[Buffer]:
+        """The buffer called `name`, which cannot be freed in the body.
+
+        Raises:
+            UnknownBuffer: there is none.
+        """
+        buffer = self.find(name)
+        while not self.pin((buffer,), user):
+            buffer = self.find(name)  # freed since; perhaps allocated anew
+        try:
+            yield buffer
+        finally:
+            self.unpin((buffer,), user)
 
     def find(self, name: str) -> Buffer:
         """The buffer called `name`.
@@ -86,7 +130,7 @@ class Store:
             UnknownBuffer: there is none.
         """
         buffer = self._buffers.get(name)
-        if buffer is None:
+        if buffer is None or buffer.freed:
             close = get_close_matches(name, list(self._buffers), 1)
             hint = f"did you mean {close[0]!r}?" if close else "allocate it first; it may have been freed"
             raise UnknownBuffer(f"{self.device} has no buffer {name!r}; {hint}")

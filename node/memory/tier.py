@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 from node.errors import TierFull
@@ -23,6 +23,7 @@ class Buffer:
         size_bytes: exact size [bytes].
         place: where the tier keeps it; for the tier alone.
         freed: no longer there; whoever kept a view must look it up again.
+        users: what reads or writes it now, for people; as long as there is one it cannot be freed.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Buffer:
     size_bytes: int
     place: int
     freed: bool = False
+    users: list[str] = field(default_factory=list)
 
 
 class Tier(ABC):
@@ -67,7 +69,11 @@ class Tier(ABC):
             raise
 
     def free(self, buffer: Buffer) -> None:
-        """Gives the buffer's bytes back."""
+        """Gives the buffer's bytes back.
+
+        Raises:
+            BufferInUse: another process reads or writes it.
+        """
         buffer.freed = True
         self.displace(buffer.place, buffer.size_bytes)
         self.give(buffer.size_bytes)

@@ -33,11 +33,6 @@ class FarBuffer:
     dtype: str
     attachment: Attachment
 
-    @property
-    def freed(self) -> bool:
-        """Whether it must be looked up again, because the peer has freed something since."""
-        return not self.attachment.current
-
 
 def far_range(peer: Peer, operand: Operand) -> tuple[FarBuffer, int]:
     """A buffer of a peer and the size [bytes] of the range in it that `operand` names.

@@ -32,7 +32,8 @@ _Range = tuple[Buffer | FarBuffer, int, int]
 class _Bound:
     """A call with everything that does not change as long as its buffers are there."""
 
-    buffers: tuple[Buffer | FarBuffer, ...]
+    own: tuple[Buffer, ...]
+    far: tuple[FarBuffer, ...]
     work: Work
     use: Use
     count: KernelCount
@@ -47,6 +48,7 @@ class KernelCall:
         self._launch, self._device = launch, device
         self._bound: _Bound | None = None
         self.queue = launch.queue
+        self._user = f"a kernel in flight ({launch.op})"
 
     def execute(self, start_at: float) -> tuple[float, bool]:
         """Runs the kernel.
@@ -54,17 +56,20 @@ class KernelCall:
         Raises:
             NodeError: operands or attributes that do not fit, or a buffer that is not there.
         """
-        bound = self._bound
-        if bound is not None:
-            for buffer in bound.buffers:
-                if buffer.freed:
-                    bound = None
-                    break
-        if bound is None:
-            bound = self._bound = self._bind()
-        ended = self._device.timekeeper.run(start_at, bound.use, bound.work)
-        self._device.counters.kernel(bound.count)
-        return ended
+        store = self._device.store
+        while True:
+            bound = self._bound or self._bind()
+            if store.pin(bound.own, self._user):
+                try:
+                    with ExitStack() as stack:
+                        if all(stack.enter_context(buffer.attachment.pinned()) for buffer in bound.far):
+                            self._bound = bound
+                            ended = self._device.timekeeper.run(start_at, bound.use, bound.work)
+                            self._device.counters.kernel(bound.count)
+                            return ended
+                finally:
+                    store.unpin(bound.own, self._user)
+            self._bound = None  # something was freed: look the operands up again
 
     def _bind(self) -> _Bound:
         launch = self._launch
@@ -91,7 +96,9 @@ class KernelCall:
             for moved in (cost.read_bytes, cost.write_bytes)
         )
         use = self._device.resources.kernel_use(cost.time_s, cost.latency_s, read_bytes, write_bytes)
-        return _Bound(tuple(places), work, use, self._count(demand, cost))
+        own = tuple(buffer for buffer in places if isinstance(buffer, Buffer))
+        mapped = tuple(buffer for buffer in places if isinstance(buffer, FarBuffer))
+        return _Bound(own, mapped, work, use, self._count(demand, cost))
 
     def _ranges(self, operands: Sequence[Operand]) -> list[_Range]:
         found: list[_Range] = []

@@ -194,10 +194,18 @@ class Peer:
             MovedBuffer: it was freed and allocated otherwise since `place` was asked for; ask again.
             PeerUnreachable: it has gone.
         """
-        if place.attachment is not None:
-            checked_range(f"{self.name}.{operand.name}", operand.offset_bytes, len(data), place.size_bytes)
-            copy_bytes(place.attachment.bytes[operand.offset_bytes : operand.offset_bytes + len(data)], data)
-        elif len(data):
+        while place.attachment is not None:
+            with place.attachment.pinned() as current:
+                if current:
+                    checked_range(f"{self.name}.{operand.name}", operand.offset_bytes, len(data), place.size_bytes)
+                    copy_bytes(place.attachment.bytes[operand.offset_bytes : operand.offset_bytes + len(data)], data)
+                    return
+            now = self.place(operand.name)  # the peer has freed something since, perhaps this
+            if (now.dtype, now.tier) != (place.dtype, place.tier):
+                text = f"{self.name}.{operand.name} was {place.dtype} in {place.tier}, is {now.dtype} in {now.tier} now"
+                raise MovedBuffer(text) from DtypeMismatch(f"{text}; free it after the push has ended")
+            place = now
+        if len(data):
             # What is not mapped may have been allocated anew since it was located: the peer checks all that we know.
             try:
                 self._client.write_bytes(

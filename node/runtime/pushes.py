@@ -19,6 +19,7 @@ from node.wire.commands import Operand, Push
 if TYPE_CHECKING:
     from node.runtime.device import EmulatedDevice
 
+_USER = "a push in flight"
 _QUANTUM_WALL_S = 0.02
 """Wall time between two looks at the other owners of what a push loads [s]; small pushes are one quantum."""
 _MAX_QUANTA = 256
@@ -58,6 +59,10 @@ class PushCall:
                 raise error.__cause__ or error from None
 
     def _execute(self, start_at: float) -> tuple[float, bool]:
+        with self._store.pinned(self._push.source.name, _USER):
+            return self._from_pinned(start_at)
+
+    def _from_pinned(self, start_at: float) -> tuple[float, bool]:
         push = self._push
         source, size_bytes = self._store.range_of(push.source.name, push.source.offset_bytes, push.source.shape)
         rate_limit = push.rate_limit_bytes_per_s or math.inf
@@ -137,9 +142,11 @@ class PushCall:
         self._device.counters.port(push.out_port, out_bytes=size_bytes)
 
     def _copy_here(self, operand: Operand, data: memoryview) -> None:
-        target, size_bytes = self._store.range_of(operand.name, operand.offset_bytes, operand.shape)
-        with target.tier.held(target, operand.offset_bytes, size_bytes, writes=True):
-            copy_bytes(target.tier.view(target, operand.offset_bytes, size_bytes), data)
+        with self._store.pinned(operand.name, _USER):
+            target, size_bytes = self._store.range_of(operand.name, operand.offset_bytes, operand.shape)
+            self._same_size(self._peers.own, operand, len(data), size_bytes)
+            with target.tier.held(target, operand.offset_bytes, size_bytes, writes=True):
+                copy_bytes(target.tier.view(target, operand.offset_bytes, size_bytes), data)
         self._device.counters.written(target.tier.spec.name, size_bytes)
 
     def _paced(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from math import isinf, isnan
 from threading import Event as Gate
 
@@ -22,7 +23,7 @@ from node.runtime.peers import Address
 from node.service.batches import CommandStream
 from node.service.grants import granted
 from node.service.status import end_with, statuses
-from node.wire.checks import CHUNK_BYTES, WAIT_S, checked_epoch, checked_number, checked_range
+from node.wire.checks import CHUNK_BYTES, WAIT_S, checked_epoch, checked_number, checked_range, saturated
 from node.wire.specs import spec_to_json
 
 _LOOK_S = 0.5
@@ -48,9 +49,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
             tiers=[
                 node_pb2.TierUse(
                     tier=name,
-                    capacity_bytes=tier.spec.capacity_bytes,
-                    used_bytes=tier.used_bytes,
-                    peak_bytes=tier.peak_bytes,
+                    capacity_bytes=saturated(tier.spec.capacity_bytes),
+                    used_bytes=saturated(tier.used_bytes),
+                    peak_bytes=saturated(tier.peak_bytes),
                 )
                 for name, tier in device.store.tiers.items()
             ],
@@ -70,11 +71,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def Write(self, chunks: Iterator[node_pb2.WriteChunk], context: grpc.ServicerContext) -> node_pb2.WriteReply:
         """See the contract in proto/node/rpc/node.proto."""
-        with statuses(context):
+        with statuses(context), ExitStack() as stack:
             first = next(chunks, None)
             if first is None:
                 raise BadAttribute("a write without a chunk; send at least one, with the name of the buffer")
-            buffer = self._device.store.find(first.name)
+            user = "a push of a peer" if first.pushed else "a write that has not ended"
+            buffer = stack.enter_context(self._device.store.pinned(first.name, user))
             checked_range(first.name, first.offset_bytes, first.total_bytes, buffer.size_bytes)
             if first.dtype and first.dtype != buffer.dtype:
                 raise DtypeMismatch(
@@ -107,17 +109,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def Read(self, request: node_pb2.ReadRequest, context: grpc.ServicerContext) -> Iterator[node_pb2.ReadChunk]:
         """See the contract in proto/node/rpc/node.proto."""
         try:
-            buffer = self._device.store.find(request.name)
-            size = request.size_bytes or max(0, buffer.size_bytes - request.offset_bytes)
-            checked_range(request.name, request.offset_bytes, size, buffer.size_bytes)
-            self._device.counters.fetched(buffer.tier.spec.name, size)
-            end = request.offset_bytes + size
-            for start in range(request.offset_bytes, max(end, request.offset_bytes + 1), CHUNK_BYTES):
-                length = min(CHUNK_BYTES, end - start)
-                with buffer.tier.held(buffer, start, length, writes=False):
-                    data = bytes(buffer.tier.view(buffer, start, length))
-                first = start == request.offset_bytes
-                yield node_pb2.ReadChunk(data=data, buffer=_info(buffer) if first else None)
+            with self._device.store.pinned(request.name, "a read that has not ended") as buffer:
+                yield from self._chunks(request, buffer)
         except NodeError as error:
             end_with(context, error)
 
@@ -205,25 +198,32 @@ class NodeService(node_pb2_grpc.NodeServicer):
             tiers=[
                 node_pb2.TierCounter(
                     tier=name,
-                    read_bytes=count.read_bytes,
-                    written_bytes=count.written_bytes,
+                    read_bytes=saturated(count.read_bytes),
+                    written_bytes=saturated(count.written_bytes),
                     busy_s=count.busy_s,
-                    loaded_bytes=count.loaded_bytes,
-                    fetched_bytes=count.fetched_bytes,
+                    loaded_bytes=saturated(count.loaded_bytes),
+                    fetched_bytes=saturated(count.fetched_bytes),
                 )
                 for name, count in totals.tiers.items()
             ],
             units=[
-                node_pb2.UnitCounter(unit=name, flop=count.flop, busy_s=count.busy_s, launches=count.launches)
+                node_pb2.UnitCounter(
+                    unit=name, flop=count.flop, busy_s=count.busy_s, launches=saturated(count.launches)
+                )
                 for name, count in totals.units.items()
             ],
             ports=[
-                node_pb2.PortCounter(port=name, out_bytes=count.out_bytes, in_bytes=count.in_bytes, busy_s=count.busy_s)
+                node_pb2.PortCounter(
+                    port=name,
+                    out_bytes=saturated(count.out_bytes),
+                    in_bytes=saturated(count.in_bytes),
+                    busy_s=count.busy_s,
+                )
                 for name, count in totals.ports.items()
             ],
-            commands=totals.commands,
-            failures=totals.failures,
-            overruns=totals.overruns,
+            commands=saturated(totals.commands),
+            failures=saturated(totals.failures),
+            overruns=saturated(totals.overruns),
         )
 
     def Prepare(self, request: node_pb2.PrepareRequest, context: grpc.ServicerContext) -> node_pb2.PrepareReply:
@@ -274,6 +274,18 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """See the contract in proto/node/rpc/node.proto."""
         self._stop.set()
         return node_pb2.ShutdownReply()
+
+    def _chunks(self, request: node_pb2.ReadRequest, buffer: Buffer) -> Iterator[node_pb2.ReadChunk]:
+        size = request.size_bytes or max(0, buffer.size_bytes - request.offset_bytes)
+        checked_range(request.name, request.offset_bytes, size, buffer.size_bytes)
+        self._device.counters.fetched(buffer.tier.spec.name, size)
+        end = request.offset_bytes + size
+        for start in range(request.offset_bytes, max(end, request.offset_bytes + 1), CHUNK_BYTES):
+            length = min(CHUNK_BYTES, end - start)
+            with buffer.tier.held(buffer, start, length, writes=False):
+                data = bytes(buffer.tier.view(buffer, start, length))
+            first = start == request.offset_bytes
+            yield node_pb2.ReadChunk(data=data, buffer=_info(buffer) if first else None)
 
     def _take_signal(self, message: node_pb2.SignalMessage) -> None:
         device, failed = self._device, sum(map(isnan, message.end_at))

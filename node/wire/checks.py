@@ -16,6 +16,8 @@ CHUNK_BYTES = 2 << 20
 NAME_LENGTH = 200
 MAX_RANK = 8
 MAX_SIZE_BYTES = 1 << 62
+MAX_COUNT = (1 << 64) - 1
+"""Largest number in a uint64 field of a message."""
 
 DEFAULT_DEADLINE_S = 60.0
 """Deadline of an RPC that names no other [s of wall time]."""
@@ -61,6 +63,11 @@ def checked_number(what: str, value: float, unit: str, most: float, least: float
         low = "above 0" if least == SMALLEST else f"from {least:g}"
         raise BadAttribute(f"{what} is {value:g} {unit}".rstrip() + f"; use a number {low} to {most:g}")
     return value
+
+
+def saturated(count: int) -> int:
+    """`count`, or the most that a message can hold."""
+    return min(count, MAX_COUNT)
 
 
 def checked_epoch(epoch: float, now: float) -> float:

@@ -24,9 +24,11 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.UnsecuredAddress: _CODE.FAILED_PRECONDITION,
     errors.UnknownBuffer: _CODE.NOT_FOUND,
     errors.BufferExists: _CODE.ALREADY_EXISTS,
+    errors.BufferInUse: _CODE.FAILED_PRECONDITION,
     errors.OutOfRange: _CODE.OUT_OF_RANGE,
     errors.UnknownTier: _CODE.NOT_FOUND,
     errors.TierFull: _CODE.RESOURCE_EXHAUSTED,
+    errors.MachineFull: _CODE.RESOURCE_EXHAUSTED,
     errors.CorruptTier: _CODE.DATA_LOSS,
     errors.WaitTimeout: _CODE.DEADLINE_EXCEEDED,
     errors.PeerUnreachable: _CODE.UNAVAILABLE,
@@ -43,19 +45,32 @@ FAILURE_KEY = "windtunnel-failure-bin"
 _BY_NAME = {error.__name__: error for error in STATUS}
 
 
+_LONGEST = 2000
+"""How long a text in an error may be [characters]; gRPC refuses metadata of more than 8 KiB, and hides the error."""
+
+
+def shortened(text: str) -> str:
+    """A text that fits the metadata of a call, without its middle when it is too long (a name of a megabyte)."""
+    plain = text if text.isascii() else text.encode("ascii", "backslashreplace").decode()
+    if len(plain) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{plain[:half]} ... {len(plain) - 2 * half} characters ... {plain[-half:]}"
+
+
 def failure_of(error: BaseException) -> node_pb2.Failure:
     """An error as a message; what is no NodeError keeps its class name, so that nothing is disguised."""
     if isinstance(error, errors.TierFull):
         return node_pb2.Failure(
             type="TierFull",
-            text=str(error),
+            text=shortened(str(error)),
             device=error.device,
             tier=error.tier,
             need_bytes=error.need_bytes,
             free_bytes=error.free_bytes,
             capacity_bytes=error.capacity_bytes,
         )
-    return node_pb2.Failure(type=type(error).__name__, text=str(error))
+    return node_pb2.Failure(type=type(error).__name__, text=shortened(str(error)))
 
 
 def error_of(failure: node_pb2.Failure) -> errors.NodeError:

@@ -50,6 +50,21 @@ def test_nodes_go_on_until_they_are_stopped(windtunnel):
     assert windtunnel("down").stdout == "nothing is running\n"
 
 
+def test_a_start_that_is_stopped_says_so(tmp_path):
+    """The fork server is told to stop before it has imported what nodes need, as `down` does."""
+    (tmp_path / "cluster.json").write_text(json.dumps({"devices": {}, "links": {}, "epoch": 0, "dilation": None,
+                                                        "flash_folder": str(tmp_path), "arbiter": ""}))  # fmt: skip
+    ear, mouth = os.pipe()
+    stop = "import os, signal, sys; from node import server; starts = server._starts\n"
+    stop += "server._starts = lambda *a: (os.kill(os.getpid(), signal.SIGTERM), starts(*a))[1]\n"
+    stop += f"sys.exit(server.main([{str(tmp_path)!r}, '--report', '{mouth}']))"
+    assert subprocess.run([sys.executable, "-c", stop], pass_fds=(mouth,), timeout=60).returncode == 0
+    os.close(mouth)
+    with os.fdopen(ear) as lines:
+        said = [json.loads(line) for line in lines]
+    assert said[-1]["type"] == "ShuttingDown" and "was told to stop while it started" in said[-1]["text"]
+
+
 def test_a_dead_node_is_listed_as_dead(windtunnel):
     (started,) = listed(windtunnel("up", "a6000_csd", "--json"))
     drive = next(each for each in started["devices"] if each["device"] == "csd0")

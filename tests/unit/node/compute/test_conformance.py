@@ -15,11 +15,15 @@ from torch import Tensor
 
 from node.compute.dtypes import TORCH_DTYPES, dtype_name, torch_dtype
 from node.compute.kernels import KERNELS, run
+from node.errors import NodeError
+from node.hardware.cost import kernel_cost
+from node.hardware.device import ComputeSpec, DeviceSpec, QueueSpec, TierSpec
 from node.hardware.operation import TensorType
 from node.hardware.operations import OPERATIONS, complete_attributes, operation
 
 Array = np.ndarray
 TOLERANCE = {"fp32": 2e-5, "fp16": 4e-3, "bf16": 3e-2}
+UNITS = ("vector", "tensor")
 FP, F32, I64, I8 = "fp", "fp32", "int64", "int8"
 
 
@@ -400,3 +404,28 @@ def test_attributes_of_the_case_are_completed(name: str):
         complete = complete_attributes(entry, case.attributes)
         assert set(complete) == set(entry.attributes)
         assert complete_attributes(entry, complete) is complete
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_extent_of_zero_computes_nothing_or_is_refused(name: str):
+    """Every extent of the case set to zero, wherever it occurs: check, cost and kernel end without an untyped error."""
+    tier = TierSpec("hbm", "dram", 1 << 40, 1e12, 1e12)
+    units = {unit: ComputeSpec(unit, dict.fromkeys(("fp64", "fp32", "bf16", "fp16", "int8"), 1e12)) for unit in UNITS}
+    spec = DeviceSpec("test", "gpu", "", {"hbm": tier}, units, {}, {"stream": QueueSpec("stream", "compute")})
+    for case in CASES[name]:
+        for extent in {extent for shape, _ in (*case.inputs, *case.outputs) for extent in shape}:
+            given, wanted = (
+                [
+                    TensorType(tuple(0 if n == extent else n for n in shape), F32 if dtype == FP else dtype)
+                    for shape, dtype in operands
+                ]
+                for operands in (case.inputs, case.outputs)
+            )
+            try:
+                operation(name).check(given, wanted, case.attributes)
+                demand = operation(name).demand(given, wanted, case.attributes)
+                kernel_cost(spec, demand, ["hbm"] * len(given), ["hbm"] * len(wanted))
+                made = [[torch.zeros(x.shape, dtype=torch_dtype(x.dtype)) for x in side] for side in (given, wanted)]
+                run(name, *made, case.attributes)
+            except NodeError as error:
+                assert str(error)

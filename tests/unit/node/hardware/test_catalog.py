@@ -51,6 +51,14 @@ def test_a_sheet_becomes_a_spec_in_base_units(folder):
     assert (constant.text, constant.kind, constant.source) == ("1 TFLOP/s", "assumed", "made up")
 
 
+@pytest.mark.parametrize("value", ["[1, 2]", "{a: 1}", "null", "true", "[[]]", "3.5"])
+@pytest.mark.parametrize("key", ["capacity", "read"])
+def test_a_value_that_is_no_quantity(folder, key, value):
+    old = {"capacity": "1 GiB", "read": "100 GB/s"}[key]
+    said = broken(folder, f"{{value: {old}", f"{{value: {value}")
+    assert f"hbm.{key}" in said and "tiny.yaml:" in said
+
+
 def test_folders_of_the_user_come_first(tmp_path):
     mine = SHEET.replace("product: tiny", "product: rtx_a6000")
     (tmp_path / "rtx_a6000.yaml").write_text(mine)

@@ -192,6 +192,8 @@ def test_an_abandoned_state_is_prepared_again_with_what_came_since(tmp_path: Pat
     commit(tier, "one")
     fill(tier, buffer, 0, b"b" * CHUNK)
     tier.prepare("two", ("csd0",))
+    with pytest.raises(NotPrepared, match="two"):  # another device may have committed it
+        tier.prepare("three", ("csd0",))
     tier.abandon()
     fill(tier, buffer, CHUNK, b"c" * CHUNK)
     commit(tier, "three")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from node.errors import BufferExists, OutOfRange, TierFull, UnknownBuffer, UnknownTier
+from node.errors import BufferExists, BufferInUse, OutOfRange, TierFull, UnknownBuffer, UnknownTier
 from node.hardware.device import DeviceSpec, TierSpec
 from node.memory.arena import Arena
 from node.memory.attach import Attachment, Segment
@@ -86,6 +88,59 @@ class TestEveryTier:
         store.free("kv")
         with pytest.raises(UnknownBuffer):
             store.free("kv")
+
+
+@pytest.mark.parametrize("tier", ["hbm", "flash"])
+def test_a_buffer_in_use_is_not_freed(store: Store, tier: str) -> None:
+    store.allocate("x", tier, "uint8", (5000,))
+    with store.pinned("x", "a read that has not ended"), store.pinned("x", "a kernel in flight (add)"):
+        with pytest.raises(BufferInUse, match=r"dev\.x is in use by a kernel in flight \(add\), a read that has not"):
+            store.free("x")
+        assert store.tiers[tier].used_bytes == 5000 and not store.find("x").freed
+    freed = store.find("x")
+    assert store.free("x") == 5000 and not store.tiers[tier].used_bytes
+    assert not store.pin((freed,), "a kernel")
+    with pytest.raises(UnknownBuffer), store.pinned("x", "a write"):
+        pass
+
+
+_PEER = """
+import sys
+from node.memory.attach import Attachment, Segment
+attached = Attachment(Segment(*map(int, sys.argv[1:])))
+with attached.pinned() as first, attached.pinned() as second:
+    print("pinned" if first and second else "moved", flush=True)
+    sys.stdin.readline()
+print("unpinned", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_peer_that_maps_a_buffer_keeps_it_until_it_ends_or_dies(store: Store) -> None:
+    arena = store.tiers["hbm"]
+    assert isinstance(arena, Arena)
+
+    def peer() -> subprocess.Popen[str]:
+        segment = (os.getpid(), arena.descriptor, arena.inode, store.find("x").place, 5000, arena.generation)
+        command = [sys.executable, "-c", _PEER, *map(str, segment)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    for dies in (False, True):
+        store.allocate("x", "hbm", "uint8", (5000,))
+        with peer() as process:
+            assert process.stdin is not None and process.stdout is not None
+            assert process.stdout.readline() == "pinned\n"
+            with pytest.raises(BufferInUse, match=r"dev\.x is in use by a push or a kernel of a peer"):
+                store.free("x")
+            assert arena.used_bytes == 5000 and not store.find("x").freed
+            if dies:
+                process.kill()
+                process.wait()
+            else:
+                print(file=process.stdin, flush=True)
+                assert process.stdout.readline() == "unpinned\n"
+            assert store.free("x") == 5000 and not arena.used_bytes
+            process.kill()
 
 
 def test_an_unknown_tier(store: Store) -> None:

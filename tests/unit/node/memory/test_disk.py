@@ -1,0 +1,25 @@
+"""A full disk names its folder and what is missing."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from node.errors import MachineFull
+from node.memory.disk import disk_room
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    missing = tmp_path / "not" / "there"
+    with (
+        pytest.raises(MachineFull, match=rf"the disk of {missing} is full: {1 << 60} bytes needed, \d+ free, \d+ miss"),
+        disk_room(missing, 1 << 60),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), disk_room(tmp_path, 1):
+        raise PermissionError(errno.EACCES, "no")
