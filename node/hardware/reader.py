@@ -193,7 +193,7 @@ class _Reader:
             quantity = parse(text, dimension)
         except BadQuantity as error:
             raise BadSheet(f"{place}: {path}: {error}") from None
-        self.constants[path] = Constant(path, text, quantity, kind, source)
+        self.constants[path] = Constant(path, str(text), quantity, kind, source)
 
     def keys(self, mapping: CommentedMap, known: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
         for key in mapping:
