@@ -17,6 +17,7 @@ from types import FrameType
 import click
 
 from controller.cli.machine import exhausted, forget_output, open_standard_streams, utf8_words
+from controller.cli.memory_budget import VARIABLE, budget_bytes, memory_budget
 from controller.errors import UserError, WindtunnelError
 from node.errors import NodeError, UserInput
 
@@ -70,6 +71,14 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command, a virtual one within its memory budget."""
+        limit = budget_bytes(ctx.params.get("memory_budget"))
+        if {"--live", "--ray", "up", "ps", "down"}.intersection([*ctx._protected_args, *ctx.args]):
+            return super().invoke(ctx)
+        with memory_budget(limit):
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the overview from the table alone."""
         with formatter.section("Commands"):
@@ -78,7 +87,13 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="windtunnel", prog_name="windtunnel")
-def windtunnel() -> None:
+@click.option(
+    "--memory-budget",
+    metavar="SIZE",
+    envvar=VARIABLE,
+    help=f"Most memory that a virtual command takes, like '8 GiB'; or {VARIABLE}.  [default: half of the machine's]",
+)
+def windtunnel(memory_budget: str | None) -> None:
     """Emulates a declared cluster: is this offloading or communication scheme correct, and how fast would it be?"""
 
 

@@ -200,9 +200,13 @@ def _placeable(product: str, folders: Sequence[Path]) -> DeviceSpec:
     """The sheet of a product that can be a device of a topology: not a NIC, since devices forward nothing."""
     spec = load_product(product, folders)
     if spec.kind == "nic":
+        port = next(iter(spec.ports))
+        rate, given = spec.constants[f"{port}.read"].text, spec.constants.get(f"{port}.latency")
+        latency = given.text if given else "0 s"
         raise UserInput(
             f"{product} is a nic, which holds nothing and which no route passes; give its rate and latency to the link "
-            f"that it drives (`windtunnel devices {product}` shows them)"
+            f"that it drives (`windtunnel devices {product}` shows them): leave it out of devices: and write under "
+            f"links:  - {{ends: [DEVICE.PORT, SWITCH], bandwidth: {rate}, latency: {latency}}}"
         )
     return spec
 

@@ -166,28 +166,34 @@ class _Reader:
             yield name, body
 
     def number(self, owner: CommentedMap, key: str, path: str, dimension: str) -> None:
-        """Reads ``key: {value, kind, source}`` of `owner` into `constants`, if it is there."""
+        """Reads ``key: {value, kind, source}`` or ``key: value`` of `owner` into `constants`, if it is there.
+
+        A value alone is the word of the sheet's author: assumed, with its line as the source.
+        """
         if key not in owner:
             return
         body = owner[key]
-        if not isinstance(body, CommentedMap):
-            raise BadSheet(
-                f"{self.at(owner, key)}: {path} is {body!r} without a source; write "
-                f"{key}: {{value: ..., kind: datasheet|measured|assumed, source: ...}}"
-            )
-        self.keys(body, ("value", "kind", "source"), required=("value", "kind", "source"))
-        value = body["value"]
+        if isinstance(body, CommentedMap):
+            self.keys(body, ("value", "kind", "source"), required=("value", "kind", "source"))
+            value, place = body["value"], self.at(body, "value")
+            kind = self.choice(body, "kind", get_args(ConstantKind))
+            source = " ".join(self.text(body, "source").split())
+        else:
+            value, place = body, self.at(owner, key)
+            kind, source = "assumed", f"declared in {place}"
         # A count or a ratio has no unit, so YAML reads it as a number; everything else must be text.
         bare = dimension in ("count", "ratio") and isinstance(value, int | float) and not isinstance(value, bool)
         text = str(value) if bare else value
         if not isinstance(text, str | int | float) or isinstance(text, bool):
-            raise BadSheet(f"{self.at(body, 'value')}: {path} is {value!r:.200}; write one quantity with its unit")
+            raise BadSheet(
+                f"{place}: {path} is {value!r:.200}, which is no quantity in {dimension}; write {key}: VALUE with "
+                f"its unit, or {key}: {{value: ..., kind: datasheet|measured|assumed, source: ...}}"
+            )
         try:
             quantity = parse(text, dimension)
         except BadQuantity as error:
-            raise BadSheet(f"{self.at(body, 'value')}: {path}: {error}") from None
-        kind = self.choice(body, "kind", get_args(ConstantKind))
-        self.constants[path] = Constant(path, str(text), quantity, kind, " ".join(self.text(body, "source").split()))
+            raise BadSheet(f"{place}: {path}: {error}") from None
+        self.constants[path] = Constant(path, str(text), quantity, kind, source)
 
     def keys(self, mapping: CommentedMap, known: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
         for key in mapping:

@@ -1,8 +1,9 @@
 """What a device sheet may say: every key, its dimension and what it means.
 
-A sheet is YAML, one product a file. Numbers are written ``{value: 768 GB/s, kind: datasheet, source: ...}``; switches
-and names (``storage``, ``simplex``, ``slots``, the ``kind`` of a queue) are plain. `reader.py` turns a sheet into
-constants by path, and `assemble` turns constants into a `DeviceSpec`, so that an override and a sheet go the same way.
+A sheet is YAML, one product a file. Numbers are written ``{value: 768 GB/s, kind: datasheet, source: ...}``, or
+``768 GB/s`` alone, which counts as assumed with the file as its source; switches and names (``storage``, ``simplex``,
+``slots``, the ``kind`` of a queue) are plain. `reader.py` turns a sheet into constants by path, and `assemble` turns
+constants into a `DeviceSpec`, so that an override and a sheet go the same way.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,11 +210,15 @@ def text_of(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        BadTopology: it cannot be read, is too large or no UTF-8.
+        BadTopology: it cannot be read, is no regular file, too large or no UTF-8.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadTopology(f"{path}: {path.stat().st_size} B; at most {MAX_BYTES} B are read")
+        found = path.stat()
+        # A pipe may never end or never begin, and a device has no size: neither is opened.
+        if not stat.S_ISREG(found.st_mode):
+            raise BadTopology(f"{path}: no regular file; save what it holds to a file and give that")
+        if found.st_size > MAX_BYTES:
+            raise BadTopology(f"{path}: {found.st_size} B; at most {MAX_BYTES} B are read; give a smaller file")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadTopology(f"{path}: cannot be read: {error.strerror}; give a readable file") from error

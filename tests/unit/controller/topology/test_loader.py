@@ -232,5 +232,6 @@ def test_hostile_yaml_is_refused_with_a_sentence(tmp_path, says: str) -> None:
 def test_a_nic_is_no_device_of_a_topology(load, toy_text):
     said = complaint(load, toy_text.replace("product: toy_gpu", "product: connectx7"))
     assert "connectx7 is a nic" in said
+    assert "- {ends: [DEVICE.PORT, SWITCH], bandwidth: " in said
     assert "link" in said
     assert ".yaml:7: device gpu" in said

@@ -85,7 +85,8 @@ def test_products_are_listed_in_order_with_those_of_the_user(folder):
         ("kind: assumed, source: made up}\n    read", "source: made up}\n    read", "tiny.yaml:7: 'kind' is missing"),
         ("value: 1 GiB, kind: assumed", "value: 1 GiB, kind: guessed", "kind is 'guessed'"),
         (", source: made up}\ncompute", ", source: ''}\ncompute", "tiny.yaml:8: source must be text"),
-        ("{value: 1 GiB, kind: assumed, source: made up}", "1 GiB", "tiny.yaml:7: hbm.capacity is '1 GiB' without"),
+        ("{value: 1 GiB, kind: assumed, source: made up}", "1 GB/s", "tiny.yaml:7: hbm.capacity: '1 GB/s' is in"),
+        ("{value: 1 GiB, kind: assumed, source: made up}", "[1 GiB]", "tiny.yaml:7: hbm.capacity is ['1 GiB']"),
         ("kind: gpu", "kind: toaster", "tiny.yaml:2: kind is 'toaster'; one of gpu, cpu, cxl, csd, npu, nic"),
         ("description:", "descriptoin:", "unknown key 'descriptoin'; did you mean 'description'"),
         ("    capacity: {value: 1 GiB, kind: assumed, source: made up}\n", "", "tiny needs hbm.capacity"),
@@ -204,3 +205,9 @@ def test_a_nic_that_cannot_be_is_refused(text, said):
     with pytest.raises(BadSheet) as refusal:
         read_sheet(text, "x.yaml")
     assert said in str(refusal.value)
+
+
+def test_a_value_alone_is_assumed_with_its_line_as_source():
+    spec = read_sheet(SHEET.replace("{value: 1 GiB, kind: assumed, source: made up}", "1 GiB"), "x.yaml")
+    constant = spec.constants["hbm.capacity"]
+    assert (constant.value, constant.kind, constant.source) == (1 << 30, "assumed", "declared in x.yaml:7")
