@@ -1,0 +1,49 @@
+"""Draws a campaign of disturbances from one seed: what happens, to whom, and after how much progress."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+KINDS = (
+    "kill_node",
+    "stop_short",
+    "stop_long",
+    "file_limit",
+    "slow_drive",
+    "cut_stream",
+    "kill_controller",
+    "flood",
+    "garbage",
+)
+VICTIMS = {"decode": ("csd0", "csd1", "gpu"), "train": ("ssd0", "ssd1", "gpu")}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One disturbance of one live run; `progress` is the share of the run's steps after which it strikes, in (0, 1)."""
+
+    index: int
+    kind: str
+    work: str
+    victim: str
+    progress: float
+    seed: int
+
+
+def entry(seed: int, index: int) -> Entry:
+    """Draw entry `index` of a seed without drawing those before it; each len(KINDS) entries hold every kind once."""
+    cycle, place = divmod(index, len(KINDS))
+    kind = KINDS[int(np.random.default_rng([seed, 0, cycle]).permutation(len(KINDS))[place])]
+    draw = np.random.default_rng([seed, 1, index])
+    work = str(draw.choice(tuple(VICTIMS)))
+    victim = "controller" if kind == "kill_controller" else str(draw.choice(VICTIMS[work]))
+    return Entry(index, kind, work, victim, float(draw.uniform(0.05, 0.95)), int(draw.integers(2**31)))
+
+
+def schedule(seed: int) -> Iterator[Entry]:
+    """Draw the entries of a seed in order, without end."""
+    index = 0
+    while True:
+        yield entry(seed, index)
+        index += 1
