@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -89,11 +90,12 @@ class Cluster:
         speed: MachineSpeed | None = None,
         machines: Mapping[str, str] | None = None,
         node_timeout_s: float = NODE_TIMEOUT_S,
+        lock: int = -1,
     ) -> None:
         self.topology, self.pace, self.epoch = topology, pace, epoch
         self.speed, self.machines = speed, machines or {}
         self._server = server
-        self._node_timeout_s = node_timeout_s
+        self._node_timeout_s, self._lock = node_timeout_s, lock
         self._heartbeats: Heartbeats | None = None
         self.whereabouts = whereabouts
         self._offsets_s: Mapping[str, float] | None = None
@@ -187,6 +189,9 @@ class Cluster:
             client.close()
         if self._arbiter is not None:
             self._arbiter.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def forget(self) -> None:
         """Leaves a detached cluster to itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -147,7 +148,7 @@ def connect(name: str, topology: Topology) -> Cluster:
         topology: that it was started from.
 
     Raises:
-        UserError: none of that name runs, or it was started from another topology.
+        UserError: none of that name runs, it was started from another topology, or another program uses it.
         DeviceUnreachable: one of its nodes has died.
     """
     running = _find(name)
@@ -163,6 +164,14 @@ def connect(name: str, topology: Topology) -> Cluster:
         if not alive:
             raise DeviceUnreachable(f"{device} of {name} (process {process}) has died; stop {name} and start it again")
     credentials = {CONTROLLER: read_credentials(running.directory)} if content.get("secured") else None
+    lock = os.open(running.directory / "controller.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise UserError(
+            f"another program runs on {name}; wait until it has ended, or start a cluster of its own"
+        ) from error
     cluster = Cluster(
         topology,
         whereabouts_of(content, credentials),
@@ -170,6 +179,7 @@ def connect(name: str, topology: Topology) -> Cluster:
         content["epoch"],
         None,
         node_timeout_s=content["node_timeout_s"],
+        lock=lock,
     )
     cluster.open()
     return cluster

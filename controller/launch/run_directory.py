@@ -1,4 +1,10 @@
-"""The directory of a run: where it is, who holds it, and what an earlier crash left."""
+"""The directory of a run: where it is, who holds it, and what an earlier crash left.
+
+**Whose it is.** Anybody may make a folder where temporary files lie, so every use of the folder of runs checks that it
+belongs to this user and that nobody else may write into it; a run counts as one only if it belongs to this user too.
+Each run has mode 0700, and a node refuses to listen in a folder that others may enter (`node.wire.channel`): gRPC does
+not tell a service who is at the other end of a socket, so the folder keeps strangers out.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -127,7 +134,10 @@ def held_runs(folder: Path) -> tuple[Path, ...]:
 def is_run(path: Path) -> bool:
     """Whether windtunnel made this directory."""
     try:
-        return path.is_dir() and not path.is_symlink() and (path / _MARK_FILE).read_bytes() == _MARK.encode()
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            return False
+        return (path / _MARK_FILE).read_bytes() == _MARK.encode()
     except OSError:
         return False
 
@@ -264,9 +274,28 @@ def _no_folder(folder: Path, error: OSError) -> str:
     return f"{folder} cannot hold runs ({error.strerror}); set WINDTUNNEL_RUNS to a folder of your own"
 
 
+def check_own(folder: Path, what: str) -> None:
+    """Checks that nobody else could have made a folder, or can change what lies in it.
+
+    Raises:
+        PreflightFailed: it is a link, belongs to somebody else, or others may write into it.
+    """
+    found = folder.lstat()
+    if stat.S_ISLNK(found.st_mode) and found.st_uid == os.geteuid():
+        found = folder.stat()
+    if found.st_uid != os.geteuid():
+        why = f"belongs to user {found.st_uid}, and this is user {os.geteuid()}"
+    elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        why = f"has mode {stat.S_IMODE(found.st_mode):04o}, so that others may write into it (chmod go-w {folder})"
+    else:
+        return
+    raise PreflightFailed(f"{what} {folder} {why}; set WINDTUNNEL_RUNS to a folder of your own")
+
+
 @contextmanager
 def _folder_locked(folder: Path) -> Iterator[None]:
     try:
+        check_own(folder, "the folder of runs")
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise PreflightFailed(_no_folder(folder, error)) from error

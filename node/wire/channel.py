@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import grpc
 
+from node.errors import UnsecuredAddress
 from node.wire.checks import MESSAGE_BYTES
 from node.wire.credentials import Credentials, certificate_name, check_target
 
@@ -62,6 +65,8 @@ def bind(server: grpc.Server, target: str, credentials: Credentials | None) -> s
         RuntimeError: it cannot be bound.
     """
     check_target(target, credentials)
+    if target.startswith("unix:"):
+        _check_folder(Path(target.removeprefix("unix:")).parent)
     if credentials is None:
         port = server.add_insecure_port(target)
     else:
@@ -69,3 +74,20 @@ def bind(server: grpc.Server, target: str, credentials: Credentials | None) -> s
         secure = grpc.ssl_server_credentials(shown, credentials.authority.encode(), require_client_auth=True)
         port = server.add_secure_port(target, secure)
     return target if target.startswith("unix") else f"{target.rpartition(':')[0]}:{port}"
+
+
+def _check_folder(folder: Path) -> None:
+    """Checks that a socket in `folder` can be reached, or replaced, by nobody else.
+
+    gRPC does not tell a service who is at the other end of a socket, so the folder has to keep others out: only its
+    owner may enter it, and its owner is the user of this process.
+
+    Raises:
+        UnsecuredAddress: others could.
+    """
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise UnsecuredAddress(
+            f"{folder} has owner {found.st_uid} and mode {found.st_mode & 0o7777:04o}: others could reach a socket in "
+            f"it; use a folder of user {os.geteuid()} with mode 0700"
+        )

@@ -196,6 +196,8 @@ def test_a_detached_cluster_is_found_used_and_stopped(twins: SimpleNamespace, ru
             start_detached(declared, "bench")
         with connect("bench", declared) as cluster:
             cluster.clients["a"].allocate("x", "hbm", "fp32", (4,))
+            with pytest.raises(UserError, match="another program runs on bench"):
+                connect("bench", declared)
         with connect("bench", declared) as cluster:
             assert [buffer.name for buffer in cluster.clients["a"].describe().buffers] == ["x"]
         os.kill(made.devices[1][2], signal.SIGKILL)

@@ -99,3 +99,41 @@ def test_a_folder_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for act in (list_running, create_run_directory):
         with pytest.raises(PreflightFailed, match="WINDTUNNEL_RUNS"):
             act()
+
+
+def test_a_folder_that_others_can_write_into_is_refused(folder: Path) -> None:
+    folder.chmod(0o777)
+    for use in (lambda: create_run_directory("mine"), lambda: remove_stale(folder), list_running):
+        with pytest.raises(PreflightFailed, match=r"mode 0777.*chmod go-w"):
+            use()
+    folder.chmod(0o755)  # others may look, but each run keeps them out
+    create_run_directory("mine").close()
+    assert (folder / "mine").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_or_run_of_somebody_else_is_refused(folder: Path) -> None:
+    run = create_run_directory("theirs")
+    run.close()
+    os.chown(folder / "theirs", 12345, 12345)
+    assert list_running() == () and remove_stale(folder) == ()
+    assert (folder / "theirs").exists()
+    os.chown(folder, 12345, 12345)
+    try:
+        for use in (lambda: create_run_directory("mine"), lambda: remove_stale(folder), list_running):
+            with pytest.raises(PreflightFailed, match=r"belongs to user 12345, and this is user 0"):
+                use()
+    finally:
+        os.chown(folder, 0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link of somebody else's")
+def test_a_link_of_somebody_else_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = folder / "link"
+    (folder / "real").mkdir(mode=0o700)
+    link.symlink_to(folder / "real")
+    monkeypatch.setenv("WINDTUNNEL_RUNS", str(link))
+    create_run_directory("mine").close()  # one's own is as good as what it leads to
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(PreflightFailed, match="belongs to user 12345"):
+        create_run_directory("again")
