@@ -158,7 +158,15 @@ class OutOfMemory(RunError):
 
 
 class DeviceUnreachable(RunError):
-    """A node that does not answer or has died; says its device."""
+    """A node that does not answer or has died.
+
+    Attributes:
+        device: whose node; ``arbiter`` is the process that grants links.
+    """
+
+    def __init__(self, message: str, device: str) -> None:
+        super().__init__(message)
+        self.device = device
 
 
 class StartFailed(RunError):
@@ -166,7 +174,17 @@ class StartFailed(RunError):
 
 
 class KernelFailed(RunError):
-    """A node refused or failed an op; says which."""
+    """A node refused or failed an op.
+
+    Attributes:
+        device: of the node.
+        plan: name of the plan.
+        op: what it did, in words.
+    """
+
+    def __init__(self, message: str, device: str, plan: str, op: str) -> None:
+        super().__init__(message)
+        self.device, self.plan, self.op = device, plan, op
 
 
 class StrategyFailed(RunError):
@@ -186,4 +204,13 @@ class LinkFailed(RunError):
 
 
 class Deadlock(RunError):
-    """Nothing can go on; says who waits for what."""
+    """Nothing can go on; says who waits for what.
+
+    Attributes:
+        plans: that cannot end.
+        events: that programs wait for and nobody is left to set.
+    """
+
+    def __init__(self, message: str, plans: tuple[str, ...] = (), events: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.plans, self.events = plans, events

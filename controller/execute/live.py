@@ -216,7 +216,8 @@ class LiveRun:
             for done in future.result():
                 op = plan.ops[event_owners(plan)[done.id - flight.first_event]]
                 if done.error:
-                    raise KernelFailed(f"plan {plan.name!r}, {describe(op)} at {device}: {done.error}")
+                    text = f"plan {plan.name!r}, {describe(op)} at {device}: {done.error}"
+                    raise KernelFailed(text, device, plan.name, describe(op))
                 label = _label(op)
                 self._label_s[label] = self._label_s.get(label, 0.0) + done.end_at - done.start_at
                 self.overruns += done.overrun

@@ -246,8 +246,8 @@ class VirtualRun:
                 stall = self.link_changes.stall(error, self.now, self._activity_name)
                 if stall is not None:
                     raise stall from error
-            plans = ", ".join(self._submissions[number].ticket.plan for number in tickets)
-            raise Deadlock(f"plans {plans} cannot end at {self.now} s: {error}") from error
+            plans = tuple(self._submissions[number].ticket.plan for number in tickets)
+            raise Deadlock(f"plans {', '.join(plans)} cannot end at {self.now} s: {error}", plans) from error
         return [self._close(number) for number in ended]
 
     def _change_links(self) -> None:

@@ -106,7 +106,8 @@ class Cluster:
             for name, target in whereabouts.targets.items()
         }
         arbiter = whereabouts.arbiter
-        self._arbiter = ArbiterClient(arbiter, DeviceUnreachable, whereabouts.credentials) if arbiter else None
+        lost = partial(DeviceUnreachable, device=ARBITER)
+        self._arbiter = ArbiterClient(arbiter, lost, whereabouts.credentials) if arbiter else None
 
     @property
     def processes(self) -> Mapping[str, int]:
@@ -201,7 +202,7 @@ class Cluster:
     def died(self, name: str, how: str) -> None:
         """A process of the run has ended."""
         tail = self._server.log_tail(name) if self._server is not None else ""
-        error = DeviceUnreachable(f"{name} {how}{tail}; the run cannot go on without it, start it again")
+        error = DeviceUnreachable(f"{name} {how}{tail}; the run cannot go on without it, start it again", name)
         with self._died:
             self._dead[name] = error
             self._died.notify_all()
@@ -228,7 +229,7 @@ class Cluster:
         with self._died:
             if self._server is not None:
                 self._died.wait_for(lambda: name in self._dead, _LAST_WORDS_S)
-            return self._dead.get(name) or DeviceUnreachable(text)
+            return self._dead.get(name) or DeviceUnreachable(text, name)
 
     def _each(self, act: Callable[[NodeClient], object]) -> None:
         """Calls all nodes at once."""

@@ -162,7 +162,8 @@ def connect(name: str, topology: Topology) -> Cluster:
         )
     for device, _, process, alive in running.devices:
         if not alive:
-            raise DeviceUnreachable(f"{device} of {name} (process {process}) has died; stop {name} and start it again")
+            text = f"{device} of {name} (process {process}) has died; stop {name} and start it again"
+            raise DeviceUnreachable(text, device)
     credentials = {CONTROLLER: read_credentials(running.directory)} if content.get("secured") else None
     lock = os.open(running.directory / "controller.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

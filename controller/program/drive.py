@@ -79,10 +79,11 @@ class _Loop:
             for completion in ended:
                 self._wake(completion.ticket)
         if self._waiters:
-            names = ", ".join(sorted({repr(event.name) for event in self._waiters if isinstance(event, Event)}))
+            names = tuple(sorted({event.name for event in self._waiters if isinstance(event, Event)}))
             raise Deadlock(
-                f"a program waits for event {names}, and nothing is left that could set it; "
-                f"set it in another program, or wait for it beside something that ends (wait_any)"
+                f"a program waits for event {', '.join(map(repr, names))}, and nothing is left that could set it; "
+                f"set it in another program, or wait for it beside something that ends (wait_any)",
+                events=names,
             )
         # What was started and never waited for takes its time too.
         while left := self._clock.unfinished():

@@ -38,7 +38,7 @@ def restore_signals():
     [
         (UnknownModel("no model 'x'"), 2),
         (BadQuantity("'3' has no unit"), 2),
-        (DeviceUnreachable("csd0 does not answer"), 1),
+        (DeviceUnreachable("csd0 does not answer", "csd0"), 1),
         (OutOfMemory("gpu", "hbm", 10, 4, 8), 1),
         (TierFull("gpu", "hbm", 10, 4, 8), 1),
         (KeyboardInterrupt(), 130),
