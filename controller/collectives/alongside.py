@@ -16,7 +16,7 @@ from dataclasses import replace
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
 from controller.collectives.protocol import Protocol, as_seen
-from controller.plan.ops import Kernel, Plan
+from controller.plan.ops import Kernel, Plan, vouched
 from controller.topology.schema import Topology
 from node.hardware.device import ComputeSpec, DeviceSpec, QueueSpec
 
@@ -45,9 +45,7 @@ def alongside(topology: Topology, group: Group, protocol: Protocol) -> Topology:
 def on_channels(plan: Plan) -> Plan:
     """`plan` with its kernels on the queue of channels."""
     ops = tuple(replace(op, queue=CHANNELS) if isinstance(op, Kernel) else op for op in plan.ops)
-    made = Plan(plan.name, ops, plan.after, plan.parameters)
-    made.cache["built"] = plan.cache.get("built", False)
-    return made
+    return vouched(Plan(plan.name, ops, plan.after, plan.parameters), plan.origin)
 
 
 def _shared(plain: DeviceSpec, seen: DeviceSpec, protocol: Protocol) -> DeviceSpec:

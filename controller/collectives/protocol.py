@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 from controller.collectives.errors import BadCall, UnknownAlgorithm
 from controller.collectives.group import Group, only
 from controller.collectives.in_switch import GATHER, SCATTER
-from controller.plan.ops import Kernel, Op, Plan, Transfer
+from controller.plan.ops import Kernel, Op, Plan, Transfer, vouched
 from controller.topology.graph import route
 from controller.topology.nearest import hint
 from controller.topology.schema import Topology
@@ -178,7 +178,9 @@ def with_start(plan: Plan, group: Group, protocol: Protocol) -> Plan:
     count = len(start)
     everybody = tuple(range(count))
     after = [tuple(index + count for index in waits) or everybody for waits in plan.after]
-    return Plan(plan.name, (*start, *plan.ops), (*((),) * count, *after), plan.parameters)
+    # The delays touch no buffer and every old edge is kept, so the edges are as right as they were.
+    made = Plan(plan.name, (*start, *plan.ops), (*((),) * count, *after), plan.parameters)
+    return vouched(made, plan.origin)
 
 
 def _held(plan: Plan, protocol: Protocol) -> Plan:
@@ -191,9 +193,7 @@ def _held(plan: Plan, protocol: Protocol) -> Plan:
     if not held:
         return plan
     ops = tuple(held.get(index, op) for index, op in enumerate(plan.ops))
-    made = Plan(plan.name, ops, plan.after, plan.parameters)
-    made.cache["built"] = plan.cache.get("built", False)
-    return made
+    return vouched(Plan(plan.name, ops, plan.after, plan.parameters), plan.origin)
 
 
 def _without_launches(spec: DeviceSpec, software_s: float, protocol: Protocol) -> DeviceSpec:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from controller.plan.hazards import Hazards
-from controller.plan.ops import Alloc, Buffer, Free, Kernel, Op, OpAttribute, Plan, Transfer, View
+from controller.plan.ops import Alloc, Buffer, Free, Kernel, Op, OpAttribute, Origin, Plan, Transfer, View, vouched
 from controller.plan.size import Affine
 
 Operand = Buffer | View
@@ -93,8 +93,7 @@ class PlanBuilder:
     def plan(self) -> Plan:
         """The plan so far; the builder may go on."""
         plan = Plan(self.name, tuple(self._ops), tuple(self._after), frozenset(self._parameters))
-        plan.cache["built"] = True
-        return plan
+        return vouched(plan, Origin.BUILDER)
 
     def _add(self, op: Op, inputs: tuple[View, ...], outputs: tuple[View, ...], after: Iterable[int]) -> int:
         index = len(self._ops)

@@ -12,7 +12,7 @@ from controller.errors import BadPlan, DoubleFree, PlanCycle, UnknownDevice, Uno
 from controller.plan.bound import bind_attributes, tensor_type
 from controller.plan.extents import accesses, check_forms, check_sizes, describe
 from controller.plan.hazards import byte_range
-from controller.plan.ops import Buffer, Free, Kernel, Op, Plan, Transfer, two_of_one_name
+from controller.plan.ops import Buffer, Free, Kernel, Op, Origin, Plan, Transfer, two_of_one_name
 from controller.plan.size import Bindings
 from controller.topology.load_store import reaches
 from controller.topology.meeting import meeting_of, order_of
@@ -55,7 +55,7 @@ def check_submission(plan: Plan, topology: Topology, bindings: Bindings) -> None
     Raises:
         As `check_plan`.
     """
-    if not plan.cache.get("built") or any(isinstance(op, Free) for op in plan.ops):
+    if plan.origin is not Origin.BUILDER or any(isinstance(op, Free) for op in plan.ops):
         check_plan(plan, topology, bindings)
         return
     check_forms(plan)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from math import prod
 from typing import Any
 
@@ -177,6 +178,15 @@ class Free:
 Op = Kernel | Transfer | Alloc | Free
 
 
+class Origin(Enum):
+    """Who derived the edges of a plan, and so what is checked before it runs."""
+
+    ANYBODY = "anybody"
+    """Every access is checked against the edges."""
+    BUILDER = "builder"
+    """`PlanBuilder` derived them from the accesses: they are right by construction."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A DAG of ops.
@@ -186,12 +196,15 @@ class Plan:
         ops: in the order in which they were added, which is a topological order.
         after: for each op the indices of the ops that must have ended before it starts.
         parameters: symbols that `bindings` must give.
+        origin: who derived the edges. No argument of the constructor, so that a changed copy (`dataclasses.replace`)
+            is not trusted unless whoever made it vouches for its edges with `vouched`.
     """
 
     name: str
     ops: tuple[Op, ...]
     after: tuple[tuple[int, ...], ...]
     parameters: frozenset[str] = frozenset()
+    origin: Origin = field(default=Origin.ANYBODY, init=False, repr=False, compare=False)
     cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What was found out about this very plan, by whoever did; never part of its meaning, and empty in a copy."""
 
@@ -200,3 +213,9 @@ class Plan:
         for index, op in enumerate(ops):
             if not isinstance(op, Kernel | Transfer | Alloc | Free):
                 raise BadPlan(f"plan {self.name!r}, op {index}: {op!r} is no Kernel, Transfer, Alloc or Free")
+
+
+def vouched(plan: Plan, origin: Origin) -> Plan:
+    """`plan` itself, just made and not yet submitted, as one whose edges come from `origin`."""
+    object.__setattr__(plan, "origin", origin)
+    return plan

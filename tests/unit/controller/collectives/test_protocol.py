@@ -1,13 +1,25 @@
 """Protocols change what a call, a hop and a byte cost, and nothing else; choosing takes the fastest."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.choose.algorithm import choose
 from controller.collectives.call import Call
 from controller.collectives.group import first_ranks
 from controller.collectives.measure import measure, prepare
-from controller.collectives.protocol import PLAIN, Protocol, as_seen, protocol_of, protocols_of, suits
+from controller.collectives.protocol import (
+    PLAIN,
+    Protocol,
+    as_seen,
+    protocol_of,
+    protocols_of,
+    suits,
+    with_start,
+)
 from controller.collectives.table import algorithms
+from controller.plan.build import PlanBuilder
+from controller.plan.ops import Buffer, Origin
 from controller.topology.loader import load_topology
 
 DGX = load_topology("dgx_h100")
@@ -75,3 +87,12 @@ def test_a_group_of_one_pays_the_start_alone():
     assert choice.best.time_s == pytest.approx(6.6e-6, rel=1e-3)
     in_place = choose(DGX, Call("all_reduce", alone, 8, in_place=True), ("ring",), (PLAIN,))
     assert in_place.best.time_s == 0
+
+
+def test_a_start_keeps_the_trust_in_the_edges_and_adds_none():
+    build = PlanBuilder("copy")
+    source, made = (Buffer(GROUP.devices[0], "hbm", name, "fp32", (4,)) for name in ("source", "made"))
+    build.transfer(source, made)
+    plan, protocol = build.plan(), Protocol("slow", 1e-5)
+    assert with_start(plan, GROUP, protocol).origin is Origin.BUILDER
+    assert with_start(replace(plan), GROUP, protocol).origin is Origin.ANYBODY

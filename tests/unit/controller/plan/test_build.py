@@ -3,7 +3,7 @@
 import dataclasses
 
 from controller.plan.build import PlanBuilder
-from controller.plan.ops import Buffer, View
+from controller.plan.ops import Buffer, Origin, View
 from controller.plan.size import symbol
 
 
@@ -150,3 +150,11 @@ def test_a_changed_copy_of_a_plan_knows_nothing_of_the_original() -> None:
     plan.cache["template"] = object()
     assert dataclasses.replace(plan, name="copy").cache == {}
     assert dataclasses.replace(plan) == plan
+
+
+def test_a_changed_copy_is_checked_like_any_plan() -> None:
+    build = PlanBuilder("original")
+    relu(build, A, B)
+    plan = build.plan()
+    assert plan.origin is Origin.BUILDER
+    assert dataclasses.replace(plan, after=((),)).origin is Origin.ANYBODY

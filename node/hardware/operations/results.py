@@ -1,0 +1,103 @@
+"""Shapes and types of what an operation makes, so that who launches it need not repeat them.
+
+Operations that write into a buffer of the caller's choice (``kv_write``, the optimizers) and those whose caller decides
+the parts (``split``) make nothing that could be derived; they are absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from node.errors import ShapeMismatch
+from node.hardware.operation import Attributes, TensorType
+
+Types = Sequence[TensorType]
+Results = tuple[TensorType, ...]
+
+
+def _like_first(inputs: Types, _: Attributes) -> Results:
+    return (inputs[0],)
+
+
+def _linear(inputs: Types, _: Attributes) -> Results:
+    x, w = inputs[0], inputs[1]
+    return (TensorType((*x.shape[:-1], w.shape[0]), x.dtype),)
+
+
+def _matmul(inputs: Types, _: Attributes) -> Results:
+    return (TensorType((inputs[0].shape[0], inputs[1].shape[1]), inputs[0].dtype),)
+
+
+def _embedding(inputs: Types, _: Attributes) -> Results:
+    table, ids = inputs[0], inputs[1]
+    return (TensorType((*ids.shape, table.shape[1]), table.dtype),)
+
+
+def _decode_attention(inputs: Types, _: Attributes) -> Results:
+    return (inputs[0], TensorType(inputs[0].shape[:-1], "fp32"))
+
+
+def _concat(inputs: Types, _: Attributes) -> Results:
+    x = inputs[0]
+    return (TensorType((*x.shape[:-1], sum(each.shape[-1] for each in inputs)), x.dtype),)
+
+
+def _to_heads(inputs: Types, attributes: Attributes) -> Results:
+    (batch, tokens, width), heads = inputs[0].shape, attributes["heads"]
+    assert isinstance(heads, int)
+    return (TensorType((batch, heads, tokens, width // heads), inputs[0].dtype),)
+
+
+def _from_heads(inputs: Types, _: Attributes) -> Results:
+    batch, heads, tokens, dim = inputs[0].shape
+    return (TensorType((batch, tokens, heads * dim), inputs[0].dtype),)
+
+
+def _swap_axes(inputs: Types, _: Attributes) -> Results:
+    first, second, *rest = inputs[0].shape
+    return (TensorType((second, first, *rest), inputs[0].dtype),)
+
+
+def _take_rows(inputs: Types, _: Attributes) -> Results:
+    batch, _tokens, width = inputs[0].shape
+    return (TensorType((batch, width), inputs[0].dtype),)
+
+
+def _argmax(inputs: Types, _: Attributes) -> Results:
+    return (TensorType(inputs[0].shape[:-1], "int64"),)
+
+
+RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("layer_norm", "rms_norm", "softmax", "add", "copy", "activation", "gated_activation", "rotary"),
+            _like_first,
+        ),
+        "prefill_attention": _like_first,
+        "linear": _linear,
+        "matmul": _matmul,
+        "embedding": _embedding,
+        "decode_attention": _decode_attention,
+        "concat": _concat,
+        "to_heads": _to_heads,
+        "from_heads": _from_heads,
+        "swap_axes": _swap_axes,
+        "take_rows": _take_rows,
+        "argmax": _argmax,
+    }
+)
+"""By name of the operation; every result passes the operation's own check when the operands do."""
+
+
+def result_types(operation: str, inputs: Types, attributes: Attributes) -> Results:
+    """What a launch makes.
+
+    Raises:
+        ShapeMismatch: operands of which no result can be derived.
+    """
+    try:
+        return RESULTS[operation](inputs, attributes)
+    except (IndexError, ValueError, KeyError, ZeroDivisionError):
+        shapes = ", ".join(str(each.shape) for each in inputs) or "none"
+        raise ShapeMismatch(f"{operation}: no result follows from operands of shapes {shapes}") from None
