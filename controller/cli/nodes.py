@@ -103,12 +103,16 @@ def _print(clusters: Sequence[RunningCluster], as_json: bool) -> None:
         return
     bound = any(cluster.targets for cluster in clusters)
     rows = [
-        (cluster.name, device, kind, process, "running" if alive else "dead", cluster.pace)
+        (cluster.name, device, kind, process, _state(cluster, device, alive), cluster.pace)
         + ((cluster.targets.get(device),) if bound else ())
         for cluster in clusters
         for device, kind, process, alive in cluster.devices
     ]
     show(table(("name", "device", "kind", "process", "state", "pace", *(("address",) if bound else ())), rows))
+
+
+def _state(cluster: RunningCluster, device: str, alive: bool) -> str:
+    return "stopped" if device in cluster.stopped else "running" if alive else "dead"
 
 
 def _document(cluster: RunningCluster) -> dict[str, Any]:
@@ -121,7 +125,13 @@ def _document(cluster: RunningCluster) -> dict[str, Any]:
         "pace": cluster.pace,
         "directory": cluster.directory,
         "devices": [
-            {"device": device, "kind": kind, "process": process, "alive": alive}
+            {
+                "device": device,
+                "kind": kind,
+                "process": process,
+                "alive": alive,
+                "state": _state(cluster, device, alive),
+            }
             | ({"address": cluster.targets[device]} if device in cluster.targets else {})
             for device, kind, process, alive in cluster.devices
         ],

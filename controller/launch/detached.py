@@ -54,6 +54,7 @@ class RunningCluster:
             when the cluster file cannot be read, and then the only entry is the fork server if no node is known either.
         targets: where each node listens, when that is an address and no socket in the directory; they then demand the
             credentials that lie in the directory.
+        stopped: devices whose processes live and do not run (SIGSTOP, a debugger), so that they do not answer.
     """
 
     name: str
@@ -66,6 +67,7 @@ class RunningCluster:
     server: int
     devices: tuple[tuple[str, str, int, bool], ...]
     targets: Mapping[str, str] = field(default_factory=dict)
+    stopped: frozenset[str] = frozenset()
 
 
 def start_detached(
@@ -207,9 +209,14 @@ def _running(path: Path) -> RunningCluster:
         kinds, said, pace = dict.fromkeys(nodes, "?"), ("?", "?", "", ()), None
         targets = {}
     # Nodes that were not noted, or not yet, live and die with the fork server.
-    alive = {device: _alive(nodes.get(device, server)) for device in kinds}
-    devices = tuple((device, kind, nodes.get(device, 0), alive[device]) for device, kind in kinds.items())
-    return RunningCluster(path.name, path, *said, pace, server, devices, targets)
+    status = {device: _status(nodes.get(device, server)) for device in kinds}
+    devices = tuple(
+        (device, kind, nodes.get(device, 0), status[device] not in (psutil.STATUS_DEAD, psutil.STATUS_ZOMBIE))
+        for device, kind in kinds.items()
+    )
+    halted = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    stopped = frozenset(device for device in kinds if status[device] in halted)
+    return RunningCluster(path.name, path, *said, pace, server, devices, targets, stopped)
 
 
 def _is_fork_server(process: int) -> bool:
@@ -220,8 +227,9 @@ def _is_fork_server(process: int) -> bool:
         return False
 
 
-def _alive(process: int) -> bool:
+def _status(process: int) -> str:
+    """What the system says that a process does; one that is not there is dead."""
     try:
-        return process > 0 and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+        return str(psutil.Process(process).status() if process > 0 else psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
-        return False
+        return str(psutil.STATUS_DEAD)

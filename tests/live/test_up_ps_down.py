@@ -65,6 +65,17 @@ def test_a_start_that_is_stopped_says_so(tmp_path):
     assert said[-1]["type"] == "ShuttingDown" and "was told to stop while it started" in said[-1]["text"]
 
 
+def test_a_stopped_node_is_listed_as_stopped(windtunnel):
+    (started,) = listed(windtunnel("up", "a6000_csd", "--json"))
+    processes = {each["device"]: each["process"] for each in started["devices"]}
+    os.kill(processes["csd0"], signal.SIGSTOP)
+    shown = windtunnel("ps").stdout.splitlines()
+    assert any("csd" in line and "stopped" in line for line in shown)
+    assert any("gpu" in line and "running" in line for line in shown)
+    assert windtunnel("down").returncode == 0
+    assert not any(map(psutil.pid_exists, processes.values()))
+
+
 def test_a_dead_node_is_listed_as_dead(windtunnel):
     (started,) = listed(windtunnel("up", "a6000_csd", "--json"))
     drive = next(each for each in started["devices"] if each["device"] == "csd0")
