@@ -7,8 +7,11 @@ import signal
 from functools import partial
 
 import numpy as np
+import pytest
 
 from controller.launch import launch
+
+pytestmark = pytest.mark.live
 
 SIZE = 100_000
 DRIVES = ("drive0", "drive1")

@@ -1,6 +1,7 @@
 """What programs wait for, on node processes: a repeated plan is executed every time, a cancelled one leaves nothing."""
 
 import numpy as np
+import pytest
 
 from controller.execute.live import run_live
 from controller.launch import launch
@@ -8,6 +9,8 @@ from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.program.waits import wait_any
 from controller.topology.loader import load_topology
+
+pytestmark = pytest.mark.live
 
 
 def test_repeating_executes_and_cancelling_gives_back():
