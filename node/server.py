@@ -179,7 +179,7 @@ class ForkServer:
 def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[str, Serve]:
     """What each process does, by name; imports everything that any of them needs."""
     from node.memory.tensors import set_single_thread
-    from node.runtime.device import NodeConfig
+    from node.runtime.parts import NodeConfig
     from node.runtime.peers import Address
     from node.service.host import serve_arbiter, serve_node
     from node.wire.credentials import check_target, credentials_from_data

@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from threading import Lock
 
-from node.clock import PacedClock, wall_now
+from node.clock import wall_now
 from node.errors import ShuttingDown, Unsupported
-from node.hardware.device import DeviceSpec
-from node.memory.resources import DeviceResources
-from node.memory.store import Store
 from node.runtime.batch import BatchRun, Call, Command
-from node.runtime.counters import Counters
-from node.runtime.events import Cause, Events
-from node.runtime.grants import GrantDesk
+from node.runtime.events import Cause
 from node.runtime.kernels import KernelCall
-from node.runtime.peers import Address, Peers
+from node.runtime.parts import DeviceParts, NodeConfig
 from node.runtime.pushes import PushCall
 from node.runtime.queues import FreeRunner, InOrderQueue, Runner
-from node.runtime.timekeeping import LogicalTime, PacedTime
+from node.runtime.timekeeping import PacedTime
 from node.wire.checks import RUN_DEADLINE_S, checked_number
 from node.wire.commands import Launch, Push
-from node.wire.credentials import Credentials
-
-
-@dataclass(frozen=True, slots=True)
-class NodeConfig:
-    """What a node is told when it starts.
-
-    Attributes:
-        device, host: its name in the topology and its chassis.
-        spec: what it emulates.
-        target: where it listens, as gRPC names it.
-        flash_folder: where its flash tiers lie.
-        epoch: instant of the monotonic clock that is device time 0 [s].
-        dilation: wall time over device time; None without pacing.
-        peers: the other nodes.
-        links: capacity of every direction of every link [bytes/s].
-        arbiter: where the arbiter listens; "" without pacing.
-        credentials: what callers must show and what this node shows; None on one machine.
-        share_memory: whether memory of peers in the same chassis is mapped; else everything travels by streams.
-    """
-
-    device: str
-    host: str
-    spec: DeviceSpec
-    target: str
-    flash_folder: Path
-    epoch: float = 0.0
-    dilation: float | None = None
-    peers: Mapping[str, Address] = field(default_factory=dict)
-    links: Mapping[str, float] = field(default_factory=dict)
-    arbiter: str = ""
-    credentials: Credentials | None = None
-    share_memory: bool = True
 
 
 class MemoryCall:
@@ -73,19 +33,8 @@ class MemoryCall:
         return start_at, False
 
 
-class EmulatedDevice:
-    """One device.
-
-    Attributes:
-        config: what it was started with.
-        store: its tiers and buffers.
-        counters: what it has done.
-        events: what has ended, here and on peers that said so.
-        resources: its tiers and ports.
-        peers: the other nodes.
-        timekeeper: its clock.
-        grants: shares of its ports and tiers for what peers push here; None without pacing.
-    """
+class EmulatedDevice(DeviceParts):
+    """One device: its parts, and the queues that work on them."""
 
     def __init__(self, config: NodeConfig) -> None:
         """Opens the tiers.
@@ -93,14 +42,7 @@ class EmulatedDevice:
         Raises:
             CorruptTier, BufferExists: of a flash folder.
         """
-        self.config = config
-        self.store = Store(config.device, config.spec, config.flash_folder)
-        self.counters = Counters(config.spec)
-        self.events = Events(config.device)
-        self.resources = DeviceResources(config.device, config.spec)
-        self.peers = Peers(
-            config.device, config.host, config.peers, config.arbiter, config.credentials, config.share_memory
-        )
+        super().__init__(config)
         self._runner = Runner(self.events, self.peers.tell)
         self._queues = {
             queue.name: InOrderQueue(config.device, queue, self._runner) for queue in config.spec.queues.values()
@@ -109,20 +51,11 @@ class EmulatedDevice:
         self._issue = config.spec.issue_queue
         self._arrival = Lock()  # one batch after the other enters the queues
         self._closed = False
-        self.timekeeper: LogicalTime | PacedTime
-        self.start_clock(config.epoch)
+        self._launched_at = 0.0
 
     def start_clock(self, epoch: float) -> None:
         """Sets device time 0 and forgets what queues and resources were booked for; nothing may be running."""
-        config = self.config
-        self.grants: GrantDesk | None = None
-        if config.dilation is None:
-            self.timekeeper = LogicalTime()
-        else:
-            self.timekeeper = PacedTime(PacedClock(epoch, config.dilation))
-            self.grants = GrantDesk(config.device, self.resources.by_name, self.timekeeper.pacer)
-        for resource in self.resources.by_name.values():
-            resource.forget()
+        self.set_clock(epoch)
         for queue in self._queues.values():
             queue.restart()
         self._launched_at = 0.0

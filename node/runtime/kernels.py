@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from node.compute.dtypes import torch_dtype
 from node.compute.kernels import run
@@ -19,11 +18,9 @@ from node.memory.tensors import Tensor, bytes_view, tensor_view
 from node.memory.tier import Buffer
 from node.runtime.counters import KernelCount
 from node.runtime.far_memory import FarBuffer, far_range
+from node.runtime.parts import DeviceParts
 from node.runtime.timekeeping import Work
 from node.wire.commands import Launch, Operand
-
-if TYPE_CHECKING:
-    from node.runtime.device import EmulatedDevice
 
 _Range = tuple[Buffer | FarBuffer, int, int]
 
@@ -44,7 +41,7 @@ class KernelCall:
 
     issued = True
 
-    def __init__(self, launch: Launch, device: EmulatedDevice) -> None:
+    def __init__(self, launch: Launch, device: DeviceParts) -> None:
         self._launch, self._device = launch, device
         self._bound: _Bound | None = None
         self.queue = launch.queue

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from node.errors import PeerUnreachable, ShapeMismatch
 from node.memory.resources import Resource, Side, Use, joined
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
+from node.runtime.parts import DeviceParts
 from node.runtime.peers import Grants, MovedBuffer
 from node.runtime.timekeeping import LogicalTime, PacedTime
 from node.wire.checks import RUN_DEADLINE_S, checked_size_bytes
 from node.wire.commands import Operand, Push
-
-if TYPE_CHECKING:
-    from node.runtime.device import EmulatedDevice
 
 _USER = "a push in flight"
 _QUANTUM_WALL_S = 0.02
@@ -39,7 +36,7 @@ class PushCall:
 
     issued = False
 
-    def __init__(self, push: Push, device: EmulatedDevice) -> None:
+    def __init__(self, push: Push, device: DeviceParts) -> None:
         self._push, self._device = push, device
         self._store, self._resources, self._peers = device.store, device.resources, device.peers
         self.queue = push.queue

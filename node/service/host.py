@@ -11,7 +11,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from node.rpc import node_pb2, node_pb2_grpc
-from node.runtime.device import EmulatedDevice, NodeConfig
+from node.runtime.device import EmulatedDevice
+from node.runtime.parts import NodeConfig
 from node.service.admission import Admission
 from node.service.grants import ArbiterService
 from node.service.limits import WORKERS, Limits
