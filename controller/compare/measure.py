@@ -12,9 +12,12 @@ from controller.errors import UserError
 from controller.execute.flash_traffic import wear_ratio
 from controller.experiment import Experiment, run_experiment
 from controller.topology.schema import Topology
+from node.errors import UserInput
 
 YEARS = 3.0
 """Time over which a purchase is written off, at full use: an assumption that every report of dollars states."""
+CANNOT_RUN = "cannot run: "
+"""How the outcome of a request begins that was refused."""
 _HOURS = YEARS * 365.25 * 24
 
 
@@ -68,9 +71,9 @@ def measure(point: Point) -> Measured:
     """Runs a point on the virtual clock. A request that cannot be run is a row that says why."""
     try:
         experiment = run_experiment(point.request)
-    except UserError as error:
+    except (UserError, UserInput) as error:
         where = point.request.topology or ""
-        return Measured(point.candidate.name, point.request.strategy, where, dict(point.at), f"cannot run: {error}")
+        return Measured(point.candidate.name, point.request.strategy, where, dict(point.at), f"{CANNOT_RUN}{error}")
     return row(point, experiment)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from controller.compare.candidates import BadCandidate, Candidate
+from controller.compare.digest import request_digest
 from controller.experiment import Request
 from controller.strategies.table import lookup
 from controller.topology.nearest import hint
@@ -53,8 +52,7 @@ class Point:
     @property
     def digest(self) -> str:
         """Names what was asked; the same question has the same digest on every machine."""
-        asked = {**asdict(self.request), "name": self.candidate.name}
-        return sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:24]
+        return request_digest(self.request, self.candidate.name)
 
 
 def parse_axis(text: str) -> Axis:

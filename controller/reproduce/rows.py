@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from controller.compare.measure import CANNOT_RUN
 from controller.experiment import Request
 
 Value = float | str
@@ -108,9 +109,24 @@ class ComparedRow:
     ok: bool | None
 
 
+def value_of(row: PublishedRow, results: Results) -> Value:
+    """Our value of a row, or how the first of its runs failed that did."""
+    ends = [results[key].ended for key in row.runs]
+    refused = [ended for ended in ends if ended.startswith(CANNOT_RUN)]
+    if refused:
+        return refused[0]
+    try:
+        return row.ours(results)
+    except Exception:
+        failed = [ended for ended in ends if ended != "ok"]
+        if not failed:
+            raise
+        return failed[0]
+
+
 def compare(paper: Paper, row: PublishedRow, results: Results) -> ComparedRow:
     """Our value of a row beside the published one; error is ours / published - 1."""
-    ours = row.ours(results)
+    ours = value_of(row, results)
     error: float | None = None
     ok: bool | None = None
     if isinstance(ours, str) or isinstance(row.published, str):

@@ -79,8 +79,8 @@ def test_a_torn_last_line_is_run_again_and_a_wrong_one_is_named(tmp_path: Path) 
     path = tmp_path / "rows.jsonl"
     path.write_text(path.read_text()[:-20])
     store = Store(tmp_path)
-    assert store.get(ASKED[0]) is not None
-    assert store.get(ASKED[1]) is None
+    assert store.get(ASKED[0].digest) is not None
+    assert store.get(ASKED[1].digest) is None
     assert path.read_text().count("\n") == 1
     path.write_text("{}\n")
     with pytest.raises(BadStore, match=r"rows.jsonl:1"):
