@@ -117,14 +117,9 @@ def compare(
 
 
 def _print(rows: tuple[Measured, ...]) -> None:
-    from controller.compare.measure import YEARS
-    from controller.report.comparison import table_columns, table_rows
+    from controller.report.comparison import notes, table_columns, table_rows
     from controller.report.tables import show, table
 
     show(table(table_columns(rows), table_rows(rows), "comparison"))
-    unpriced = sorted({product for row in rows for product in row.unpriced})
-    if unpriced:
-        click.echo(f"no published price, left out of the dollars: {', '.join(unpriced)}")
-    if any(row.energy_is_least for row in rows):
-        click.echo("energy marked + is a least: some device's sheet lacks its idle power, or all of it")
-    click.echo(f"dollars per token: by rent where every price is published, else the purchase over {YEARS:g} years")
+    for note in notes(rows):
+        click.echo(note)

@@ -46,4 +46,4 @@ def run_grid(
 
 
 def _row(fields: Mapping[str, Any]) -> Measured:
-    return Measured(**{**fields, "unpriced": tuple(fields["unpriced"])})
+    return Measured(**{**fields, "unpriced": tuple(fields["unpriced"]), "powerless": tuple(fields["powerless"])})

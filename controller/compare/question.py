@@ -38,11 +38,13 @@ class Point:
         candidate: whose.
         at: value of each swept key.
         request: what to run.
+        rivals: requests for the same by other strategies, of which the fastest gives the row.
     """
 
     candidate: Candidate
     at: Mapping[str, str]
     request: Request
+    rivals: tuple[Request, ...] = ()
 
     @property
     def name(self) -> str:
@@ -52,7 +54,8 @@ class Point:
     @property
     def digest(self) -> str:
         """Names what was asked; the same question has the same digest on every machine."""
-        return request_digest(self.request, self.candidate.name)
+        rivals = "".join(request_digest(rival) for rival in self.rivals)
+        return request_digest(self.request, f"{self.candidate.name}{rivals}")
 
 
 def parse_axis(text: str) -> Axis:
@@ -93,11 +96,17 @@ def points(base: Request, candidates: Sequence[Candidate], axes: Sequence[Axis])
     for values in combinations:
         at = dict(zip((axis.key for axis in axes), values, strict=True))
         for candidate in candidates:
-            request = replace(base, strategy=candidate.strategy, topology=candidate.topology)
-            for key, value in at.items():
-                request = _with(request, key, value)
-            found.append(Point(candidate, at, request))
+            request, *rivals = (_request(base, scheme, at) for scheme in (candidate, *candidate.rivals))
+            found.append(Point(candidate, at, request, tuple(rivals)))
     return tuple(found)
+
+
+def _request(base: Request, candidate: Candidate, at: Mapping[str, str]) -> Request:
+    options = {**candidate.options, **base.options}
+    request = replace(base, strategy=candidate.strategy, topology=candidate.topology, options=options)
+    for key, value in at.items():
+        request = _with(request, key, value)
+    return request
 
 
 def _check_key(key: str, candidates: Sequence[Candidate]) -> None:

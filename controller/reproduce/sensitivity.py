@@ -183,4 +183,4 @@ def scaled_text(text: str, factor: float, *, count: bool = False) -> tuple[str, 
 def _elasticity(ours: Value, changed: Value, change: float) -> float | None:
     if isinstance(ours, str) or isinstance(changed, str) or ours == 0:
         return None
-    return (changed / ours - 1) / change
+    return (changed / ours - 1) / change + 0.0  # no minus before a zero
