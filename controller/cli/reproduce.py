@@ -208,7 +208,8 @@ def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
     counted = [abs(row.error) for row in targets if row.error is not None]
     middle = f", median error {median(counted):.1%}" if counted else ""
     met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met{middle}{off if printed else ''}"
-    return f"{met}. Knob: {paper.knob or 'none'}. Marks: P read in the text, PF read off a figure."
+    plain = f" {paper.plain}." if paper.plain else ""
+    return f"{met}. Knob: {paper.knob or 'none'}.{plain} Marks: P read in the text, PF read off a figure."
 
 
 def _value(value: Value) -> str:

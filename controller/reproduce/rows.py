@@ -82,6 +82,8 @@ class Paper:
         runs: requests by key.
         rows: in the order of printing.
         knob: the one assumed quantity that was set from a row, in words; "" when there is none.
+        plain: what the same question gives at the command line without it, and how to ask with it; "" where the
+            topology declares everything, so that both are the same.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Paper:
     runs: Mapping[str, Request]
     rows: tuple[PublishedRow, ...]
     knob: str = ""
+    plain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
