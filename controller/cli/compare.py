@@ -80,6 +80,7 @@ def compare(
     from controller.cli.engine import load_engine
     from controller.compare.candidates import GENERATION, parse_candidate
     from controller.compare.grid import run_grid
+    from controller.compare.kept import BrokenOff
     from controller.compare.question import parse_axis, points
     from controller.experiment import Request
     from controller.report.comparison import csv_text, sweep_plot, write_comparison_report
@@ -96,8 +97,13 @@ def compare(
     axes = tuple(map(parse_axis, sweeps))
     asked = points(base, chosen, axes)
     load_engine()
-    with progress() as tell:
-        rows = run_grid(asked, folder=out, processes=processes, ray=ray, progress=tell)
+    try:
+        with progress() as tell:
+            rows = run_grid(asked, folder=out, processes=processes, ray=ray, progress=tell)
+    except BrokenOff as broken:
+        click.echo(dumps([row.to_json() for row in broken.rows])) if as_json else _print(broken.rows)
+        click.echo(f"windtunnel: {broken.advice()}", err=True)
+        raise
     if csv_path is not None:
         write_text(csv_path, csv_text(rows))
     if plot is not None:
@@ -111,14 +117,9 @@ def compare(
 
 
 def _print(rows: tuple[Measured, ...]) -> None:
-    from controller.compare.measure import YEARS
-    from controller.report.comparison import table_columns, table_rows
+    from controller.report.comparison import notes, table_columns, table_rows
     from controller.report.tables import show, table
 
     show(table(table_columns(rows), table_rows(rows), "comparison"))
-    unpriced = sorted({product for row in rows for product in row.unpriced})
-    if unpriced:
-        click.echo(f"no published price, left out of the dollars: {', '.join(unpriced)}")
-    if any(row.energy_is_least for row in rows):
-        click.echo("energy marked + is a least: some device's sheet lacks its idle power, or all of it")
-    click.echo(f"dollars per token: by rent where every price is published, else the purchase over {YEARS:g} years")
+    for note in notes(rows):
+        click.echo(note)

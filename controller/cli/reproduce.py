@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import click
 from controller.cli.options import json_option
 
 if TYPE_CHECKING:
+    from controller.compare.kept import BrokenOff
     from controller.reproduce.rows import ComparedRow, Paper, Value
 
 
@@ -29,6 +32,12 @@ COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target
     is_flag=True,
     help="Print how much each compared row hangs on each assumed constant (many runs: minutes).",
 )
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep finished runs there; the same command goes on where it was broken off.  [default: windtunnel's cache]",
+)
 @click.option("--summary", "as_summary", is_flag=True, help="Print a line for each paper instead of its rows.")
 @json_option
 def reproduce(
@@ -36,11 +45,17 @@ def reproduce(
     processes: int | None,
     as_markdown: bool,
     as_sensitivity: bool,
+    out: Path | None,
     as_summary: bool,
     as_json: bool,
 ) -> None:
-    """Run our side of every row of the published tables of each PAPER and print the error; `all` is every paper."""
+    """Run our side of every row of the published tables of each PAPER and print the error; `all` is every paper.
+
+    Finished runs are kept, so Ctrl-C loses none; they hold until the code, a sheet or a topology changes. A run that
+    fails costs its own rows only, and the exit code is 1.
+    """
     from controller.cli.engine import load_engine
+    from controller.compare.kept import BrokenOff
     from controller.report.json_output import dumps
     from controller.report.progress import progress
     from controller.reproduce.runner import reproduce as compare
@@ -48,14 +63,19 @@ def reproduce(
 
     papers = [load_paper(name) for name in (PAPERS if names == ("all",) else names)]
     load_engine()
+    folder = out or _cache()
     if as_sensitivity:
-        _sensitivities(papers, processes, as_json)
+        _sensitivities(papers, folder, processes, as_json)
         return
     everything: list[ComparedRow] = []
     lines: list[tuple[str, ...]] = []
+    broken: BrokenOff | None = None
     for paper in papers:
-        with progress() as tell:
-            rows = compare(paper, progress=tell, processes=processes)
+        try:
+            with progress() as tell:
+                rows = compare(paper, folder=folder, progress=tell, processes=processes)
+        except BrokenOff as error:
+            broken, rows = error, error.rows
         everything += rows
         lines.append(_summary(paper, rows))
         if as_summary:
@@ -64,10 +84,31 @@ def reproduce(
             click.echo(_markdown(paper, rows))
         elif not as_json:
             _print(paper, rows)
+        if broken is not None:
+            break
     if as_json:
         click.echo(dumps([asdict(row) for row in everything]))
     elif as_summary:
         _print_summary(lines, as_markdown)
+    _end(broken, {row.ours for row in everything})
+
+
+def _cache() -> Path:
+    from controller.compare.digest import code_digest
+    from controller.models.cache_folder import cache_root
+
+    return cache_root() / f"reproduce-{code_digest()}"
+
+
+def _end(broken: BrokenOff | None, values: Collection[Value]) -> None:
+    """Says how to go on after Ctrl-C, or fails when a run could not be run."""
+    from controller.compare.measure import CANNOT_RUN
+
+    if broken is not None:
+        click.echo(f"windtunnel: {broken.advice()}", err=True)
+        raise broken
+    if any(isinstance(value, str) and value.startswith(CANNOT_RUN) for value in values):
+        raise click.exceptions.Exit(1)
 
 
 SUMMARY = ("paper", "targets met", "median error", "printed only", "the knob")
@@ -92,36 +133,47 @@ def _print_summary(lines: list[tuple[str, ...]], as_markdown: bool) -> None:
         show(table(SUMMARY, lines, "reproductions"))
 
 
-def _sensitivities(papers: list[Paper], processes: int | None, as_json: bool) -> None:
+def _sensitivities(papers: list[Paper], folder: Path, processes: int | None, as_json: bool) -> None:
+    from controller.compare.kept import BrokenOff
     from controller.report.json_output import dumps
     from controller.report.progress import progress
     from controller.report.tables import show, table
-    from controller.reproduce.sensitivity import STEP, Sensitivity, sensitivity
+    from controller.reproduce.sensitivity import Sensitivity, sensitivity
 
     everything: list[Sensitivity] = []
+    broken: BrokenOff | None = None
     for paper in papers:
-        with progress() as tell:
-            found = sensitivity(paper, progress=tell, processes=processes)
+        try:
+            with progress() as tell:
+                found = sensitivity(paper, folder=folder, progress=tell, processes=processes)
+        except BrokenOff as error:
+            broken, found = error, error.rows
         everything += found
+        if broken is not None and as_json:
+            break
         if as_json:
             continue
         felt = [entry for entry in found if entry.elasticity is None or abs(entry.elasticity) >= LEAST_ELASTICITY]
         felt.sort(key=lambda entry: -abs(entry.elasticity or 0.0))
         rows = [
             (
-                entry.table, entry.row, entry.constant, entry.value, _value(entry.ours), _value(entry.changed),
+                entry.table, entry.row, entry.constant, entry.value, entry.changed_to, _value(entry.ours),
+                _value(entry.changed),
                 "-" if entry.elasticity is None else f"{entry.elasticity:+.2f}",
             )
             for entry in felt
         ]  # fmt: skip
-        columns = ("table", "row", "assumed constant", "declared", "ours", f"ours at {STEP:+.0%}", "elasticity")
+        columns = ("table", "row", "assumed constant", "declared", "changed to", "ours", "ours then", "elasticity")
         show(table(columns, rows, f"{paper.title}: what hangs on assumptions"))
         click.echo(
             f"{len(found) - len(felt)} pairs of a row and a constant are left out: below {LEAST_ELASTICITY:g} (--json "
             f"has them)"
         )
+        if broken is not None:
+            break
     if as_json:
         click.echo(dumps([asdict(entry) for entry in everything]))
+    _end(broken, {entry.ours for entry in everything})
 
 
 def _print(paper: Paper, rows: tuple[ComparedRow, ...]) -> None:
@@ -156,7 +208,8 @@ def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
     counted = [abs(row.error) for row in targets if row.error is not None]
     middle = f", median error {median(counted):.1%}" if counted else ""
     met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met{middle}{off if printed else ''}"
-    return f"{met}. Knob: {paper.knob or 'none'}. Marks: P read in the text, PF read off a figure."
+    plain = f" {paper.plain}." if paper.plain else ""
+    return f"{met}. Knob: {paper.knob or 'none'}.{plain} Marks: P read in the text, PF read off a figure."
 
 
 def _value(value: Value) -> str:

@@ -107,6 +107,7 @@ def _run(request: Request, as_json: bool) -> None:
 
 
 def _print(experiment: Experiment) -> None:
+    from controller.cli.context_note import context_note
     from controller.report.link_changes import change_text
     from controller.report.tables import percent, quantity, show, table
 
@@ -120,6 +121,7 @@ def _print(experiment: Experiment) -> None:
         ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
         ("model", f"{experiment.shape.name} in {scenario.dtype}"),
         ("workload", scenario.workload_text()),
+        *((("context", context),) if (context := context_note(experiment)) else ()),
         *(("machine", f"{host} on {label}") for host, label in experiment.comparison.get("machines", {}).items()),
         ("outcome", outcome.ended),
         ("time", quantity(outcome.time_s, "s")),

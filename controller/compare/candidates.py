@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from controller.errors import UserError
 from controller.strategies.table import lookup
@@ -20,15 +21,25 @@ class Candidate:
         name: what tables call it.
         strategy: name in the table of strategies, or ``file.py:function``.
         topology: name or path; None for the strategy's own.
+        options: of the strategy.
+        rivals: other ways to do the same on that topology. All are run, and the row is that of the fastest, so that
+            what others are compared with is as good as the table of strategies has it.
     """
 
     name: str
     strategy: str
     topology: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    rivals: tuple[Candidate, ...] = ()
 
+
+HBM_ONLY = Candidate(
+    "HBM only", "vllm_tp", "dgx_h100", {"gpus": "all"}, (Candidate("HBM only", "gpu_only", "dgx_h100"),)
+)
+"""The baseline: a model with fewer heads than there are GPUs cannot be tensor-parallel, and then layers take turns."""
 
 GENERATION: tuple[Candidate, ...] = (
-    Candidate("HBM only", "gpu_only", "dgx_h100"),
+    HBM_ONLY,
     Candidate("DRAM", "dram_kv", "offload_h100"),
     Candidate("CXL", "cxl_kv", "offload_h100"),
     Candidate("SSD", "flexgen", "offload_h100"),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from controller.compare.measure import Measured, measure
-from controller.compare.pool import each
+from controller.compare.kept import BrokenOff, Form, ProgressSink, run_kept
+from controller.compare.measure import CANNOT_RUN, Measured, measure
 from controller.compare.question import Point
-from controller.compare.store import Store
-
-ProgressSink = Callable[[int, int, str], None]
 
 
 def run_grid(
@@ -21,40 +19,31 @@ def run_grid(
     ray: str | None = None,
     progress: ProgressSink | None = None,
 ) -> tuple[Measured, ...]:
-    """The rows of all points, in their order.
-
-    Args:
-        asked: what to run.
-        folder: where finished rows are kept and found again; None for nowhere.
-        processes: runs at once on this machine; None for as many as it has cores.
-        ray: address of a Ray cluster to run on; None for this machine.
-        progress: called with (done, total, what).
+    """The rows of all points, in their order; arguments as of `run_kept`.
 
     Raises:
         BadStore: the folder cannot be used.
+        BrokenOff: Ctrl-C; carries the finished rows in their order.
         WorkerDied: a process was killed; with a folder nothing that was finished is lost.
         MissingExtra: a Ray cluster is asked for and Ray is not installed.
     """
-    store = None if folder is None else Store(folder)
-    rows: dict[int, Measured] = {}
-    for index, point in enumerate(asked):
-        known = None if store is None else store.get(point)
-        if known is not None:
-            rows[index] = known
-    open_points = {str(index): point for index, point in enumerate(asked) if index not in rows}
+    items = {str(index): point for index, point in enumerate(asked)}
 
-    def done(name: str, row: Measured) -> None:
-        point = asked[int(name)]
-        rows[int(name)] = row
-        if store is not None:
-            store.put(point, row)
+    def named(done: int, total: int, index: str) -> None:
         if progress is not None:
-            progress(len(rows), len(asked), point.name)
+            progress(done, total, items[index].name if index in items else index)
 
-    if open_points and ray is not None:
-        from controller.compare.ray_pool import each_on_ray
+    form: Form[Point, Measured] = Form(
+        lambda point: point.digest, Measured.to_json, _row, lambda row: row.outcome.startswith(CANNOT_RUN)
+    )
+    try:
+        rows = run_kept(
+            measure, items, form, folder=folder, processes=processes, ray=ray, progress=named,
+        )  # fmt: skip
+    except BrokenOff as broken:
+        raise broken.giving(tuple(broken.rows[index] for index in items if index in broken.rows)) from None
+    return tuple(rows.values())
 
-        each_on_ray(measure, open_points, done, ray)
-    elif open_points:
-        each(measure, open_points, done, processes)
-    return tuple(rows[index] for index in range(len(asked)))
+
+def _row(fields: Mapping[str, Any]) -> Measured:
+    return Measured(**{**fields, "unpriced": tuple(fields["unpriced"]), "powerless": tuple(fields["powerless"])})

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from controller.compare.prices import purchase, rent
 from controller.compare.question import Point
 from controller.errors import UserError
 from controller.execute.flash_traffic import wear_ratio
-from controller.experiment import Experiment, run_experiment
+from controller.experiment import Experiment, Request, run_experiment
 from controller.topology.schema import Topology
+from node.errors import UserInput
 
 YEARS = 3.0
 """Time over which a purchase is written off, at full use: an assumption that every report of dollars states."""
+CANNOT_RUN = "cannot run: "
+"""How the outcome of a request begins that was refused."""
 _HOURS = YEARS * 365.25 * 24
 
 
@@ -32,11 +35,14 @@ class Measured:
         per_token_s: decode time over the tokens of one sequence [s]; None for training.
         time_s: of the whole run [s].
         bound: the busiest resource and the share of time that it was busy.
-        joule_per_token: [J]; None where the sheets give no power. energy_is_least: some sheet lacks a part of it.
+        joule_per_token: [J]; None where the sheets give no power.
+        powerless: products whose sheets lack their power, or what they draw while idle: `joule_per_token` is a least.
         purchase_usd: published prices of the devices that were used, together [USD].
         usd_per_million_tokens: by rent where every price is published, else by the purchase over `YEARS` [USD].
-        unpriced: products without a published price, which the sums leave out.
+        unpriced: products without a published price, which `purchase_usd` leaves out.
         flash_written_bytes: by the whole run [bytes].
+        source: name or path by which the topology was asked for; "" for the strategy's own.
+        options: of the strategy, as it was run.
         flash_wear_ratio: share of its rated life that it took of the most worn drive; None where one declares none.
     """
 
@@ -56,8 +62,15 @@ class Measured:
     unpriced: tuple[str, ...] = ()
     flash_written_bytes: float | None = None
     flash_wear_ratio: float | None = None
-    energy_is_least: bool = False
+    powerless: tuple[str, ...] = ()
+    source: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
     reports: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def energy_is_least(self) -> bool:
+        """Whether a part of the energy is missing."""
+        return bool(self.powerless)
 
     def to_json(self) -> dict[str, Any]:
         """The row as an object."""
@@ -65,12 +78,30 @@ class Measured:
 
 
 def measure(point: Point) -> Measured:
-    """Runs a point on the virtual clock. A request that cannot be run is a row that says why."""
+    """Runs a point on the virtual clock. A request that cannot be run is a row that says why.
+
+    Of a point with rivals the fastest gives the row, and `reports` says under ``baseline`` what it was chosen from.
+    """
+    rows = [_measure(point, request) for request in (point.request, *point.rivals)]
+    best = max(rows, key=lambda each: each.tokens_per_s or 0.0)
+    if not point.rivals:
+        return best
+    return replace(best, reports={**best.reports, "baseline": "; ".join(map(_in_short, rows))})
+
+
+def _in_short(each: Measured) -> str:
+    rate = each.outcome if each.tokens_per_s is None else f"{each.tokens_per_s:.4g} tokens/s"
+    return f"{each.strategy} {rate}"
+
+
+def _measure(point: Point, request: Request) -> Measured:
     try:
-        experiment = run_experiment(point.request)
-    except UserError as error:
-        where = point.request.topology or ""
-        return Measured(point.candidate.name, point.request.strategy, where, dict(point.at), f"cannot run: {error}")
+        experiment = run_experiment(request)
+    except (UserError, UserInput) as error:
+        return Measured(
+            point.candidate.name, request.strategy, request.topology or "", dict(point.at), f"{CANNOT_RUN}{error}",
+            source=request.topology or "", options=dict(request.options),
+        )  # fmt: skip
     return row(point, experiment)
 
 
@@ -81,10 +112,9 @@ def row(point: Point, experiment: Experiment) -> Measured:
     used = _used(experiment)
     bought, rented = purchase(topology, used), rent(topology, used)
     usd: float | None = None
-    unpriced = bought.unpriced
     if rate is not None:
         if rented.usd is not None and not rented.unpriced:
-            usd, unpriced = rented.usd / (rate * 3600) * 1e6, ()
+            usd = rented.usd / (rate * 3600) * 1e6
         elif bought.usd is not None and not bought.unpriced:
             usd = bought.usd / _HOURS / (rate * 3600) * 1e6
     tokens = getattr(experiment.scenario, "output_tokens", None)
@@ -104,12 +134,23 @@ def row(point: Point, experiment: Experiment) -> Measured:
         None if experiment.energy is None else experiment.energy.joule_per_token,
         bought.usd,
         usd,
-        unpriced,
+        bought.unpriced,
         sum(use.written_bytes for use in outcome.flash.values()) if outcome.flash else None,
         _wear_ratio(experiment),
-        experiment.energy is not None and (experiment.energy.lower_bound or bool(experiment.energy.left_out)),
-        reports={name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
+        _powerless(experiment),
+        experiment.request.topology or "",
+        dict(experiment.request.options),
+        {name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
     )
+
+
+def _powerless(experiment: Experiment) -> tuple[str, ...]:
+    """Products that energy lacks a part of, each once."""
+    energy = experiment.energy
+    if energy is None:
+        return ()
+    names = [*energy.left_out, *(each.device for each in energy.devices if each.lower_bound)]
+    return tuple(dict.fromkeys(experiment.topology.devices[name].spec.product for name in names))
 
 
 def _wear_ratio(experiment: Experiment) -> float | None:

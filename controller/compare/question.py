@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from controller.compare.candidates import BadCandidate, Candidate
+from controller.compare.digest import request_digest
 from controller.experiment import Request
 from controller.strategies.table import lookup
 from controller.topology.nearest import hint
@@ -39,11 +38,13 @@ class Point:
         candidate: whose.
         at: value of each swept key.
         request: what to run.
+        rivals: requests for the same by other strategies, of which the fastest gives the row.
     """
 
     candidate: Candidate
     at: Mapping[str, str]
     request: Request
+    rivals: tuple[Request, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,8 +54,8 @@ class Point:
     @property
     def digest(self) -> str:
         """Names what was asked; the same question has the same digest on every machine."""
-        asked = {**asdict(self.request), "name": self.candidate.name}
-        return sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:24]
+        rivals = "".join(request_digest(rival) for rival in self.rivals)
+        return request_digest(self.request, f"{self.candidate.name}{rivals}")
 
 
 def parse_axis(text: str) -> Axis:
@@ -95,11 +96,17 @@ def points(base: Request, candidates: Sequence[Candidate], axes: Sequence[Axis])
     for values in combinations:
         at = dict(zip((axis.key for axis in axes), values, strict=True))
         for candidate in candidates:
-            request = replace(base, strategy=candidate.strategy, topology=candidate.topology)
-            for key, value in at.items():
-                request = _with(request, key, value)
-            found.append(Point(candidate, at, request))
+            request, *rivals = (_request(base, scheme, at) for scheme in (candidate, *candidate.rivals))
+            found.append(Point(candidate, at, request, tuple(rivals)))
     return tuple(found)
+
+
+def _request(base: Request, candidate: Candidate, at: Mapping[str, str]) -> Request:
+    options = {**candidate.options, **base.options}
+    request = replace(base, strategy=candidate.strategy, topology=candidate.topology, options=options)
+    for key, value in at.items():
+        request = _with(request, key, value)
+    return request
 
 
 def _check_key(key: str, candidates: Sequence[Candidate]) -> None:

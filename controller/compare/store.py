@@ -1,48 +1,54 @@
-"""Finished rows on disk, one a line, so that a grid that was broken off goes on where it stopped."""
+"""Finished results on disk, one a line, so that long work that was broken off goes on where it stopped."""
 
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from controller.compare.measure import Measured
-from controller.compare.question import Point
+from controller.compare.digest import code_digest
 from controller.errors import UserError
 
 
 class BadStore(UserError):
-    """A file of finished rows that cannot be read or written."""
+    """A file of finished results that cannot be read or written."""
 
 
 class Store:
-    """``rows.jsonl`` in a folder: appended line by line, flushed after each; a torn last line is dropped."""
+    """``rows.jsonl`` in a folder: appended a line at a time; a torn last line is dropped.
+
+    The key of a line is a digest of the code and one of the question, so a result of other code is never found.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "rows.jsonl"
-        self._rows: dict[str, Measured] = {}
+        self._rows: dict[str, Mapping[str, Any]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._read()
         except OSError as error:
             raise BadStore(f"{self.path}: {error.strerror or error}; name another folder with --out") from error
 
-    def get(self, point: Point) -> Measured | None:
-        """The row of a point that was finished by this version; None when there is none."""
-        return self._rows.get(_key(point))
+    def get(self, digest: str) -> Mapping[str, Any] | None:
+        """What this code answered to the question of that digest; None when it has not."""
+        return self._rows.get(_key(digest))
 
-    def put(self, point: Point, row: Measured) -> None:
-        """Keeps a row.
+    def put(self, digest: str, row: Mapping[str, Any]) -> None:
+        """Keeps a result.
 
         Raises:
             BadStore: the disk refuses.
         """
-        self._rows[_key(point)] = row
-        line = json.dumps({"key": _key(point), "row": row.to_json()}, separators=(",", ":"), allow_nan=False)
+        key = _key(digest)
+        self._rows[key] = row
+        line = json.dumps({"key": key, "row": row}, separators=(",", ":"))
         try:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            # One write of a whole line: two commands that share a folder never tear each other's lines.
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            with os.fdopen(descriptor, "wb", buffering=0) as stream:
+                stream.write((line + "\n").encode())
         except OSError as error:
             raise BadStore(f"{self.path}: {error.strerror or error}; the rows before are kept") from error
 
@@ -53,20 +59,16 @@ class Store:
         lines = whole.split("\n")
         if lines[-1]:
             # Somebody was killed while writing: the line has no end, and the next one must not be glued to it.
-            self.path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
+            os.truncate(self.path, len("\n".join([*lines[:-1], ""]).encode()))
         for number, line in enumerate(lines[:-1], 1):
             try:
                 entry = json.loads(line)
-                self._rows[entry["key"]] = _row(entry["row"])
+                self._rows[entry["key"]] = dict(entry["row"])
             except (ValueError, KeyError, TypeError) as error:
                 raise BadStore(
                     f"{self.path}:{number}: no finished row ({error}); remove the line or the file"
                 ) from error
 
 
-def _key(point: Point) -> str:
-    return f"{version('windtunnel')}-{point.digest}"
-
-
-def _row(fields: dict[str, Any]) -> Measured:
-    return Measured(**{**fields, "unpriced": tuple(fields["unpriced"])})
+def _key(digest: str) -> str:
+    return f"{code_digest()}-{digest}"

@@ -6,6 +6,7 @@ ports move bytes, and then counts for the longest of them. Of several queues of 
 busy power is that of the whole device.
 Source: the constants of the sheets; `node.hardware.power.energy_joule`.
 Valid for: devices whose kernels draw about what the sheet calls busy (the board power of most).
+Idle power is that of a device with an open context, as one has that waits in a run, where the sheet's source says so.
 Not modelled: what a copy draws on a GPU or host beside its kernels, clocks that follow the load, switches, cables,
 power supplies and cooling. A sheet without idle power leaves a lower bound, the busy time alone; one without busy
 power, or without idle power of a device that did nothing, leaves the device out. Both are listed.

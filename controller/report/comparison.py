@@ -37,7 +37,7 @@ def table_rows(rows: Sequence[Measured]) -> list[tuple[object, ...]]:
     return [
         (
             row.name,
-            f"{row.strategy} on {row.topology}" if row.topology else row.strategy,
+            _what_ran(row),
             *(row.at.get(key) for key in keys),
             None if row.tokens_per_s is None else f"{row.tokens_per_s:.4g}",
             quantity(row.first_token_s, "s"),
@@ -51,6 +51,29 @@ def table_rows(rows: Sequence[Measured]) -> list[tuple[object, ...]]:
         )
         for row in rows
     ]
+
+
+def notes(rows: Sequence[Measured]) -> list[str]:
+    """What schemes say of themselves, and which power and prices the table lacks; each once."""
+    found: list[str] = []
+    reported = [(row.name, row.reports[key]) for row in rows for key in ("baseline", "note") if key in row.reports]
+    found += dict.fromkeys(f"{name}: {text}" for name, text in reported)
+    powerless = sorted({product for row in rows for product in row.powerless})
+    if powerless:
+        found.append(
+            f"energy marked + is a least: no power, or none while idle, in the sheets of {', '.join(powerless)}"
+        )
+    unpriced = sorted({product for row in rows for product in row.unpriced})
+    if unpriced:
+        found.append(
+            f"no published price of {', '.join(unpriced)}: left out of purchases marked +; dollars per token are empty "
+            f"where neither rent nor purchase is whole"
+        )
+    if any(row.usd_per_million_tokens is not None for row in rows):
+        found.append(
+            f"dollars per token: by rent where every price is published, else the purchase over {YEARS:g} years"
+        )
+    return found
 
 
 def csv_text(rows: Sequence[Measured]) -> str:
@@ -88,12 +111,10 @@ def write_comparison_report(rows: Sequence[Measured], axes: Sequence[Axis], base
     Raises:
         UserError: the file cannot be written.
     """
-    notes = f"Dollars per token: by rent where every price is published, else the purchase over {YEARS:g} years."
-    unpriced = sorted({product for row in rows for product in row.unpriced})
-    if unpriced:
-        notes += f" No published price, left out of the purchase (marked +): {', '.join(unpriced)}."
     sections = [
-        table_section("comparison", table_columns(rows), table_rows(rows), notes),
+        table_section(
+            "comparison", table_columns(rows), table_rows(rows), " ".join(f"{note}." for note in notes(rows))
+        ),
         Section("throughput", svg=sweep_plot(rows, axes)),
     ]
     written = [row for row in rows if row.joule_per_token is not None]
@@ -110,7 +131,7 @@ def _closer_looks(rows: Sequence[Measured], axes: Sequence[Axis], base: Request)
     if best is None:
         return []
     fixed = tuple(Axis(key, (value,)) for key, value in best.at.items())
-    candidate = Candidate(best.name, best.strategy, best.topology)
+    candidate = Candidate(best.name, best.strategy, best.source or None, best.options)
     (point,) = points(base, (candidate,), fixed)
     experiment = run_experiment(replace(point.request, explain=True, report=Path("report.html")))
     made = run_sections(experiment)
@@ -123,6 +144,12 @@ def _rate(row: Measured) -> float:
 
 def _keys(rows: Sequence[Measured]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row.at))
+
+
+def _what_ran(row: Measured) -> str:
+    options = [f"{key}={value}" for key, value in row.options.items() if key not in row.at]
+    strategy = " ".join([row.strategy, *options])
+    return f"{strategy} on {row.topology}" if row.topology else strategy
 
 
 def _title(row: Measured) -> str:

@@ -277,4 +277,5 @@ def paper() -> Paper:
         f"one fixed time an operator, each set from its EP 8 row: {fixed}; table 1's rows inside of a node are declared"
     )
     title = "CloudMatrix384: its planes, and dispatch and combine over them (arXiv 2506.12708)"
-    return Paper("cloudmatrix384", title, {}, (*_pair_rows(), *_plane_rows(), *_operator_rows()), knob)
+    plain = "`windtunnel collective` has no fixed time of an operator, so it prints the transfers alone"
+    return Paper("cloudmatrix384", title, {}, (*_pair_rows(), *_plane_rows(), *_operator_rows()), knob, plain)

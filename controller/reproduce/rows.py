@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from controller.compare.measure import CANNOT_RUN
 from controller.experiment import Request
 
 Value = float | str
@@ -81,6 +82,8 @@ class Paper:
         runs: requests by key.
         rows: in the order of printing.
         knob: the one assumed quantity that was set from a row, in words; "" when there is none.
+        plain: what the same question gives at the command line without it, and how to ask with it; "" where the
+            topology declares everything, so that both are the same.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Paper:
     runs: Mapping[str, Request]
     rows: tuple[PublishedRow, ...]
     knob: str = ""
+    plain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,24 @@ class ComparedRow:
     ok: bool | None
 
 
+def value_of(row: PublishedRow, results: Results) -> Value:
+    """Our value of a row, or how the first of its runs failed that did."""
+    ends = [results[key].ended for key in row.runs]
+    refused = [ended for ended in ends if ended.startswith(CANNOT_RUN)]
+    if refused:
+        return refused[0]
+    try:
+        return row.ours(results)
+    except Exception:
+        failed = [ended for ended in ends if ended != "ok"]
+        if not failed:
+            raise
+        return failed[0]
+
+
 def compare(paper: Paper, row: PublishedRow, results: Results) -> ComparedRow:
     """Our value of a row beside the published one; error is ours / published - 1."""
-    ours = row.ours(results)
+    ours = value_of(row, results)
     error: float | None = None
     ok: bool | None = None
     if isinstance(ours, str) or isinstance(row.published, str):

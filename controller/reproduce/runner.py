@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from controller.compare.digest import request_digest
+from controller.compare.kept import BrokenOff, Form, ProgressSink, run_kept
+from controller.compare.measure import CANNOT_RUN
 from controller.compare.pool import each
+from controller.errors import WindtunnelError
 from controller.experiment import Request, run_experiment
-from controller.reproduce.rows import ComparedRow, Paper, Results, RunResult, compare
-
-ProgressSink = Callable[[int, int, str], None]
+from controller.reproduce.rows import ComparedRow, Paper, PublishedRow, Results, RunResult, compare
+from node.errors import NodeError
 
 
 def run_request(request: Request) -> RunResult:
@@ -46,10 +52,59 @@ def run_all(runs: Mapping[str, Request], progress: ProgressSink | None, processe
     return results
 
 
+def attempt(request: Request) -> RunResult:
+    """Our side of one run; one that raises ends with its error, so that it costs its own rows and no others."""
+    try:
+        return run_request(request)
+    except (WindtunnelError, NodeError) as error:
+        return RunResult(f"{CANNOT_RUN}{error}", None, 0.0, None, None)
+    except Exception as error:
+        return RunResult(f"{CANNOT_RUN}{type(error).__name__}: {error}", None, 0.0, None, None)
+
+
+def run_kept_requests(
+    runs: Mapping[str, Request], folder: Path | None, progress: ProgressSink | None, processes: int | None
+) -> dict[str, RunResult]:
+    """Results of every request by key, those that raise included; see `run_kept`."""
+    form: Form[Request, RunResult] = Form(request_digest, asdict, _result, _failed)
+    return run_kept(attempt, runs, form, folder=folder, processes=processes, progress=progress)
+
+
 def reproduce(
-    paper: Paper, *, progress: ProgressSink | None = None, processes: int | None = None
+    paper: Paper, *, folder: Path | None = None, progress: ProgressSink | None = None, processes: int | None = None
 ) -> tuple[ComparedRow, ...]:
-    """Every row of a paper with our value and the error."""
+    """Every row of a paper with our value and the error.
+
+    Args:
+        paper: whose rows.
+        folder: where finished runs are kept and found again; None for nowhere.
+        progress: called with (done, total, key of a run).
+        processes: runs at once; None for as many as there are cores.
+
+    Raises:
+        BrokenOff: Ctrl-C; carries the rows whose runs are all finished.
+    """
     needed = {key: paper.runs[key] for row in paper.rows for key in row.runs}
-    results = run_all(needed, progress, processes)
-    return tuple(compare(paper, row, results) for row in paper.rows)
+    try:
+        results = run_kept_requests(needed, folder, progress, processes)
+    except BrokenOff as broken:
+        raise broken.giving(_compared(paper, finished_rows(paper.rows, broken.rows), broken.rows)) from None
+    return _compared(paper, paper.rows, results)
+
+
+def finished_rows(rows: Iterable[PublishedRow], results: Results) -> list[PublishedRow]:
+    """Those whose runs are all among `results`."""
+    return [row for row in rows if all(key in results for key in row.runs)]
+
+
+def _compared(paper: Paper, rows: Iterable[PublishedRow], results: Results) -> tuple[ComparedRow, ...]:
+    return tuple(compare(paper, row, results) for row in rows)
+
+
+def _result(fields: Mapping[str, Any]) -> RunResult:
+    read, written = fields["flash_bytes"]
+    return RunResult(**{**fields, "flash_bytes": (read, written)})
+
+
+def _failed(result: RunResult) -> bool:
+    return result.ended.startswith(CANNOT_RUN)

@@ -162,4 +162,6 @@ def paper() -> Paper:
         ),
         "connection between two A10 12.9 GB/s (assumed), set from the row zigzag, step 1; FlashAttention-2 at the "
         "share of the peak that its authors state. Step 0 of TokenRing has 0.29 ms to widen its first result to fp32",
+        "`windtunnel attention` has the kernels of the sheets, unless --set gpu.tensor.prefill_efficiency=0.73 (A10, "
+        "A100) or 0.35 (H800) is given",
     )

@@ -103,6 +103,13 @@ class GpuModel:
         run.place(self.logits)
         if len(self.gpus) > 1:
             run.place(self._ids_in)
+        waiting = len(self.gpus) - len(self.lanes)
+        if waiting > 0:
+            run.report(
+                "note",
+                f"{len(self.gpus)} GPUs hold a part of the layers each and take turns: {waiting} of them wait at any "
+                f"time; vllm_tp splits every layer over all of them",
+            )
 
     def prefill(self, run: Run, name: str, emit: EmitPrefill) -> Iterator[BoundPlan]:
         """Passes over the prompts, a few rows at a time, then the switch from prompt scratch to decode scratch."""

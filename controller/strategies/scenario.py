@@ -67,11 +67,16 @@ class Scenario:
         return self.prompt_tokens + self.output_tokens
 
     @property
+    def mean_context(self) -> float:
+        """Mean context of the decode phase, as the workload has it [tokens]."""
+        return self.prompt_tokens + self.output_tokens / 2
+
+    @property
     def context_scale(self) -> float:
         """Effective over stated mean context of the decode phase; 1 unless a reproduction sets it."""
         if self.effective_context is None:
             return 1.0
-        return self.effective_context / (self.prompt_tokens + self.output_tokens / 2)
+        return self.effective_context / self.mean_context
 
     def effective_tokens(self, context_tokens: int) -> int:
         """Tokens that attention reads when the context holds `context_tokens`, at least 1 if there are any."""
@@ -86,6 +91,7 @@ class Scenario:
             "prompt_tokens": self.prompt_tokens,
             "output_tokens": self.output_tokens,
             "dtype": self.dtype,
+            "mean_context": self.mean_context,
             "effective_context": self.effective_context,
             "options": dict(self.options),
         }

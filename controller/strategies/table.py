@@ -105,7 +105,7 @@ _LAMINA = {
     **_STREAM,
 }
 
-_VLLM = {"gpus": "tensor-parallel GPUs (default 4)", **_STREAM}
+_VLLM = {"gpus": "tensor-parallel GPUs, or all (default 4)", **_STREAM}
 
 _CXL = {
     "placement": "cxl_aware, naive_interleaving or local_only: where offloaded tensors lie (default cxl_aware)",

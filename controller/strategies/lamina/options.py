@@ -92,14 +92,14 @@ def pools_of(scenario: Scenario) -> Pools:
 
 
 def gpus_of(scenario: Scenario, default: int) -> tuple[str, ...]:
-    """The GPUs of the baseline: as many as ``--gpus`` says, of the model's pool or of the whole topology.
+    """The GPUs of the baseline: as many as ``--gpus`` says, or all, of the model's pool or of the whole topology.
 
     Raises:
         BadTopology: there are fewer.
     """
-    wanted = option_int(scenario, "gpus", default)
     found = [device for device in devices(scenario, "gpu", "the model") if device.group == MODEL]
     found = found or list(devices(scenario, "gpu", "the model"))
+    wanted = len(found) if scenario.options.get("gpus") == "all" else option_int(scenario, "gpus", default)
     if wanted > len(found):
         raise BadTopology(
             f"option gpus is {wanted}, and topology {scenario.topology.name!r} has {len(found)}; give it more with "

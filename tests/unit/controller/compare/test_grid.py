@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,12 @@ from click.testing import CliRunner
 
 from controller.cli.compare import compare
 from controller.compare import grid
-from controller.compare.candidates import Candidate
+from controller.compare.candidates import GENERATION, HBM_ONLY, Candidate
 from controller.compare.grid import run_grid
 from controller.compare.measure import Measured, measure
 from controller.compare.question import Axis, Point, points
 from controller.compare.store import BadStore, Store
-from controller.experiment import Request
+from controller.experiment import Request, run_experiment
 from controller.report.comparison import csv_text, sweep_plot
 
 BASE = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
@@ -79,8 +80,8 @@ def test_a_torn_last_line_is_run_again_and_a_wrong_one_is_named(tmp_path: Path) 
     path = tmp_path / "rows.jsonl"
     path.write_text(path.read_text()[:-20])
     store = Store(tmp_path)
-    assert store.get(ASKED[0]) is not None
-    assert store.get(ASKED[1]) is None
+    assert store.get(ASKED[0].digest) is not None
+    assert store.get(ASKED[1].digest) is None
     assert path.read_text().count("\n") == 1
     path.write_text("{}\n")
     with pytest.raises(BadStore, match=r"rows.jsonl:1"):
@@ -118,3 +119,70 @@ def test_a_folder_that_is_not_there_is_named_before_anything_runs(tmp_path: Path
 
     with pytest.raises(UserError, match="there is no folder"):
         CliRunner().invoke(compare, ["--csv", str(tmp_path / "no" / "a.csv")], catch_exceptions=False)
+
+
+BOX = Path(__file__).parent / "two_h100.yaml"
+
+
+def _hbm_only(model: str) -> Measured:
+    base = Request("gpu_only", model, batch=2, prompt_tokens=8, output_tokens=3)
+    rivals = tuple(replace(rival, topology=str(BOX)) for rival in HBM_ONLY.rivals)
+    (row,) = run_grid(points(base, (replace(HBM_ONLY, topology=str(BOX), rivals=rivals),), ()), processes=1)
+    return row
+
+
+def test_the_baseline_is_the_fastest_that_the_table_has_for_the_topology() -> None:
+    row = _hbm_only("llama3-8b")
+    asked = Request(
+        "vllm_tp", "llama3-8b", str(BOX), batch=2, prompt_tokens=8, output_tokens=3, options={"gpus": "all"}
+    )
+    turns = replace(asked, strategy="gpu_only", options={})
+    assert row.tokens_per_s == run_experiment(asked).tokens_per_s
+    assert row.tokens_per_s is not None
+    slow = run_experiment(turns).tokens_per_s
+    assert slow is not None
+    assert row.tokens_per_s > 1.2 * slow
+    assert (row.strategy, row.options) == ("vllm_tp", {"gpus": "all"})
+    assert f"gpu_only {slow:.4g} tokens/s" in row.reports["baseline"]
+
+
+def test_every_default_baseline_is_the_best_of_all_that_keep_everything_in_hbm() -> None:
+    for candidate in GENERATION:
+        if candidate.strategy in ("gpu_only", "vllm_tp"):
+            assert {candidate.strategy, *(rival.strategy for rival in candidate.rivals)} == {"gpu_only", "vllm_tp"}
+
+
+def test_gpus_that_take_turns_say_so_and_draw_idle_power() -> None:
+    experiment = run_experiment(Request("gpu_only", "llama3-8b", str(BOX), batch=2, prompt_tokens=8, output_tokens=3))
+    assert (
+        "2 GPUs hold a part of the layers each and take turns: 1 of them wait"
+        in experiment.to_json()["reports"]["note"]
+    )
+    assert experiment.energy is not None
+    drawn = {each.device: each for each in experiment.energy.devices}
+    idle_w = experiment.topology.devices["gpu1"].spec.power_w["idle"]
+    assert drawn["gpu1"].by_activity["idle"] == pytest.approx(idle_w * experiment.outcome.time_s)
+    alone = run_experiment(
+        Request("gpu_only", "llama3-8b", str(BOX), ("gpu.count=1",), batch=2, prompt_tokens=8, output_tokens=3)
+    )
+    assert "note" not in alone.outcome.reports
+
+
+def test_what_lacks_power_or_a_price_is_named_once() -> None:
+    from controller.report.comparison import notes
+
+    row = _hbm_only("llama3-8b")
+    assert row.powerless == row.unpriced == ("xeon_8480",)
+    said = notes((row, row))
+    assert len(said) == len(set(said)) == 3
+    assert any("no power, or none while idle, in the sheets of xeon_8480" in note for note in said)
+    assert any("no published price of xeon_8480" in note for note in said)
+
+
+def test_a_closer_look_has_the_options_of_the_row(tmp_path: Path) -> None:
+    from controller.report.comparison import write_comparison_report
+
+    asked = points(BASE, (Candidate("tensor parallel", "vllm_tp", str(BOX), {"gpus": "all"}),), ())
+    # Four GPUs, the default, would be refused.
+    write_comparison_report(run_grid(asked, processes=1), (), BASE, tmp_path / "a.html")
+    assert "vllm_tp gpus=all on two_h100" in (tmp_path / "a.html").read_text()

@@ -1,5 +1,7 @@
 """The papers: every row names runs that exist, and every request can be prepared."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.experiment import prepare, virtual_scenario
@@ -57,9 +59,29 @@ def test_no_more_than_one_row_sets_a_knob(name: str) -> None:
     assert all(row.tolerance is None for row in paper.rows if row.calibration)
 
 
-def test_results_do_not_depend_on_how_many_processes_made_them() -> None:
-    from dataclasses import replace
+SAME_AS_PLAIN = ("fuyou", "cxl")
+"""Papers whose knob the topology and sheets declare, so that a plain run has it too."""
 
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_knob_that_a_plain_run_lacks_is_said_with_the_way_to_set_it(name: str) -> None:
+    paper = load_paper(name)
+    assert bool(paper.plain) == (bool(paper.knob) and name not in SAME_AS_PLAIN)
+
+
+def test_the_headline_of_instinfer_stands_beside_the_one_of_a_plain_run() -> None:
+    from controller.cli.reproduce import _verdict
+
+    paper = load_paper("instinfer")
+    plain = paper.runs["instinfer/256/stated"]
+    assert plain.effective_context is None
+    assert paper.runs["instinfer/256"] == replace(plain, effective_context=446.0)
+    (row,) = (row for row in paper.rows if row.runs == ("instinfer/256/stated",))
+    assert (row.row["context_tokens"], row.tolerance) == ("1536", None)
+    assert "--effective-context 446" in _verdict(paper, ())
+
+
+def test_results_do_not_depend_on_how_many_processes_made_them() -> None:
     paper = load_paper("instinfer")
     small = {
         key: replace(
