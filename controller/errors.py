@@ -68,6 +68,32 @@ class BadWorkload(UserError):
     """A batch, prompt or output that cannot be."""
 
 
+def check_limit(kind: type[UserError], what: str, value: int, limit: int, cost: str, fix: str) -> None:
+    """Refuses a value that would run without end or take all memory, before anything is built.
+
+    Args:
+        kind: error to raise.
+        what: name of the value, as the user writes it.
+        value: as given.
+        limit: the largest that is accepted.
+        cost: what `value` would take, as a clause.
+        fix: the way out, in the imperative.
+
+    Raises:
+        UserError: of `kind`; names value, limit, cost and the way out in one line.
+    """
+    if value > limit:
+        raise kind(f"{what} is {value}; the limit is {limit:,}: {cost}; {fix}")
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it: ``50 s``, ``12 min``, ``3 h``, ``46 days``, ``32 years``."""
+    for length, unit in ((365 * 86400, "years"), (86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.3g} s"
+
+
 class BadQuestion(UserError):
     """Sizes that no prediction can be made for; says which."""
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
 from controller.errors import UserError
 from node.errors import BadQuantity
 from node.hardware.units import parse
@@ -41,6 +43,27 @@ def budget_bytes(text: str | None) -> int:
     if amount <= 0:
         raise UserError(f"--memory-budget is {text}; it must be more than 0; write one like '8 GiB'")
     return int(amount)
+
+
+def check_room(what: str, count: int, item_bytes: int, fix: str) -> None:
+    """Refuses what is known to outgrow the budget of the command that runs, before it is built.
+
+    Args:
+        what: the things that are counted.
+        count: of them.
+        item_bytes: least memory of one, measured [bytes].
+        fix: the way out.
+
+    Raises:
+        MemoryBudgetExceeded: `count` of them take more than the budget.
+    """
+    context = click.get_current_context(silent=True)
+    limit = budget_bytes(None if context is None else context.find_root().params.get("memory_budget"))
+    if count * item_bytes > limit:
+        raise MemoryBudgetExceeded(
+            f"{count:,} {what} take {count * item_bytes / 2**30:.3g} GiB at {item_bytes} B each; the limit is "
+            f"{limit / 2**30:.3g} GiB; {fix}, or raise the limit with --memory-budget"
+        )
 
 
 @contextmanager

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 from controller.compare.candidates import BadCandidate, Candidate
 from controller.compare.digest import request_digest
+from controller.errors import check_limit, duration_text
 from controller.experiment import Request
 from controller.strategies.table import lookup
 from controller.topology.nearest import hint
 
+MOST_RUNS = 10_000
+"""Runs of one comparison."""
+RUN_S = 0.5
+"""Wall time of a run of a small workload: gpu_only, 100 tokens [s]."""
 _NUMBERS = ("batch", "prompt_tokens", "output_tokens", "seq", "steps", "seed")
 _TEXTS = ("model", "topology")
 
@@ -89,11 +95,14 @@ def points(base: Request, candidates: Sequence[Candidate], axes: Sequence[Axis])
             raise BadCandidate(f"{what} is there twice: {doubled[0]!r}; give each a name of its own")
     for axis in axes:
         _check_key(axis.key, candidates)
-    combinations = list(product(*(axis.values for axis in axes)))
-    if len(combinations) * len(candidates) > 100_000:
-        raise BadCandidate(f"a grid of {len(combinations) * len(candidates)} runs; at most 100000 are taken")
+    count = len(candidates) * prod(len(axis.values) for axis in axes)
+    check_limit(
+        BadCandidate, "the number of runs of this grid", count, MOST_RUNS,
+        f"at {RUN_S:g} s each on one core it takes {duration_text(count * RUN_S)}",
+        "sweep fewer values or compare fewer candidates",
+    )  # fmt: skip
     found: list[Point] = []
-    for values in combinations:
+    for values in product(*(axis.values for axis in axes)):
         at = dict(zip((axis.key for axis in axes), values, strict=True))
         for candidate in candidates:
             request, *rivals = (_request(base, scheme, at) for scheme in (candidate, *candidate.rivals))

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from controller.errors import BadWorkload
 from controller.models.shape import ModelShape
 from controller.models.weights import Weights
+from controller.strategies.limits import check_batch, check_steps, check_tokens
 from controller.topology.schema import Topology
+from node.hardware.operation import ITEM_BYTES
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Scenario:
             value = getattr(self, name)
             if value < 1:
                 raise BadWorkload(f"{name.replace('_', ' ')} is {value}; at least 1 is needed")
+        token_bytes = self.shape.hidden * ITEM_BYTES[self.dtype]
+        check_batch(self.batch, self.prompt_tokens * token_bytes)
+        check_steps("output tokens", self.output_tokens)
+        check_tokens("prompt tokens", self.prompt_tokens, token_bytes, "write a smaller --prompt-tokens")
         limit = self.shape.max_positions
         # A rotation goes on beyond what the model was trained for, whatever it then says; a table of positions ends.
         if self.shape.positions == "learned" and self.max_tokens > limit:

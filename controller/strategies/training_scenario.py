@@ -12,7 +12,9 @@ import numpy.typing as npt
 from controller.errors import BadWorkload
 from controller.models.shape import ModelShape
 from controller.models.weights import Weights
+from controller.strategies.limits import check_batch, check_steps, check_tokens
 from controller.topology.schema import Topology
+from node.hardware.operation import ITEM_BYTES
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class TrainingScenario:
             value = getattr(self, name)
             if value < 1:
                 raise BadWorkload(f"{name} is {value}; at least 1 is needed")
+        token_bytes = self.shape.hidden * ITEM_BYTES[self.dtype]
+        check_batch(self.batch, self.seq * token_bytes)
+        check_steps("steps", self.steps)
+        check_tokens("seq", self.seq, token_bytes, "write a smaller --seq")
         limit = self.shape.max_positions
         if self.shape.positions == "learned" and self.seq > limit:
             raise BadWorkload(f"sequences of {self.seq} tokens; {self.shape.name} has positions for {limit}")

@@ -91,7 +91,7 @@ class _Inside:
         self.cpus = [device.name for device in devices if device.spec.kind == "cpu"]
         switches = [name for name in topology.switches if topology.switch_hosts.get(name) == host]
         self.nics = [name for name in switches if NIC.fullmatch(name)]
-        mine = (*(device.name for device in devices), *switches)
+        mine = dict.fromkeys((*(device.name for device in devices), *switches))
         inside = [link for link in topology.links if link.a.vertex in mine and link.b.vertex in mine]
         self.behind = {
             other.vertex: end.port

@@ -5,12 +5,14 @@ The document holds numbers in base units under keys that say so; the tables hold
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from controller.errors import NoRoute
+from controller.errors import NoRoute, UserError, check_limit
 from controller.topology.graph import route
-from controller.topology.matrix import Matrix, hosts_of, matrix_of
+from controller.topology.matrix import ACCELERATORS, Matrix, hosts_of, matrix_of
 from controller.topology.schema import Device, Link, Route, Topology
 from node.hardware.device import Constant, PortSpec, TierSpec
 from node.hardware.units import format_quantity
@@ -20,6 +22,12 @@ MATRICES_SHOWN = 2
 
 ROUTES_SHOWN = 32
 """Most devices between which every route is listed; beyond it the first device of each group stands for the group."""
+
+LISTED = 1024
+"""Most devices or links that tables list one by one; beyond it those that are alike share a row."""
+
+MATRIX_ACCELERATORS = 256
+"""Most accelerators of a host whose matrix is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +89,15 @@ def topology_tables(topology: Topology, host: str = "") -> tuple[Table, ...]:
         Table(
             "devices",
             ("device", "kind", "product", "host", "description"),
-            tuple(
-                (device.name, device.spec.kind, device.spec.product, device.host, device.spec.description)
-                for device in topology.devices.values()
-            ),
+            _device_rows(topology),
         ),
         Table(
             "tiers and ports",
             ("of", "what", "capacity", "read", "write", "total", "latency"),
             tuple(_part_row(topology, device, part) for device, part in parts),
         ),
-        Table("links", ("link", "from", "to", "forward", "backward", "latency"), tuple(map(_link_row, topology.links))),
-        Table("failed links", ("link", "from", "to"), tuple(_link_row(link)[:3] for link in topology.failed_links)),
+        Table("links", ("link", "from", "to", "forward", "backward", "latency"), _link_rows(topology.links)),
+        Table("failed links", ("link", "from", "to"), tuple(row[:3] for row in _link_rows(topology.failed_links))),
         Table(
             f"routes between {_endpoints(topology)[0]}",
             ("from", "to", "by", "latency"),
@@ -131,8 +136,15 @@ def assumed_constants(topology: Topology) -> tuple[tuple[str, str, str, str], ..
 
 
 def _matrices(topology: Topology, host: str) -> list[Matrix]:
-    hosts = (host,) if host else hosts_of(topology)[:MATRICES_SHOWN]
-    return [matrix_of(topology, each) for each in hosts]
+    sizes = Counter(device.host for device in topology.devices.values() if device.spec.kind in ACCELERATORS)
+    if host:
+        check_limit(
+            UserError, f"the number of accelerators of {host}", sizes[host], MATRIX_ACCELERATORS,
+            f"its matrix has {sizes[host] ** 2:,} cells", "leave --host out",
+        )  # fmt: skip
+        return [matrix_of(topology, host)]
+    shown = [each for each in hosts_of(topology)[:MATRICES_SHOWN] if sizes[each] <= MATRIX_ACCELERATORS]
+    return [matrix_of(topology, each) for each in shown]
 
 
 def _matrix_table(matrix: Matrix) -> Table:
@@ -142,6 +154,47 @@ def _matrix_table(matrix: Matrix) -> Table:
         ("", *matrix.names, "CPU Affinity", "NUMA Affinity", "GPU NUMA ID"),
         tuple((name, *cells, cpu, numa, "N/A") for name, cells, cpu, numa in rows),
     )
+
+
+def _device_rows(topology: Topology) -> tuple[tuple[str, ...], ...]:
+    """One row a device, or one for all that are alike when there are too many to read."""
+    alike: dict[tuple[object, ...], list[Device]] = {}
+    for device in topology.devices.values():
+        one = (device.group, id(device.spec)) if len(topology.devices) > LISTED else (device.name,)
+        alike.setdefault(one, []).append(device)
+    return tuple(
+        (
+            _span([device.name for device in devices], "devices"),
+            devices[0].spec.kind,
+            devices[0].spec.product,
+            _span(list(dict.fromkeys(device.host for device in devices)), "hosts"),
+            devices[0].spec.description,
+        )
+        for devices in alike.values()
+    )
+
+
+def _link_rows(links: Sequence[Link]) -> tuple[tuple[str, ...], ...]:
+    """One row a link, or one for all that are declared together and alike when there are too many to read."""
+    alike: dict[tuple[object, ...], list[Link]] = {}
+    for link in links:
+        rates = (link.forward_bytes_per_s, link.backward_bytes_per_s, link.latency_s)
+        one = (id(link.constants), link.a.port, link.b.port, *rates) if len(links) > LISTED else (link.name,)
+        alike.setdefault(one, []).append(link)
+    return tuple(
+        (
+            _span([link.name for link in some], "links"),
+            _span(list(dict.fromkeys(str(link.a) for link in some)), "ends"),
+            _span(list(dict.fromkeys(str(link.b) for link in some)), "ends"),
+            *_link_row(some[0])[3:],
+        )
+        for some in alike.values()
+    )
+
+
+def _span(names: list[str], what: str) -> str:
+    """All of a few names; of many the first, the last and how many."""
+    return ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]} ({len(names)} {what})"
 
 
 def _one_of_each(topology: Topology) -> list[Device]:
@@ -154,7 +207,7 @@ def _one_of_each(topology: Topology) -> list[Device]:
 
 def _label(topology: Topology, device: Device) -> str:
     alike = [other.name for other in topology.group(device.group) if other.spec is device.spec]
-    return ", ".join(alike) if len(alike) <= 4 else f"{alike[0]} to {alike[-1]} ({len(alike)} devices)"
+    return _span(alike, "devices")
 
 
 def _parts(device: Device) -> list[TierSpec | PortSpec]:

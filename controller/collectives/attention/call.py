@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
+from controller.errors import check_limit
 from controller.plan.ops import Buffer, View
 from node.hardware.operation import ITEM_BYTES
 
 DTYPES = ("fp32", "bf16", "fp16")
 """Element types that attention runs in."""
+MOST = {"tokens": 1 << 30, "heads": 1 << 16, "KV heads": 1 << 16, "columns of a head": 1 << 16, "sequences": 1 << 20}
+"""Largest sizes of a call; what fits no device ends sooner, as a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ class AttentionCall:
         for what, value in sizes.items():
             if value < 1:
                 raise BadCall(f"attention over {value} {what}; at least 1 is needed")
+            q_bytes = self.tokens * self.heads * self.head_dim * self.batch * ITEM_BYTES.get(self.dtype, 4)
+            cost = f"the queries alone take {q_bytes / 2**40:,.3g} TiB"
+            check_limit(BadCall, f"the number of {what}", value, MOST[what], cost, "write a smaller number")
         if self.heads % self.kv_heads:
             raise BadCall(
                 f"{self.heads} heads cannot share {self.kv_heads} KV heads evenly; use a number of KV heads that "

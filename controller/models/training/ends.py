@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.errors import BadWorkload
+from controller.errors import BadWorkload, check_limit
 from controller.models.shape import ModelShape
 from controller.models.training.layout import embedding_layout, head_layout
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, View
 from node.hardware.operation import ITEM_BYTES
+
+MOST_LOSS_BLOCKS = 1000
+"""Parts of a batch that the loss is computed in, four ops each: 5 million tokens of a vocabulary of 50,000.
+
+The check of a plan grows with their square: 10 s for a thousand.
+"""
 
 
 class Ends:
@@ -42,6 +48,13 @@ class Ends:
         self._gradient_scale = gradient_scale
         self._tokens, self._item = batch * seq, ITEM_BYTES[dtype]
         self._rows = min(self._tokens, max(1, logits_bytes // (shape.vocab * self._item)))
+        blocks = -(-self._tokens // self._rows)
+        check_limit(
+            BadWorkload, "the number of blocks that the loss is computed in", blocks, MOST_LOSS_BLOCKS,
+            f"batch {batch} of {seq} tokens in blocks of {self._rows} tokens make a plan of {4 * blocks:,} ops and "
+            f"logits of {self._tokens * shape.vocab * self._item / 2**40:,.3g} TiB in a step",
+            "write a smaller --batch or --seq",
+        )  # fmt: skip
         self._embedding, self._head = embedding_layout(shape), head_layout(shape)
         self.loss_value = Buffer(device, tier, f"{name}.loss", "fp32", (1,))
         # Normed stream, its gradient, and the logits of one turn.

@@ -53,6 +53,12 @@ def test_the_rate_of_a_connection_can_be_overridden(capsys):
         (["--heads", "0"], "attention over 0 heads"),
         (["--head-dim", "-1"], "attention over -1 columns"),
         (["--batch", "0"], "attention over 0 sequences"),
+        (
+            ["--seq", "9999999999"],
+            "the number of tokens is 9999999999; the limit is 1,073,741,824: the queries",
+        ),
+        (["--heads", "999999"], "the number of heads is 999999; the limit is 65,536: "),
+        (["--batch", "9999999"], "the number of sequences is 9999999; the limit is 1,048,576: "),
         (["--seq", "0"], "attention over 0 tokens"),
         (["--dtype", "int8"], "attention does not run in 'int8'"),
         (["--seed", "-1"], "a seed of -1"),

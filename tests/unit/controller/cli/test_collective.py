@@ -107,3 +107,19 @@ def test_explain_says_what_the_channels_keep_from_other_kernels(capsys):
     text = capsys.readouterr().out
     assert "keep 16 multiprocessors of each rank" in text
     assert re.search(r"#   switch: reduce: \d+ of .* each, .*gpu0.nvlink.total", text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["all_to_all", "--set", "gpu.count=2048"], "4,192,256 flows of 2,048 ranks take 1.56 GiB at 400 B each"),
+        (
+            ["all_reduce", "--set", "gpu.count=2048", "--explain", "--algorithm", "ring"],
+            "4,192,256 transfers in a plan of ring over 2,048 ranks take 11.7 GiB at 3000 B each",
+        ),
+    ],
+)
+def test_flows_beyond_the_memory_budget_are_counted_not_built(capsys, words, message):
+    assert main(["--memory-budget", "1 GiB", "collective", *words, "-b", "1M", "-e", "1M"]) == 2
+    error = capsys.readouterr().err
+    assert f"windtunnel: {message}; the limit is 1 GiB; " in error and error.count("\n") == 1

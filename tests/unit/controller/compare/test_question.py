@@ -83,3 +83,13 @@ def test_a_key_that_nothing_takes_is_refused(axes: tuple[Axis, ...], message: st
 def test_two_candidates_of_one_name_are_refused() -> None:
     with pytest.raises(BadCandidate, match="twice"):
         points(BASE, (BOTH[0], BOTH[0]), ())
+
+
+def test_a_grid_without_end_is_refused_before_it_is_spelled_out() -> None:
+    axes = tuple(Axis(f"csd.part{axis}", tuple(map(str, range(100)))) for axis in range(10))
+    with pytest.raises(BadCandidate, match=f"is {2 * 100**10}; the limit is 10,000: .* years; sweep fewer"):
+        points(BASE, BOTH, axes)
+
+
+def test_the_largest_grid_is_taken() -> None:
+    assert len(points(BASE, BOTH, (Axis("batch", tuple(map(str, range(1, 5001)))),))) == 10_000

@@ -7,6 +7,7 @@ import pytest
 from controller.errors import BadWorkload
 from controller.models.catalog import load_model
 from controller.strategies.scenario import Scenario
+from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 
@@ -19,6 +20,33 @@ def scenario() -> Scenario:
 def test_sizes_are_positive(scenario: Scenario, name: str) -> None:
     with pytest.raises(BadWorkload, match=f"{name.replace('_', ' ')} is 0"):
         replace(scenario, **{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "cost"),
+    [
+        ("batch", 1 << 20, "between two layers alone take 9.77e+06 GiB"),
+        ("prompt_tokens", 1 << 24, "one such sequence takes 9.54e+03 GiB"),
+        ("output_tokens", 1_000_000, "takes 35 days"),
+    ],
+)
+def test_what_would_not_end_is_refused_with_limit_and_cost(
+    scenario: Scenario, name: str, limit: int, cost: str
+) -> None:
+    with pytest.raises(BadWorkload) as refusal:
+        replace(scenario, **{name: 10**9})
+    text = str(refusal.value)
+    assert f"is {10**9}; the limit is {limit:,}: " in text and cost in text and "\n" not in text
+    long_lived = replace(scenario, shape=load_model("llama-7b"), prompt_tokens=8)
+    assert getattr(replace(long_lived, **{name: limit}), name) == limit
+
+
+@pytest.mark.parametrize(("name", "limit"), [("batch", 1 << 20), ("seq", 1 << 24), ("steps", 1_000_000)])
+def test_training_has_the_same_limits(scenario: Scenario, name: str, limit: int) -> None:
+    training = TrainingScenario(scenario.topology, load_model("llama-7b"), 1, 8, 1, "fp16")
+    assert getattr(replace(training, **{name: limit}), name) == limit
+    with pytest.raises(BadWorkload, match=f"^{name} is {limit + 1}; the limit is {limit:,}: "):
+        replace(training, **{name: limit + 1})
 
 
 def test_the_context_is_what_the_model_has_positions_for(scenario: Scenario) -> None:

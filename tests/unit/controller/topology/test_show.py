@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from controller.errors import UserError
+from controller.topology.loader import load_topology
+from controller.topology.matrix import hosts_of
 from controller.topology.show import ROUTES_SHOWN, topology_document, topology_tables
 
 
@@ -62,3 +67,19 @@ def test_devices_that_nothing_joins_have_no_route(load, toy_text):
     lines = [line for line in toy_text.splitlines() if "gpu.pcie" not in line]
     routes = topology_document(load("\n".join(lines)))["routes"]
     assert [(row["from"], row["to"]) for row in routes] == [("cpu", "csd0"), ("cpu", "csd1"), ("csd0", "csd1")]
+
+
+def test_devices_and_links_that_are_alike_share_a_row_when_there_are_thousands() -> None:
+    shown = {table.title: table for table in topology_tables(load_topology("a6000_csd", ("csd.count=2000",)))}
+    names = [row[0] for row in shown["devices"].rows]
+    assert names == ["cpu", "gpu", "csd0 to csd1999 (2000 devices)"]
+    assert sum("(2000 links)" in row[0] for row in shown["links"].rows) == 1
+    assert len(shown["links"].rows) < 10
+
+
+def test_a_matrix_that_nobody_can_read_is_left_out_or_refused() -> None:
+    topology = load_topology("dgx_h100", ("gpu.count=300",))
+    (host,) = hosts_of(topology)
+    assert not [table for table in topology_tables(topology) if table.title.startswith("matrix")]
+    with pytest.raises(UserError, match="is 300; the limit is 256: its matrix has 90,000 cells; leave --host out"):
+        topology_tables(topology, host)

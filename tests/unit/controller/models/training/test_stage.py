@@ -241,3 +241,8 @@ def test_a_set_that_the_stage_was_not_told_of_is_refused():
     x, out, up = (stage.activation_buffer(kind, name) for kind, name in (("x", "x"), ("x", "y"), ("up", "up")))
     with pytest.raises(BadWorkload, match="layer 1 saves up, which the stage was not told of"):
         stage.forward(PlanBuilder("p"), 1, weights, x, out, {"up": up})
+
+
+def test_a_loss_in_blocks_without_end_is_refused_with_what_the_plan_would_be() -> None:
+    with pytest.raises(BadWorkload, match=r"is 1001; the limit is 1,000: .* make a plan of 4,004 ops"):
+        TrainingStage(LLAMA, "gpu", batch=1, seq=1001, dtype="fp16", logits_bytes=2 * LLAMA.vocab)
