@@ -11,7 +11,7 @@ from time import monotonic
 import psutil
 
 from tests.support.storm.drives import power_cut
-from tests.support.storm.live_run import PYTHON, REPOSITORY, LiveRun, start
+from tests.support.storm.live_run import PYTHON, REPOSITORY, STEPS, LiveRun, start
 from tests.support.storm.schedule import Entry
 from tests.support.storm.strikes import GONE_S, KINDS, SURVIVED_S, Kind
 from tests.support.storm.tally import Verdict
@@ -35,11 +35,11 @@ def run_entry(entry: Entry) -> Verdict:
 
 
 def _struck(run: LiveRun, entry: Entry, kind: Kind, client: subprocess.Popen[str] | None) -> Verdict:
-    if not run.reach(entry.progress, monotonic() + START_S):
+    if not run.reach(int(entry.progress * STEPS[entry.work]), monotonic() + START_S):
         if run.process.poll() is None:
             return Verdict(entry.index, entry.kind, frozenset({"hangs"}), "not so far in time, before any strike")
         return _missed(run, entry, "the run ended before the strike")
-    done, total = run.steps()
+    done = run.steps()
     try:
         if client is not None:
             told = _tell(run, entry, client)
@@ -50,7 +50,7 @@ def _struck(run: LiveRun, entry: Entry, kind: Kind, client: subprocess.Popen[str
     except (psutil.NoSuchProcess, ProcessLookupError):
         return _missed(run, entry, "the node had ended before the strike")
     struck_at = monotonic()
-    faults, notes = set[str](), [f"after {done}/{total}"]
+    faults, notes = set[str](), [f"after {done} of {STEPS[entry.work]} steps"]
     if not run.end(struck_at + kind.bound_s):
         faults.add("hangs")
         notes.append(f"no end {kind.bound_s:g} s after the strike; last: {run.lines[-1:]}")

@@ -28,8 +28,10 @@ WORKS = {
     "train": "run fuyou --live --set ssd.count=2 --batch 2 --seq 16 --steps 12 --topology server_4090 --model "
     + str(Path(__file__).with_name("tiny_gpt.json")),
 }
+STEPS = {"decode": 24, "train": 12}
+"""How many steps each has; they are told as lines of progress."""
 NODE_TIMEOUT_S = 2.0
-_STEPS = re.compile(r"(?:decode|training): (\d+)/(\d+)$")
+_STEPS = re.compile(r"(?:decode|training): (\d+)/\d+$")
 _TICK_S = 0.02
 
 
@@ -77,19 +79,13 @@ class LiveRun:
                 return str(content["devices"][device]["target"])
         return ""
 
-    def steps(self) -> tuple[int, int]:
-        """Steps that are done, of how many; (0, 1) before the first."""
-        found = [match for line in list(self.lines) if (match := _STEPS.search(line))]
-        return (int(found[-1][1]), int(found[-1][2])) if found else (0, 1)
+    def steps(self) -> int:
+        """How many steps are done."""
+        return max((int(match[1]) for line in list(self.lines) if (match := _STEPS.search(line))), default=0)
 
-    def reach(self, share: float, until: float) -> bool:
-        """Waits until a share of the steps is done and every node listens; False when the run ends, or time, before."""
-
-        def there() -> bool:
-            done, total = self.steps()
-            return bool(self.nodes()) and done >= int(share * total)
-
-        return self.until(there, until)
+    def reach(self, steps: int, until: float) -> bool:
+        """Waits until so many steps are done and every node listens; False when the run ends, or time, before."""
+        return self.until(lambda: self.steps() >= steps and bool(self.nodes()), until)
 
     def until(self, there: Callable[[], bool], until: float) -> bool:
         """Waits for something; False when the run ends, or time, before."""

@@ -8,7 +8,7 @@ from controller.topology.loader import load_topology
 from tests.support.storm import drives
 from tests.support.storm.campaign import judge
 from tests.support.storm.client import ACTS
-from tests.support.storm.live_run import WORKS
+from tests.support.storm.live_run import STEPS, WORKS
 from tests.support.storm.schedule import DRIVES, KINDS, OF_DRIVES, OUTAGES, VICTIMS, entry, schedule
 from tests.support.storm.strikes import KINDS as STRIKES
 from tests.support.storm.tally import Verdict, exit_code, rows, table
@@ -55,6 +55,7 @@ def test_an_unknown_fault_is_refused():
 )
 def test_victims_are_devices_of_what_runs(work, name, overrides):
     assert f"--topology {name}" in WORKS[work]
+    assert f"{STEPS[work]} " in WORKS[work] + " "
     declared = load_topology(name, overrides)
     assert set(VICTIMS[work]) <= set(declared.devices)
     flash = {
