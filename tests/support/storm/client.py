@@ -29,7 +29,7 @@ Counts = Counter[str]
 def cut_stream(client: NodeClient, rng: np.random.Generator) -> Counts:
     """Breaks writes and command streams off in the middle; afterwards a whole write must arrive as it is."""
     counts = Counts()
-    tier = client.describe().tiers[0].tier
+    tier = next(iter(client.describe().tiers))
     client.allocate("storm/cut", tier, "uint8", (SIZE,))
     try:
         for _ in range(CUTS):

@@ -24,11 +24,11 @@ PYTHON = sys.executable
 REPOSITORY = Path(__file__).resolve().parents[3]
 WORKS = {
     "decode": "run instinfer --live --model tiny-opt --topology a6000_2csd --batch 2 --prompt-tokens 32 "
-    "--output-tokens 24",
+    "--output-tokens 48",
     "train": "run fuyou --live --set ssd.count=2 --batch 2 --seq 16 --steps 12 --topology server_4090 --model "
     + str(Path(__file__).with_name("tiny_gpt.json")),
 }
-STEPS = {"decode": 24, "train": 12}
+STEPS = {"decode": 48, "train": 12}
 """How many steps each has; they are told as lines of progress."""
 NODE_TIMEOUT_S = 2.0
 _STEPS = re.compile(r"(?:decode|training): (\d+)/\d+$")
