@@ -80,6 +80,8 @@ def garbage(client: NodeClient, rng: np.random.Generator) -> Counts:
             counts["OK"] += 1
         except grpc.RpcError as error:
             counts[error.code().name] += 1
+            if error.code() == grpc.StatusCode.UNAVAILABLE:  # the run has ended, which its own end judges
+                break
     return counts
 
 
