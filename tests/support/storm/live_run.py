@@ -32,6 +32,7 @@ STEPS = {"decode": 48, "train": 12}
 """How many steps each has; they are told as lines of progress."""
 NODE_TIMEOUT_S = 2.0
 _STEPS = re.compile(r"(?:decode|training): (\d+)/\d+$")
+REMOVE_S = 10.0
 _TICK_S = 0.02
 
 
@@ -115,12 +116,15 @@ class LiveRun:
 
     def remove(self) -> None:
         """Ends what lives and removes the folder."""
-        for process in processes_of(self.folder):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
         if self.process.poll() is None:
-            self.process.kill()
+            self.process.kill()  # first, so that nobody starts another one
         self.process.wait()
+        until = monotonic() + REMOVE_S
+        while (living := processes_of(self.folder)) and monotonic() < until:
+            for process in living:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            sleep(_TICK_S)
         self._reader.join(5.0)
         self._answer.close()
         shutil.rmtree(self.folder, ignore_errors=True)
