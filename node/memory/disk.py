@@ -10,7 +10,7 @@ from pathlib import Path
 
 from node.errors import MachineFull
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -29,5 +29,5 @@ def disk_room(folder: Path, need_bytes: int) -> Iterator[None]:
         free = shutil.disk_usage(there).free
         raise MachineFull(
             f"the disk of {folder} is full: {need_bytes} bytes needed, {free} free, {max(need_bytes - free, 1)} "
-            "missing (or a quota ends there); free some or use another flash folder"
+            "missing (or a quota or `ulimit -f` ends there); free some or use another flash folder"
         ) from error

@@ -15,13 +15,23 @@ KINDS = (
     "kill_controller",
     "flood",
     "garbage",
+    "power_cut",
 )
-VICTIMS = {"decode": ("csd0", "csd1", "gpu"), "train": ("ssd0", "ssd1", "gpu")}
+VICTIMS = {"decode": ("csd0", "csd1", "gpu"), "train": ("ssd0", "ssd1", "gpu0")}
+"""Whom an entry may strike, by what runs."""
+DRIVES = {"decode": ("csd0", "csd1"), "train": ("ssd0", "ssd1")}
+OF_DRIVES = ("file_limit", "slow_drive")
+"""Kinds that strike drives alone."""
+OUTAGES = ("csd0", "csd1", "both", "controller")
+"""Who goes down in a power cut while two drives commit together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One disturbance of one live run; `progress` is the share of the run's steps after which it strikes, in (0, 1)."""
+    """One disturbance of one live run; `progress` is the share of the run's steps after which it strikes, in (0, 1).
+
+    `work` is "decode" or "train", and "drives", where two drives commit together, for the kind "power_cut" alone.
+    """
 
     index: int
     kind: str
@@ -36,9 +46,15 @@ def entry(seed: int, index: int) -> Entry:
     cycle, place = divmod(index, len(KINDS))
     kind = KINDS[int(np.random.default_rng([seed, 0, cycle]).permutation(len(KINDS))[place])]
     draw = np.random.default_rng([seed, 1, index])
-    work = str(draw.choice(tuple(VICTIMS)))
-    victim = "controller" if kind == "kill_controller" else str(draw.choice(VICTIMS[work]))
+    work = "drives" if kind == "power_cut" else str(draw.choice(tuple(VICTIMS)))
+    victim = "controller" if kind == "kill_controller" else str(draw.choice(_victims(kind, work)))
     return Entry(index, kind, work, victim, float(draw.uniform(0.05, 0.95)), int(draw.integers(2**31)))
+
+
+def _victims(kind: str, work: str) -> tuple[str, ...]:
+    if work == "drives":
+        return OUTAGES
+    return (DRIVES if kind in OF_DRIVES else VICTIMS)[work]
 
 
 def schedule(seed: int) -> Iterator[Entry]:

@@ -4,7 +4,13 @@ from itertools import islice
 
 import pytest
 
-from tests.support.storm.schedule import KINDS, VICTIMS, entry, schedule
+from controller.topology.loader import load_topology
+from tests.support.storm import drives
+from tests.support.storm.campaign import judge
+from tests.support.storm.client import ACTS
+from tests.support.storm.live_run import STEPS, WORKS
+from tests.support.storm.schedule import DRIVES, KINDS, OF_DRIVES, OUTAGES, VICTIMS, entry, schedule
+from tests.support.storm.strikes import KINDS as STRIKES
 from tests.support.storm.tally import Verdict, exit_code, rows, table
 
 
@@ -25,7 +31,10 @@ def test_each_cycle_holds_every_kind_once():
 def test_victims_belong_to_their_work():
     for one in islice(schedule(5), 200):
         assert 0 < one.progress < 1
-        assert one.victim == "controller" if one.kind == "kill_controller" else one.victim in VICTIMS[one.work]
+        if one.kind == "kill_controller":
+            assert one.victim == "controller"
+        else:
+            assert one.victim in (OUTAGES if one.work == "drives" else VICTIMS[one.work])
 
 
 def test_an_entry_may_have_two_faults_and_counts_as_one_try():
@@ -39,3 +48,55 @@ def test_an_entry_may_have_two_faults_and_counts_as_one_try():
 def test_an_unknown_fault_is_refused():
     with pytest.raises(ValueError, match="slowness"):
         rows([Verdict(0, "flood", frozenset({"slowness"}))])
+
+
+@pytest.mark.parametrize(
+    ("work", "name", "overrides"), [("decode", "a6000_2csd", ()), ("train", "server_4090", ("ssd.count=2",))]
+)
+def test_victims_are_devices_of_what_runs(work, name, overrides):
+    assert f"--topology {name}" in WORKS[work]
+    assert f"{STEPS[work]} " in WORKS[work] + " "
+    declared = load_topology(name, overrides)
+    assert set(VICTIMS[work]) <= set(declared.devices)
+    flash = {
+        n for n, device in declared.devices.items() if any(t.storage == "flash" for t in device.spec.tiers.values())
+    }
+    assert set(DRIVES[work]) == flash
+
+
+def test_only_drives_are_slowed_and_filled():
+    drawn = [one for one in islice(schedule(6), 300) if one.kind in OF_DRIVES]
+    assert drawn and all(one.victim in DRIVES[one.work] for one in drawn)
+
+
+def test_what_can_strike_is_what_is_drawn():
+    assert {*STRIKES, "power_cut"} == set(KINDS)
+    assert set(ACTS) == {kind for kind, how in STRIKES.items() if how.strike is None}
+
+
+def test_a_run_that_ends_is_judged_by_what_it_must_do():
+    equal, other = {"tokens_equal": 4, "tokens_compared": 4}, {"tokens_equal": 3, "tokens_compared": 4}
+    said = ["decode: 3/4", "windtunnel: csd1 killed by signal 9; start it again"]
+    dies, survives, either = STRIKES["kill_node"], STRIKES["flood"], STRIKES["file_limit"]
+    assert judge(dies, "csd1", 1, said, {})[0] == set()
+    assert judge(dies, "csd0", 1, said, {})[0] == {"wrong"}
+    assert judge(dies, "csd0", 0, said, other)[0] == {"wrong"}
+    assert judge(survives, "csd1", 0, [], equal)[0] == set()
+    assert judge(survives, "csd1", 0, [], other)[0] == {"wrong"}
+    assert judge(survives, "csd1", 0, [], {})[0] == {"wrong"}
+    assert judge(survives, "csd1", 1, said, {})[0] == {"crashes"}
+    assert judge(either, "csd1", 1, said, {})[0] == set()
+    assert judge(either, "csd1", 1, ["windtunnel: no"], {})[0] == {"wrong"}
+    assert judge(dies, "csd1", 1, ["Traceback (most recent call last):", *said], {})[0] == {"crashes"}
+    assert judge(dies, "csd1", -11, said, {})[0] == {"crashes"}
+
+
+def test_drives_hold_what_was_acknowledged_or_the_next_and_the_same():
+    assert drives.judge([5, 5], 5) == drives.judge([6, 6], 5) == set()
+    assert drives.judge([4, 4], 5) == {"lost"}
+    assert drives.judge([5, 6], 5) == drives.judge([7, 7], 5) == drives.judge([None, None], 5) == {"wrong"}
+    assert drives.judge([4, 5], 5) == {"lost", "wrong"}
+
+
+def test_what_was_not_struck_is_no_try():
+    assert rows([Verdict(0, "flood", missed=True)])[0]["tries"] == 0

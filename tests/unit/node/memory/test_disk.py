@@ -11,13 +11,14 @@ from node.errors import MachineFull
 from node.memory.disk import disk_room
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=errno.errorcode.__getitem__)
+def test_a_full_disk(tmp_path: Path, code: int) -> None:
     missing = tmp_path / "not" / "there"
     with (
         pytest.raises(MachineFull, match=rf"the disk of {missing} is full: {1 << 60} bytes needed, \d+ free, \d+ miss"),
         disk_room(missing, 1 << 60),
     ):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(code, "as the system says")
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
