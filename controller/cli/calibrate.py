@@ -111,5 +111,8 @@ def _changed(path: Path) -> str:
 def _print(parts: list[Slice], title: str) -> None:
     from controller.report.tables import percent, show, table
 
-    rows = [(part.slice, part.rows, percent(part.median), percent(part.p90), percent(part.bias)) for part in parts]
-    show(table(("rows of", "rows", "median", "p90", "bias"), rows, title))
+    rows = [
+        (part.slice, part.rows, percent(part.median, sign=""), percent(part.p90, sign=""), percent(part.bias))
+        for part in parts
+    ]
+    show(table(("rows of", "rows", "|error| median", "|error| p90", "bias"), rows, title))

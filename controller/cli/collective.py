@@ -181,12 +181,18 @@ def collective(
         _print(rows, choices, {each.name: each.sms for each in allowed} if explain else {}, explain)
         if proven is not None and proven.paced_s is not None:
             click.echo(
-                f"# paced: all calls of the table took {quantity(proven.paced_s, 's')} of device time, "
-                f"{quantity(proven.time_s, 's')} on the virtual clock by links and launches alone, without the "
-                f"protocol; {proven.overruns} overruns"
+                f"# paced: held to the declared speeds, all calls of the table together took "
+                f"{quantity(proven.paced_s, 's')} of device time (wall time / {pace:g}); the virtual clock says "
+                f"{quantity(proven.time_s, 's')} for the same links and launches, without the protocol's own costs"
             )
-            if proven.overruns:
-                click.echo("#   an overrun is an op that this machine ended too late; a larger --pace has fewer")
+            click.echo(
+                f"# overruns: {proven.overruns}"
+                + (
+                    " ops ended later than this machine should have; a larger --pace has fewer"
+                    if proven.overruns
+                    else ", so this machine kept up with every op"
+                )
+            )
     if wrong_total(rows):
         raise click.exceptions.Exit(1)
 

@@ -120,6 +120,9 @@ def _print(answer: dict[str, Any]) -> None:
     dtype = f" {answer['dtype']}" if answer["dtype"] else ""
     click.echo(f"{answer['question']}{dtype} {sizes} on {answer['device']}")
     click.echo(f"{quantity(answer['time_s'], 's')}, set by {answer['bound']}")
+    if answer["peak_ratio"] is not None:
+        rate, peak = answer["flop_per_s"] / 1e12, answer["peak_flop_per_s"] / 1e12
+        click.echo(f"{rate:.4g} TFLOP/s, {answer['peak_ratio']:.1%} of the peak of {peak:.4g} TFLOP/s")
     rows = [(name, quantity(seconds, "s")) for name, seconds in answer["parts_s"].items()]
     show(table(("part", "time alone"), rows))
     assumed = answer["assumed"]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Resources and kinds of op that the tables show; --json has all."""
 
+REPORT_MEANING = {"predicted_s": " (the planner's own prediction of a step [s], for the declared hardware)"}
+"""What is said behind a value that a program reports, where its name alone could be taken for a result."""
+
 
 @click.command(cls=StrategyCommand)
 @strategy_options
@@ -127,7 +130,11 @@ def _print(experiment: Experiment) -> None:
         ("time", quantity(outcome.time_s, "s")),
     ]
     facts += [(f"  {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()]
-    facts += [(f"  {name}", str(value)) for name, value in outcome.reports.items() if _is_short(value)]
+    facts += [
+        (f"  {name}", f"{value}{REPORT_MEANING.get(name, '')}")
+        for name, value in outcome.reports.items()
+        if _is_short(value)
+    ]
     facts += [("link", change_text(change)) for change in outcome.reports.get("link_changes", ())]
     if outcome.paced_s is not None:
         ratio = outcome.paced_s / outcome.time_s - 1 if outcome.time_s else None

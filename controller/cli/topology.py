@@ -1,4 +1,4 @@
-"""``windtunnel topology check | show | import``."""
+"""``windtunnel topology list | check | show | import``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,31 @@ from controller.cli.options import catalog_option, json_option, overrides_option
 @click.group()
 def topology() -> None:
     """Check and show declared clusters, and make them of other formats."""
+
+
+@topology.command(name="list")
+@catalog_option
+@json_option
+def list_(catalog: tuple[Path, ...], as_json: bool) -> None:
+    """List the shipped topologies: name, devices, description."""
+    from controller.report.json_output import dumps
+    from controller.report.tables import show as print_table
+    from controller.report.tables import table
+    from controller.topology.loader import list_topologies, load_topology
+    from controller.topology.shipped import topology_summary
+
+    found = [
+        {
+            "name": name,
+            "devices": len(load_topology(name, (), catalog).devices),
+            "description": topology_summary(name),
+        }
+        for name in list_topologies()
+    ]
+    if as_json:
+        click.echo(dumps(found))
+    else:
+        print_table(table(("topology", "devices", "description"), [tuple(each.values()) for each in found]))
 
 
 @topology.command()
@@ -38,7 +63,7 @@ def check(names: tuple[str, ...], overrides: tuple[str, ...], catalog: tuple[Pat
 @topology.command()
 @click.argument("name", metavar="[NAME_OR_PATH]", required=False)
 @click.option(
-    "--host", default="", help="Whose matrix is shown, as nvidia-smi topo -m has it; the first ones otherwise."
+    "--host", default="", help="Show this host alone; otherwise everything, with the matrices of the first hosts."
 )
 @overrides_option
 @catalog_option

@@ -70,10 +70,17 @@ def _print(measured: MeasuredFile, parts: list[Slice], count: int) -> None:
         click.echo(f"{title}: {measured.row_count} rows, all left out\n  {measured.unusable}\n")
         return
     rows = [
-        (part.slice, part.rows, part.dropped, percent(part.median), percent(part.p90), percent(part.bias))
+        (
+            part.slice,
+            part.rows,
+            part.dropped,
+            percent(part.median, sign=""),
+            percent(part.p90, sign=""),
+            percent(part.bias),
+        )
         for part in parts
     ]
-    show(table(("slice", "rows", "left out", "median", "p90", "bias"), rows, title))
+    show(table(("slice", "rows", "left out", "|error| median", "|error| p90", "bias"), rows, title))
     if count < 1 or not measured.rows:
         click.echo()
         return

@@ -23,6 +23,7 @@ def answer_one(asked: Question, spec: DeviceSpec, dtype: str, given: Mapping[str
     """
     sizes = asked.complete(given)
     found = asked.answer(spec, dtype, sizes)
+    rate = found.flop / found.time_s if found.flop and found.time_s else None
     return {
         "question": asked.name,
         "device": spec.product,
@@ -33,6 +34,9 @@ def answer_one(asked: Question, spec: DeviceSpec, dtype: str, given: Mapping[str
         "bound": found.bound,
         "parts_s": dict(found.parts),
         "flop": found.flop,
+        "flop_per_s": rate,
+        "peak_flop_per_s": found.peak_flop_per_s or None,
+        "peak_ratio": None if rate is None else rate / found.peak_flop_per_s,
         "moved_bytes": found.moved_bytes,
         "assumed": [path for path, constant in spec.constants.items() if constant.kind == "assumed"],
     }

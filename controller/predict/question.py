@@ -11,6 +11,7 @@ from node.hardware.cost import kernel_cost
 from node.hardware.device import DeviceSpec
 from node.hardware.launch import graph_start_s
 from node.hardware.operation import ITEM_BYTES, Demand
+from node.hardware.peak import choose_unit, peak_flop_per_s
 
 MOST = 10**15
 """Largest size that is answered, a petabyte if it is bytes; products of a few of them still fit into a float."""
@@ -54,6 +55,7 @@ class Prediction:
         flop: arithmetic of the op [FLOP].
         dtype: that the arithmetic runs in; empty when there is none.
         moved_bytes: least that must cross the boundary of the device's memory [bytes].
+        peak_flop_per_s: what the unit that runs it could do at most in that type; 0 when there is no arithmetic.
     """
 
     time_s: float
@@ -62,6 +64,7 @@ class Prediction:
     flop: float = 0.0
     dtype: str = ""
     moved_bytes: float = 0.0
+    peak_flop_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,8 @@ def ask_kernel(spec: DeviceSpec, demand: Demand, tier: str = "") -> Prediction:
     parts = {"start": start_s, **cost.parts}
     bound = "start" if start_s > cost.time_s else cost.bound
     moved = float(sum(demand.reads) + sum(demand.writes))
-    return Prediction(start_s + cost.time_s, bound, parts, demand.flop, demand.dtype, moved)
+    peak = peak_flop_per_s(choose_unit(spec, demand.unit), demand.dtype, spec.product) if demand.flop else 0.0
+    return Prediction(start_s + cost.time_s, bound, parts, demand.flop, demand.dtype, moved, peak)
 
 
 def number(sizes: Sizes, name: str) -> int:

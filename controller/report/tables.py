@@ -45,13 +45,13 @@ def quantity(value: float | None, dimension: str, digits: int = 4) -> str:
     return sign + format_quantity(rounded, dimension)
 
 
-def percent(ratio: float | None, digits: int = 1) -> str:
-    """A relative difference as ``+3.1 %``; ``-`` for None."""
+def percent(ratio: float | None, digits: int = 1, *, sign: str = "+") -> str:
+    """A relative difference as ``+3.1 %``; ``-`` for None. With `sign` "" a size without direction, ``3.1 %``."""
     if ratio is None:
         return NOTHING
     if not math.isfinite(ratio):
         raise ValueError(f"{ratio!r} is no result; a report prints finite values only")
-    return f"{ratio * 100:+.{digits}f} %"
+    return f"{ratio * 100:{sign}.{digits}f} %"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from controller.errors import BadTopology
@@ -16,7 +16,7 @@ from controller.topology.links import Vertices, declared_links
 from controller.topology.names import name_complaint
 from controller.topology.nearest import hint
 from controller.topology.overrides import Override, parse_overrides
-from controller.topology.schema import Topology
+from controller.topology.schema import Device, Link, Topology
 from controller.topology.shipped import list_topologies, topology_path
 
 __all__ = ["list_topologies", "load_topology"]
@@ -54,6 +54,7 @@ def load_topology(
         switches.update(dict.fromkeys(entry.switches, host))
     switches.update(woven.switches)
     links, failed = declared_links(Vertices(document, devices, groups, switches), declaration, parsed, woven)
+    _refuse_unlinked(document, devices, (*links, *failed))
     options = _options(declaration, parsed)
     abilities = declared_abilities(document, declaration, woven.repeated)
     return Topology(
@@ -68,6 +69,28 @@ def load_topology(
         abilities=abilities,
         failed_links=failed,
         switch_hosts=switches,
+    )
+
+
+def _refuse_unlinked(document: Document, devices: Mapping[str, Device], links: Sequence[Link]) -> None:
+    """Refuses devices with ports that nothing is linked to, where there are several: no byte could reach them.
+
+    Raises:
+        BadTopology: names the first such device of each group, with its line.
+    """
+    linked = {end.vertex for link in links for end in (link.a, link.b)}
+    apart = [device for device in devices.values() if device.spec.ports and device.name not in linked]
+    alone = {device.group: device for device in reversed(apart)}
+    if len(devices) > 1 and alone:
+        raise BadTopology("\n".join(_unlinked(document, device) for device in reversed(alone.values())))
+
+
+def _unlinked(document: Document, device: Device) -> str:
+    where = document.where(("hosts", device.host, "devices", device.group))
+    ports = " or ".join(f"{device.group}.{port}" for port in device.spec.ports)
+    return (
+        f"{where}: {device.name!r} has no link to anything, so nothing can reach it; "
+        f"add a link to {ports}, or remove the device"
     )
 
 

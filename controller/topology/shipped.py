@@ -5,8 +5,10 @@ In a wheel they lie beside this module in ``declared/``; in a checkout in ``topo
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 
 from controller.errors import BadTopology
@@ -33,6 +35,13 @@ def shipped_folder() -> Path:
 def list_topologies() -> tuple[str, ...]:
     """Names of the shipped topologies, sorted."""
     return tuple(sorted(path.stem for path in shipped_folder().glob("*.yaml")))
+
+
+def topology_summary(name: str) -> str:
+    """What a shipped topology declares: the first sentence of the comment that its file begins with."""
+    lines = topology_path(name).read_text(encoding="utf-8").splitlines()
+    comment = [line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
+    return re.split(r"\.(?:\s|$)", " ".join(comment), maxsplit=1)[0]
 
 
 def topology_path(name_or_path: str | Path) -> Path:

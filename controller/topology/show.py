@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.errors import NoRoute, UserError, check_limit
 from controller.topology.graph import route
-from controller.topology.matrix import ACCELERATORS, Matrix, hosts_of, matrix_of
+from controller.topology.matrix import ACCELERATORS, Matrix, UnknownHost, hosts_of, matrix_of
+from controller.topology.nearest import hint
 from controller.topology.schema import Device, Link, Route, Topology
 from node.hardware.device import Constant, PortSpec, TierSpec
 from node.hardware.units import format_quantity
@@ -40,25 +41,31 @@ class Table:
 
 
 def topology_document(topology: Topology, host: str = "") -> dict[str, Any]:
-    """The topology as JSON values, in base units; with the matrix of `host`, or of the first hosts."""
+    """The topology as JSON values, in base units: all of it with the matrices of the first hosts, or `host` alone.
+
+    Raises:
+        UnknownHost: no such host.
+    """
+    shown = _part_of(topology, host)
     return {
         "name": topology.name,
+        "host": host or None,
         "source": topology.source,
         "digest": topology.digest,
         "overrides": list(topology.overrides),
         "options": dict(topology.options),
-        "devices": [_device_document(device) for device in topology.devices.values()],
-        "switches": list(topology.switches),
+        "devices": [_device_document(device) for device in shown.devices.values()],
+        "switches": list(shown.switches),
         "abilities": {
             name: {"types": list(each.types), "multicast": each.multicast, "rate_bytes_per_s": each.rate_bytes_per_s}
-            for name, each in topology.abilities.items()
+            for name, each in shown.abilities.items()
         },
-        "links": [_link_document(link) for link in topology.links],
-        "failed_links": [link.name for link in topology.failed_links],
-        "routes_between": _endpoints(topology)[0],
+        "links": [_link_document(link) for link in shown.links],
+        "failed_links": [link.name for link in shown.failed_links],
+        "routes_between": _endpoints(shown)[0],
         "routes": [
             {"from": a, "to": b, "links": [hop.link.name for hop in found.hops], "latency_s": found.latency_s}
-            for a, b, found in _routes(topology)
+            for a, b, found in _routes(topology, shown)
         ],
         "matrices": [
             {
@@ -72,7 +79,7 @@ def topology_document(topology: Topology, host: str = "") -> dict[str, Any]:
         ],
         "assumed": [
             {"of": of, "constant": constant, "value": text, "source": source}
-            for of, constant, text, source in assumed_constants(topology)
+            for of, constant, text, source in assumed_constants(shown)
         ],
     }
 
@@ -82,33 +89,37 @@ def topology_tables(topology: Topology, host: str = "") -> tuple[Table, ...]:
 
     Args:
         topology: the cluster.
-        host: whose matrix is shown; "" for the first hosts.
+        host: that alone is shown; "" for all of it, with the matrices of the first hosts.
+
+    Raises:
+        UnknownHost: no such host.
     """
-    parts = [(device, part) for device in _one_of_each(topology) for part in _parts(device)]
+    shown = _part_of(topology, host)
+    parts = [(device, part) for device in _one_of_each(shown) for part in _parts(device)]
     return (
         Table(
             "devices",
             ("device", "kind", "product", "host", "description"),
-            _device_rows(topology),
+            _device_rows(shown),
         ),
         Table(
             "tiers and ports",
             ("of", "what", "capacity", "read", "write", "total", "latency"),
-            tuple(_part_row(topology, device, part) for device, part in parts),
+            tuple(_part_row(shown, device, part) for device, part in parts),
         ),
-        Table("links", ("link", "from", "to", "forward", "backward", "latency"), _link_rows(topology.links)),
-        Table("failed links", ("link", "from", "to"), tuple(row[:3] for row in _link_rows(topology.failed_links))),
+        Table("links", ("link", "from", "to", "forward", "backward", "latency"), _link_rows(shown.links)),
+        Table("failed links", ("link", "from", "to"), tuple(row[:3] for row in _link_rows(shown.failed_links))),
         Table(
-            f"routes between {_endpoints(topology)[0]}",
+            f"routes between {_endpoints(shown)[0]}",
             ("from", "to", "by", "latency"),
             tuple(
                 (a, b, " ".join(hop.link.name for hop in found.hops), _text(None, found.latency_s, "s"))
-                for a, b, found in _routes(topology)
+                for a, b, found in _routes(topology, shown)
             ),
         ),
         *(_matrix_table(matrix) for matrix in _matrices(topology, host)),
         Table("options", ("option", "value"), tuple(topology.options.items())),
-        Table("assumed", ("of", "constant", "value", "source"), assumed_constants(topology)),
+        Table("assumed", ("of", "constant", "value", "source"), assumed_constants(shown)),
     )
 
 
@@ -137,14 +148,38 @@ def assumed_constants(topology: Topology) -> tuple[tuple[str, str, str, str], ..
 
 def _matrices(topology: Topology, host: str) -> list[Matrix]:
     sizes = Counter(device.host for device in topology.devices.values() if device.spec.kind in ACCELERATORS)
-    if host:
+    if host and sizes[host]:
         check_limit(
             UserError, f"the number of accelerators of {host}", sizes[host], MATRIX_ACCELERATORS,
             f"its matrix has {sizes[host] ** 2:,} cells", "leave --host out",
         )  # fmt: skip
-        return [matrix_of(topology, host)]
-    shown = [each for each in hosts_of(topology)[:MATRICES_SHOWN] if sizes[each] <= MATRIX_ACCELERATORS]
-    return [matrix_of(topology, each) for each in shown]
+    hosts = [each for each in hosts_of(topology) if host in ("", each)][:MATRICES_SHOWN]
+    return [matrix_of(topology, each) for each in hosts if sizes[each] <= MATRIX_ACCELERATORS]
+
+
+def _part_of(topology: Topology, host: str) -> Topology:
+    """The devices and switches of `host` and every link that ends at one of them; all of it for ""."""
+    if not host:
+        return topology
+    devices = {name: device for name, device in topology.devices.items() if device.host == host}
+    switches = tuple(name for name in topology.switches if topology.switch_hosts.get(name) == host)
+    if not devices and not switches:
+        named = (*(device.host for device in topology.devices.values()), *topology.switch_hosts.values())
+        hosts = tuple(dict.fromkeys(each for each in named if each))
+        raise UnknownHost(f"no host {host!r}{hint(host, hosts, 'hosts')}")
+    mine = {*devices, *switches}
+
+    def here(links: tuple[Link, ...]) -> tuple[Link, ...]:
+        return tuple(link for link in links if link.a.vertex in mine or link.b.vertex in mine)
+
+    return replace(
+        topology,
+        devices=devices,
+        switches=switches,
+        links=here(topology.links),
+        failed_links=here(topology.failed_links),
+        abilities={name: each for name, each in topology.abilities.items() if name in mine},
+    )
 
 
 def _matrix_table(matrix: Matrix) -> Table:
@@ -258,9 +293,9 @@ def _endpoints(topology: Topology) -> tuple[str, list[str]]:
     return "the first devices of the groups", [each.name for each in topology.devices.values() if each.index == 0]
 
 
-def _routes(topology: Topology) -> list[tuple[str, str, Route]]:
-    """One direction of every pair that is joined; a pair that is not has no row."""
-    _, names = _endpoints(topology)
+def _routes(topology: Topology, shown: Topology) -> list[tuple[str, str, Route]]:
+    """One direction of every pair of `shown` that is joined, by all links; a pair that is not has no row."""
+    _, names = _endpoints(shown)
     found = []
     for index, a in enumerate(names):
         for b in names[index + 1 :]:

@@ -8,6 +8,7 @@ import pytest
 from controller.cli.devices import devices
 from controller.cli.topology import topology
 from controller.errors import BadOverride, BadTopology
+from controller.topology.loader import list_topologies
 from node.errors import UnknownProduct
 
 
@@ -113,3 +114,15 @@ def test_import_refuses_what_it_cannot_use(tmp_path):
 def test_show_prints_the_matrix_of_a_host(capsys):
     call(topology, "show", "h100_leaf_spine", "--host", "host5")
     assert "matrix of host5" in capsys.readouterr().out
+
+
+def test_list_has_every_shipped_topology_with_its_devices_and_a_sentence(capsys):
+    call(topology, "list", "--json")
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert tuple(found) == list_topologies()
+    assert found["two_hosts"] == {
+        "name": "two_hosts",
+        "devices": 4,
+        "description": "Two hosts with a GPU each, joined back to back by a 100 Gb/s cable",
+    }
+    assert all(each["description"] for each in found.values())

@@ -35,6 +35,7 @@ def test_what_is_no_result_is_not_printed(value):
 
 def test_percent_has_a_sign():
     assert [percent(0.031), percent(-0.5), percent(None)] == ["+3.1 %", "-50.0 %", "-"]
+    assert percent(0.031, sign="") == "3.1 %"
 
 
 def test_table_prints_every_cell_on_one_line_without_markup_or_colour():

@@ -235,3 +235,13 @@ def test_a_nic_is_no_device_of_a_topology(load, toy_text):
     assert "- {ends: [DEVICE.PORT, SWITCH], bandwidth: " in said
     assert "link" in said
     assert ".yaml:7: device gpu" in said
+
+
+def test_a_device_without_a_link_is_refused_where_there_are_others(load, toy_text):
+    lines = [line for line in toy_text.splitlines() if "csd.pcie" not in line]
+    with pytest.raises(
+        BadTopology, match=r"toy\.yaml:\d+: 'csd0' has no link to anything.*add a link to csd\.pcie"
+    ) as told:
+        load("\n".join(lines))
+    assert "csd1" not in str(told.value)
+    assert len(load("name: toy\nhosts: {a: {devices: {gpu: {product: toy_gpu}}}}\n").devices) == 1

@@ -90,8 +90,11 @@ switches: [leaf]
 links: [{ends: [gpu.pcie, leaf], bandwidth: 10 GB/s, latency: 1 us}]
 """
     assert matrix_of(load(text), "a").cells == (("X", "NET"), ("NET", "X"))
-    alone = text[: text.index("switches")]
-    assert matrix_of(load(alone), "a").cells == (("X", "N/A"), ("N/A", "X"))
+    apart = text.replace("[leaf]", "[left, right]").replace(
+        "[{ends: [gpu.pcie, leaf],",
+        "[{ends: [gpu0.pcie, left], bandwidth: 10 GB/s, latency: 1 us}, {ends: [gpu1.pcie, right],",
+    )
+    assert matrix_of(load(apart), "a").cells == (("X", "N/A"), ("N/A", "X"))
 
 
 def test_show_has_the_matrix_of_the_host_that_is_asked_for(load, toy_text):
@@ -109,5 +112,8 @@ def test_show_has_the_matrix_of_the_host_that_is_asked_for(load, toy_text):
     many = load_topology("h100_leaf_spine")
     assert [each["host"] for each in topology_document(many)["matrices"]] == ["host0", "host1"]
     assert [each["names"][0] for each in topology_document(many, "host31")["matrices"]] == ["gpu248"]
-    with pytest.raises(UnknownHost, match=r"no host 'host32' with accelerators; did you mean 'host3'"):
+    two = topology_document(load_topology("two_hosts"), "host_b")
+    assert {each["host"] for each in two["devices"]} == {"host_b"} and len(two["routes"]) == 1
+    assert two["links"] and all("_b" in "".join(each["ends"]) for each in two["links"])
+    with pytest.raises(UnknownHost, match=r"no host 'host32'; did you mean 'host3'"):
         topology_document(many, "host32")
