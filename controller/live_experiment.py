@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -19,8 +19,10 @@ from controller.execute.trace import Trace
 from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, AnyScenario, Experiment, Request, compare_generation
 from controller.fabric.loads import Fabric
 from controller.launch import Cluster, MachineSpeed, launch, measure_machine, preflight, smallest_dilation
+from controller.models.gguf_weights import GgufWeights
 from controller.models.plain import PlainDecoder
 from controller.models.reference import generate_reference
+from controller.models.reference_process import ReferenceProcess
 from controller.models.shape import ModelShape
 from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
@@ -58,11 +60,13 @@ def run_live_experiment(
         topology, shape, request.batch, ids.shape[1], request.output_tokens, LIVE_DTYPE, weights, ids,
         shape.eos_tokens, options=request.options, seed=request.seed,
     )  # fmt: skip
-    experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
-    if experiment.outcome.ok and experiment.outcome.reports.get("tokens"):
-        phases.begin("reference", "plain reference")
-        experiment.comparison |= _compare(experiment, weights)
-        phases.end()
+    decoder = _plain_decoder(strategy, weights, scenario)
+    with _beside(request, decoder, weights, scenario) as plain:
+        experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
+        if experiment.outcome.ok and experiment.outcome.reports.get("tokens"):
+            phases.begin("reference", "plain reference")
+            experiment.comparison |= _compare(experiment, weights, decoder, plain)
+            phases.end()
     return experiment
 
 
@@ -146,11 +150,24 @@ def _prompt_ids(request: Request, shape: ModelShape, weights: Weights) -> np.nda
     return np.asarray(drawn)
 
 
-def _compare(experiment: Experiment, weights: Weights) -> dict[str, Any]:
+def _beside(
+    request: Request, decoder: PlainDecoder | None, weights: Weights, scenario: Scenario
+) -> AbstractContextManager[ReferenceProcess | None]:
+    """The plain run, started where it may run beside the nodes: it would make those late that keep to a pace."""
+    if request.pace is not None or decoder is not None or not isinstance(weights, GgufWeights):
+        return nullcontext()
+    assert scenario.prompt_ids is not None
+    return ReferenceProcess(weights.shape, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
+
+
+def _compare(
+    experiment: Experiment, weights: Weights, decoder: PlainDecoder | None, plain: ReferenceProcess | None
+) -> dict[str, Any]:
     scenario, reports = experiment.scenario, experiment.outcome.reports
     assert isinstance(scenario, Scenario) and scenario.prompt_ids is not None
-    decoder = _plain_decoder(experiment.strategy, weights, scenario)
-    reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
+    reference = None if plain is None else plain.result()
+    if reference is None:
+        reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
     tokens, logits = reports.pop("tokens"), reports.pop("logits")
     rows = [[step[row] for step in tokens] for row in range(scenario.batch)]
     result: dict[str, Any] = compare_generation(rows, logits, reference.tokens, reference.logits)
