@@ -13,6 +13,15 @@ def wall_clock_s() -> float:
     return time.monotonic()
 
 
+def process_age_s() -> float:
+    """How long ago this process was started [s of wall time].
+
+    Source: proc(5), field 22 of stat: clock ticks from the start of the system.
+    """
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
 def machine() -> str:
     """Names the running system whose monotonic clock this process reads; equal where `wall_clock_s` is one clock."""
     booted = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -107,7 +107,11 @@ class Assumption:
 
 @dataclass
 class Experiment:
-    """A finished run with everything that a report needs."""
+    """A finished run with everything that a report needs.
+
+    Attributes:
+        phases_wall_s: what the parts of a live command took on this machine, in order; empty for a virtual one [s].
+    """
 
     request: Request
     strategy: Strategy
@@ -118,6 +122,7 @@ class Experiment:
     trace: Trace | None
     comparison: dict[str, Any] = field(default_factory=dict)
     explanation: Explanation | None = None
+    phases_wall_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -155,6 +160,7 @@ class Experiment:
             "outcome": outcome.ended,
             "time_s": outcome.time_s,
             "wall_s": outcome.wall_s,
+            "phases_wall_s": dict(self.phases_wall_s),
             "paced_s": outcome.paced_s,
             "prefill_s": outcome.phases.get("prefill"),
             "decode_s": outcome.phases.get("decode"),

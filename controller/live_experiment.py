@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -12,14 +12,17 @@ import numpy as np
 from controller.errors import BadWorkload, PreflightFailed
 from controller.execute.live import run_live
 from controller.execute.outcome import Outcome
+from controller.execute.phases import Phases
 from controller.execute.survey import Survey, survey
 from controller.execute.template import Costs
 from controller.execute.trace import Trace
 from controller.experiment import LIVE_DTYPE, PROMPT_TOKENS, AnyScenario, Experiment, Request, compare_generation
 from controller.fabric.loads import Fabric
 from controller.launch import Cluster, MachineSpeed, launch, measure_machine, preflight, smallest_dilation
+from controller.models.gguf_weights import GgufWeights
 from controller.models.plain import PlainDecoder
 from controller.models.reference import generate_reference
+from controller.models.reference_process import ReferenceProcess
 from controller.models.shape import ModelShape
 from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
@@ -49,15 +52,21 @@ def run_live_experiment(
     """
     if request.effective_context is not None:
         raise BadWorkload("an effective context is a knob of virtual runs; a live run attends to what is there")
-    weights = open_weights(shape, request.seed, _texts(progress))
+    phases = Phases(progress)
+    phases.begin("load", "opening the weights")
+    weights = open_weights(shape, request.seed, phases.say)
     ids = _prompt_ids(request, shape, weights)
     scenario = Scenario(
         topology, shape, request.batch, ids.shape[1], request.output_tokens, LIVE_DTYPE, weights, ids,
         shape.eos_tokens, options=request.options, seed=request.seed,
     )  # fmt: skip
-    experiment = run_scenario(request, strategy, topology, shape, scenario, trace, progress)
-    if experiment.outcome.ok and experiment.outcome.reports.get("tokens"):
-        experiment.comparison |= _compare(experiment, weights, progress)
+    decoder = _plain_decoder(strategy, weights, scenario)
+    with _beside(request, decoder, weights, scenario) as plain:
+        experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
+        if experiment.outcome.ok and experiment.outcome.reports.get("tokens"):
+            phases.begin("reference", "plain reference")
+            experiment.comparison |= _compare(experiment, weights, decoder, plain)
+            phases.end()
     return experiment
 
 
@@ -68,7 +77,7 @@ def run_scenario(
     shape: ModelShape,
     scenario: AnyScenario,
     trace: Trace | None,
-    progress: ProgressSink | None,
+    phases: Phases,
 ) -> Experiment:
     """Runs `strategy` on node processes, after a look whether the machine can carry it; compares nothing.
 
@@ -80,25 +89,32 @@ def run_scenario(
     """
     function = strategy.program()
     programs: list[ProgramFunction] = [lambda run: function(run, scenario)]
+    phases.begin("survey", "checking every plan")
     with blaming(strategy):
         found = survey(topology, programs)
     if found.does_not_fit is not None:
         # A result like any other, found before a process was started.
         outcome = Outcome()
         report_shortage(outcome, found.does_not_fit, topology, programs)
-        return Experiment(request, strategy, topology, shape, scenario, outcome, trace)
+        phases.end()
+        return Experiment(request, strategy, topology, shape, scenario, outcome, trace, phases_wall_s=phases.wall_s)
     feasible = None
     if request.ray is None:
         preflight(topology, found.peak_bytes)
         if request.pace is not None:
             feasible = _checked_pace(request.pace, topology, found, measure_machine(), "this machine")
+    phases.begin("start", "starting the nodes")
     with _nodes(request, topology, found) as cluster, blaming(strategy):
         if request.pace is not None and cluster.speed is not None:
             feasible = _checked_pace(request.pace, topology, found, cluster.speed, "a machine of the cluster")
         machines = dict(cluster.machines)
         record = request.recorder
-        outcome = run_live(topology, programs, cluster, trace=trace, record=record, progress=progress)
-    experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace)
+        outcome = run_live(
+            topology, programs, cluster, trace=trace, record=record, progress=phases.progress, phases=phases
+        )
+        phases.begin("stop", "stopping the nodes")
+    phases.end()
+    experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace, phases_wall_s=phases.wall_s)
     experiment.explanation = None if record is None else record.explain()
     if feasible is not None:
         experiment.comparison["smallest_dilation"] = feasible
@@ -134,15 +150,24 @@ def _prompt_ids(request: Request, shape: ModelShape, weights: Weights) -> np.nda
     return np.asarray(drawn)
 
 
-def _compare(experiment: Experiment, weights: Weights, progress: ProgressSink | None) -> dict[str, Any]:
+def _beside(
+    request: Request, decoder: PlainDecoder | None, weights: Weights, scenario: Scenario
+) -> AbstractContextManager[ReferenceProcess | None]:
+    """The plain run, started where it may run beside the nodes: it would make those late that keep to a pace."""
+    if request.pace is not None or decoder is not None or not isinstance(weights, GgufWeights):
+        return nullcontext()
+    assert scenario.prompt_ids is not None
+    return ReferenceProcess(weights.shape, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
+
+
+def _compare(
+    experiment: Experiment, weights: Weights, decoder: PlainDecoder | None, plain: ReferenceProcess | None
+) -> dict[str, Any]:
     scenario, reports = experiment.scenario, experiment.outcome.reports
-    if progress is not None:
-        progress(0, 1, "plain reference")
     assert isinstance(scenario, Scenario) and scenario.prompt_ids is not None
-    decoder = _plain_decoder(experiment.strategy, weights, scenario)
-    reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
-    if progress is not None:
-        progress(1, 1, "plain reference")
+    reference = None if plain is None else plain.result()
+    if reference is None:
+        reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
     tokens, logits = reports.pop("tokens"), reports.pop("logits")
     rows = [[step[row] for step in tokens] for row in range(scenario.batch)]
     result: dict[str, Any] = compare_generation(rows, logits, reference.tokens, reference.logits)
@@ -197,15 +222,3 @@ def _efforts(topology: Topology, found: Survey) -> Iterator[tuple[float, float, 
             elif isinstance(op, Transfer):
                 cost = costs.of_transfer(op, 0, entry.last)
                 yield 2 * cost.work, 0.0, cost.latency_s + cost.work / costs.alone_bytes_per_s(cost)
-
-
-def _texts(progress: ProgressSink | None) -> Any:
-    """A sink for one-line texts on top of the sink for counts."""
-    if progress is None:
-        return None
-    tell = progress
-
-    def say(text: str) -> None:
-        tell(0, 1, text)
-
-    return say

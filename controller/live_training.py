@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.errors import BadWorkload
+from controller.execute.phases import Phases
 from controller.execute.trace import Trace
 from controller.experiment import LIVE_DTYPE, Experiment, Request, training_seq
 from controller.live_experiment import run_scenario
@@ -51,6 +52,8 @@ def run_live_training(
     for name, value in (("--batch", request.batch), ("--seq", seq), ("--steps", request.steps)):
         if value < 1:
             raise BadWorkload(f"{name} is {value}; at least 1 is needed")
+    phases = Phases(progress)
+    phases.begin("load", "drawing weights and tokens")
     weights = InitialWeights(shape, request.seed)
     gpus = max(1, len(topology.of_kind("gpu")))
     token_ids = draw_tokens(shape, request.steps, gpus, request.batch, seq, request.seed)
@@ -66,17 +69,15 @@ def run_live_training(
         request.options,
         request.seed,
     )
-    experiment = run_scenario(request, strategy, topology, shape, scenario, trace, progress)
+    experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
     reports = experiment.outcome.reports
     losses, parameters = reports.pop("losses", None), reports.pop("parameters", None)
     if experiment.outcome.ok and losses is None:
         experiment.comparison["not_compared"] = "the program reported no losses, so no value was compared"
     elif experiment.outcome.ok:
-        if progress is not None:
-            progress(0, 1, "plain reference")
+        phases.begin("reference", "plain reference")
         reference = train_reference(weights, token_ids[:, : int(reports.get("gpus", 1))])
-        if progress is not None:
-            progress(1, 1, "plain reference")
+        phases.end()
         experiment.comparison |= compare_training(losses, parameters, reference)
     return experiment
 

@@ -241,4 +241,6 @@ def _how(status: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)  # taking torch and zarr apart takes half a second, for which the controller waits

@@ -77,13 +77,17 @@ def run(
 
 def _run(request: Request, as_json: bool) -> None:
     from controller.cli.engine import load_engine
+    from controller.clock import process_age_s
     from controller.experiment import run_experiment
     from controller.report.json_output import dumps
     from controller.report.progress import progress
 
     load_engine()
+    before_s = process_age_s()
     with progress() as tell:
         experiment = run_experiment(request, progress=tell)
+    if request.live:
+        experiment.phases_wall_s = {"import": before_s, **experiment.phases_wall_s}
     if request.trace is not None and experiment.trace is not None:
         from controller.report.chrome_trace import write_chrome_trace
 
@@ -143,7 +147,7 @@ def _print(experiment: Experiment) -> None:
         )
     facts += [
         ("throughput", "-" if rate is None else f"{rate:.4g} tokens/s"),
-        ("wall time", quantity(outcome.wall_s, "s")),
+        ("wall time", _wall_text(experiment)),
     ]
     if outcome.resources:
         top = outcome.resources[0]
@@ -165,6 +169,17 @@ def _print(experiment: Experiment) -> None:
         click.echo(f"trace: {experiment.request.trace} (open it in ui.perfetto.dev)")
     if experiment.request.report is not None:
         click.echo(f"report: {experiment.request.report} (open it in a browser)")
+
+
+def _wall_text(experiment: Experiment) -> str:
+    """The wall time, of a live command with all of its phases."""
+    from controller.report.tables import quantity
+
+    phases = experiment.phases_wall_s
+    if not phases:
+        return quantity(experiment.outcome.wall_s, "s")
+    parts = ", ".join(f"{name} {quantity(time_s, 's', 2)}" for name, time_s in phases.items())
+    return f"{quantity(sum(phases.values()), 's', 3)} ({parts})"
 
 
 def _is_short(value: object) -> bool:

@@ -15,6 +15,7 @@ from controller.errors import BadTopology, KernelFailed, OutOfMemory
 from controller.execute.critical import PathRecord
 from controller.execute.dispatch import Dispatch, buffer_key, event_owners
 from controller.execute.outcome import OpTimes, Outcome
+from controller.execute.phases import Phases
 from controller.execute.trace import Trace
 from controller.execute.virtual import VirtualRun
 from controller.launch import Cluster
@@ -43,8 +44,8 @@ class LiveRun:
 
     live = True
 
-    def __init__(self, virtual: VirtualRun, cluster: Cluster) -> None:
-        self.virtual, self.cluster = virtual, cluster
+    def __init__(self, virtual: VirtualRun, cluster: Cluster, phases: Phases | None = None) -> None:
+        self.virtual, self.cluster, self.phases = virtual, cluster, phases
         if cluster.pace is not None and (virtual.fabric.routes_flows or virtual.link_changes.declared):
             raise BadTopology(
                 f"{virtual.topology.name}: nodes hold each transfer to one path and know neither routing "
@@ -90,6 +91,8 @@ class LiveRun:
         """See `Run.submit`."""
         if not self._started:
             # Loading took wall time that the emulated devices never spend: their clocks start with the first plan.
+            if self.phases is not None:
+                self.phases.begin("run")
             self.cluster.start_clocks()
             self._started = True
         ticket = self.virtual.submit(plan, **bindings)
@@ -260,6 +263,7 @@ def run_live(
     trace: Trace | None = None,
     record: PathRecord | None = None,
     progress: ProgressSink | None = None,
+    phases: Phases | None = None,
 ) -> Outcome:
     """Runs programs on the nodes of `cluster` until all have ended.
 
@@ -270,6 +274,7 @@ def run_live(
         trace: filled with the virtual timeline when given.
         record: filled from the virtual timeline when given.
         progress: called with (done, total, what).
+        phases: told when placing begins and when the first plan does.
 
     Returns:
         The outcome; running out of memory is one of them, not an exception.
@@ -279,8 +284,10 @@ def run_live(
         KernelFailed: a node refused or failed an op.
     """
     started = wall_clock_s()
+    if phases is not None:
+        phases.begin("place", "placing what the devices hold")
     virtual = VirtualRun(topology, trace=trace, record=record, progress=progress)
-    run = LiveRun(virtual, cluster)
+    run = LiveRun(virtual, cluster, phases)
     generators: list[Program] = []
     try:
         view: Run = run

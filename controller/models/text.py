@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from controller.errors import BadWorkload
 from controller.models.gguf_weights import GgufWeights, needs_extra
@@ -35,6 +36,11 @@ class Tokenizer:
         return text
 
 
+@cache
+def _opened(weights: GgufWeights) -> Tokenizer:
+    return Tokenizer(weights)  # reading its 33 MB takes a second, and a run needs it before and after
+
+
 def open_tokenizer(weights: Weights) -> Tokenizer:
     """The tokenizer that belongs to `weights`.
 
@@ -43,7 +49,7 @@ def open_tokenizer(weights: Weights) -> Tokenizer:
         MissingExtra: the package tokenizers is not installed.
     """
     if isinstance(weights, GgufWeights):
-        return Tokenizer(weights)
+        return _opened(weights)
     raise BadWorkload(
         f"{weights.shape.name} has weights from a seed and no tokenizer; say how many prompt tokens to draw"
     )

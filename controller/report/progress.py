@@ -49,6 +49,11 @@ class _Lines:
         self._told: dict[str, int] = {}
 
     def __call__(self, done: int, total: int, what: str) -> None:
+        if total == 1:  # one step is told when it begins
+            if what not in self._told:
+                self._told[what] = TENTHS
+                print(what, file=self._stream, flush=True)
+            return
         tenth = TENTHS if total <= 0 else done * TENTHS // total
         if tenth > self._told.get(what, 0):
             self._told[what] = tenth

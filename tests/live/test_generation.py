@@ -72,6 +72,9 @@ def generated(request: Request) -> Experiment:
     again = run_virtual(experiment.topology, [lambda run: program(run, experiment.scenario)])
     assert experiment.outcome.time_s == again.time_s
     assert experiment.outcome.peak_bytes == again.peak_bytes
+    phases = experiment.phases_wall_s
+    assert list(phases) == ["load", "survey", "start", "place", "run", "stop", "reference"]
+    assert phases["place"] + phases["run"] == pytest.approx(experiment.outcome.wall_s, abs=1.0)
     return experiment
 
 

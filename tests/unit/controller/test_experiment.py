@@ -21,8 +21,8 @@ from controller.report.json_output import dumps
 SMALL = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=4)
 
 KEYS = {
-    "strategy", "topology", "model", "workload", "outcome", "time_s", "wall_s", "paced_s", "prefill_s", "decode_s",
-    "tokens_per_s", "by_resource", "assumed", "overruns", "provenance", "trace",
+    "strategy", "topology", "model", "workload", "outcome", "time_s", "wall_s", "phases_wall_s", "paced_s", "prefill_s",
+    "decode_s", "tokens_per_s", "by_resource", "assumed", "overruns", "provenance", "trace",
 }  # fmt: skip
 """What scripts may rely on."""
 

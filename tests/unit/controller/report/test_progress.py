@@ -28,6 +28,15 @@ def test_short_work_is_told_step_by_step_and_each_kind_for_itself():
     assert stream.getvalue().splitlines() == ["prefill: 1/2", "prefill: 2/2", "decode: 1/2", "decode: 2/2"]
 
 
+def test_a_single_step_is_told_when_it_begins():
+    stream = io.StringIO()
+    with progress(stream) as tell:
+        tell(0, 1, "starting the nodes")
+        assert stream.getvalue() == "starting the nodes\n"
+        tell(1, 1, "starting the nodes")
+    assert stream.getvalue() == "starting the nodes\n"
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
