@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.cli.collective_limits import check_flows, live_warning
 from controller.cli.fabric_options import fabric_options, with_fabric
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
     from controller.execute.outcome import Outcome
     from controller.report.nccl_table import Row
     from controller.topology.schema import Topology
-
-BULK_FLOW_BYTES = 400
-"""Peak memory for a flow of all_to_all that is timed in bulk: (569 - 150) MB at 1,024 ranks of one switch [bytes]."""
-PLANNED_FLOW_BYTES = 3000
-"""The same for a transfer in a plan: (266 - 160) MB for 32,512 of a ring over 128 ranks [bytes]."""
-QUADRATIC = frozenset({"direct", "pairwise", "ring", "bidirectional_ring"})
-"""Algorithms whose plan has a transfer at least for every two ranks, in either direction."""
 
 
 @click.command()
@@ -132,9 +126,11 @@ def collective(
         sizes = sizes_between(parse_size(minbytes), parse_size(maxbytes), dtype, stepfactor, step)
     by_plans = live or explain or algorithm == "nccl"
     chooser = _chooser(declared, group, allowed, name, names, bulk, by_plans)
-    _check_flows(name, names, group.world_size, chooser is not None)
+    check_flows(name, names, group.world_size, chooser is not None)
     if pace is not None and not live:
         raise BadCall("--pace holds node processes to their speed; give it with --live")
+    if live and (warning := live_warning(name, sizes, group.world_size)):
+        click.echo(warning, err=True)
     choices: list[Choice] = []
     rows: list[Row] = []
     proven: Outcome | None = None
@@ -195,17 +191,6 @@ def collective(
             )
     if wrong_total(rows):
         raise click.exceptions.Exit(1)
-
-
-def _check_flows(name: str, names: tuple[str, ...], ranks: int, bulk: bool) -> None:
-    """Refuses a call whose flows between every two ranks would not fit into the memory of the command."""
-    from controller.cli.memory_budget import check_room
-
-    if bulk and name == "all_to_all":
-        check_room(f"flows of {ranks:,} ranks", ranks * (ranks - 1), BULK_FLOW_BYTES, "give fewer --ranks")
-    elif not bulk and (quadratic := QUADRATIC.intersection(names)):
-        what = f"transfers in a plan of {min(quadratic)} over {ranks:,} ranks"
-        check_room(what, ranks * (ranks - 1), PLANNED_FLOW_BYTES, "give fewer --ranks, or time arrays with --bulk")
 
 
 def _row(

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from controller.cli.collective_limits import live_warning
 from controller.cli.main import main
 
 WORDS = ["collective", "all_reduce", "--topology", "dgx_h100", "--ranks", "4", "--algorithm", "ring", "-b", "1K",
@@ -123,3 +124,18 @@ def test_flows_beyond_the_memory_budget_are_counted_not_built(capsys, words, mes
     assert main(["--memory-budget", "1 GiB", "collective", *words, "-b", "1M", "-e", "1M"]) == 2
     error = capsys.readouterr().err
     assert f"windtunnel: {message}; the limit is 1 GiB; " in error and error.count("\n") == 1
+
+
+def test_a_live_table_without_end_is_refused_with_its_time(capsys):
+    assert main(["collective", "all_reduce", "--live", "-e", "1G"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "is 34359738240; the limit is 17,179,869,184: this takes about 16 min at 35 MB/s; " in error
+    )
+
+
+def test_a_long_live_table_says_its_time_before_it_starts():
+    assert live_warning("all_reduce", (128 << 20,), 8) == (
+        "--live makes, moves and checks 2 GiB: about 61.4 s at 35 MB/s"
+    )
+    assert live_warning("all_reduce", (1 << 20,), 8) == ""

@@ -1,0 +1,60 @@
+"""What a table of collectives would take, said or refused before any of it is built or moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.cli.memory_budget import check_room
+from controller.errors import check_limit, duration_text
+
+BULK_FLOW_BYTES = 400
+"""Peak memory for a flow of all_to_all that is timed in bulk: (569 - 150) MB at 1,024 ranks of one switch [bytes]."""
+PLANNED_FLOW_BYTES = 3000
+"""The same for a transfer in a plan: (266 - 160) MB for 32,512 of a ring over 128 ranks [bytes]."""
+QUADRATIC = frozenset({"direct", "pairwise", "ring", "bidirectional_ring"})
+"""Algorithms whose plan has a transfer at least for every two ranks, in either direction."""
+LIVE_BYTES_PER_S = 35e6
+"""Bytes of a rank that --live makes, moves and checks: 96 MiB more of a ring of 4 ranks took 2.9 s [bytes/s]."""
+MOST_LIVE_BYTES = 16 << 30
+"""Of all ranks and calls of one table; the default sizes on 8 ranks come to a quarter of it [bytes]."""
+WORTH_SAYING_S = 20.0
+
+
+def check_flows(name: str, names: tuple[str, ...], ranks: int, bulk: bool) -> None:
+    """Refuses a call whose flows between every two ranks would not fit into the memory of the command.
+
+    Raises:
+        MemoryBudgetExceeded: says how many flows there would be, and what they take.
+    """
+    if bulk and name == "all_to_all":
+        check_room(f"flows of {ranks:,} ranks", ranks * (ranks - 1), BULK_FLOW_BYTES, "give fewer --ranks")
+    elif not bulk and (quadratic := QUADRATIC.intersection(names)):
+        what = f"transfers in a plan of {min(quadratic)} over {ranks:,} ranks"
+        check_room(what, ranks * (ranks - 1), PLANNED_FLOW_BYTES, "give fewer --ranks, or time arrays with --bulk")
+
+
+def live_warning(name: str, sizes: Sequence[int], ranks: int) -> str:
+    """How long --live will take, where that is long enough to say; "" otherwise.
+
+    Args:
+        name: of the collective.
+        sizes: of the calls [bytes].
+        ranks: that take part.
+
+    Raises:
+        BadCall: more bytes than are moved in one table.
+    """
+    from controller.collectives.call import NO_IN_PLACE
+    from controller.collectives.errors import BadCall
+
+    calls = 1 if name in NO_IN_PLACE else 2
+    total = sum(sizes) * ranks * calls
+    seconds = total / LIVE_BYTES_PER_S
+    about = f"about {duration_text(seconds)} at {LIVE_BYTES_PER_S / 1e6:g} MB/s"
+    check_limit(
+        BadCall, "the bytes of --live over all sizes and ranks", total, MOST_LIVE_BYTES, f"this takes {about}",
+        "write a smaller -e, or give fewer --ranks",
+    )  # fmt: skip
+    if seconds < WORTH_SAYING_S:
+        return ""
+    return f"--live makes, moves and checks {total / 2**30:.3g} GiB: {about}"
