@@ -17,7 +17,7 @@ LIVE_BYTES_PER_S = 35e6
 """Bytes of a rank that --live makes, moves and checks: 96 MiB more of a ring of 4 ranks took 2.9 s.
 
 512 MiB took 50 s with the two cores shared four times over, so that this is the fast end [bytes/s].
-."""
+"""
 MOST_LIVE_BYTES = 16 << 30
 """Of all ranks and calls of one table; the default sizes on 8 ranks come to a quarter of it [bytes]."""
 WORTH_SAYING_S = 20.0
