@@ -18,7 +18,7 @@ from controller.topology.nearest import hint
 MOST_RUNS = 10_000
 """Runs of one comparison."""
 RUN_S = 0.5
-"""Wall time of a run of a small workload: gpu_only, 100 tokens [s]."""
+"""Wall time of a small run, guessed from 4 ms a decode step; not measured [s]."""
 _NUMBERS = ("batch", "prompt_tokens", "output_tokens", "seq", "steps", "seed")
 _TEXTS = ("model", "topology")
 
