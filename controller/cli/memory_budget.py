@@ -17,7 +17,6 @@ import click
 
 from controller.errors import UserError
 from node.errors import BadQuantity
-from node.hardware.units import parse
 
 VARIABLE = "WINDTUNNEL_MEMORY_BUDGET"
 INTERVAL_S = 0.25
@@ -36,6 +35,8 @@ def budget_bytes(text: str | None) -> int:
     """
     if text is None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    from node.hardware.units import parse  # the command line starts without it
+
     try:
         amount = parse(text, "bytes")
     except BadQuantity as error:
