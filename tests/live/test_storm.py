@@ -16,3 +16,5 @@ SEED = 3786
 def test_a_strike_is_survived_or_named_and_leaves_nothing(index) -> None:
     verdict = run_entry(entry(SEED, index))
     assert not verdict.faults, f"{verdict.note}; again: scripts/storm --seed {SEED} --only {index}"
+    if verdict.missed:
+        pytest.skip(f"struck too late: {verdict.note}")
