@@ -117,7 +117,7 @@ class Cluster:
         return {name: pid for name, pid in self._server.processes.items() if name != ARBITER}
 
     def open(self, timeout_s: float = START_S) -> None:
-        """Asks every node whether it serves, makes them known to each other, and listens to them from now on.
+        """Listens to every node from now on, asks whether it serves, and makes them known to each other.
 
         What an earlier controller left half committed on drives is settled before anybody sees it.
 
@@ -130,10 +130,14 @@ class Cluster:
             if not client.is_serving(timeout_s):
                 raise StartFailed(f"{client.device} runs but says that it does not serve")
 
-        self._each(ask)
-        self._introduce()
-        settle(self.clients)
         self._heartbeats = Heartbeats(self.clients, self._node_timeout_s, self.died)
+        try:
+            self._each(ask)
+            self._introduce()
+            settle(self.clients)
+        except BaseException:
+            self._heartbeats.close()
+            raise
 
     def _introduce(self) -> None:
         """Tells nodes that chose their ports themselves where the others listen; those with sockets know it."""
