@@ -19,7 +19,8 @@ from controller.errors import BadMeasurements
 from controller.predict.ask import QUESTIONS
 from controller.predict.question import Question
 from controller.validate.compare import Slice, slices
-from controller.validate.files import Measured, MeasuredFile, read_measured, split_name, stem_of
+from controller.validate.files import read_measured, split_name, stem_of
+from controller.validate.measured import Measured, MeasuredFile
 from node.hardware.catalog import apply_overrides
 from node.hardware.device import DeviceSpec
 from node.hardware.sheet import known_paths, skeleton_of

@@ -11,7 +11,7 @@ from controller.cli.options import catalog_option, json_option
 
 if TYPE_CHECKING:
     from controller.validate.compare import Slice
-    from controller.validate.files import MeasuredFile
+    from controller.validate.measured import MeasuredFile
 
 WRONG_INPUT = 2
 """Exit code when a file is wrong, or no row of any could be compared; rows that were left out are told, and are no

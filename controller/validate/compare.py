@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import median
 
 from controller.errors import BadMeasurements
-from controller.validate.files import Measured, MeasuredFile, is_table, read_measured
+from controller.validate.files import is_table, read_measured
+from controller.validate.measured import Measured, MeasuredFile
 
 WORST = 10
 """Rows that are shown of the worst."""

@@ -4,74 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from controller.errors import BadMeasurements, BadQuestion
 from controller.predict.ask import QUESTIONS
 from controller.predict.products import find_product
-from controller.predict.question import Prediction, Question, Value
+from controller.predict.question import Question, Value
 from controller.predict.shapes import Refusal, Sheet, need_columns, read_csv, shapes_of
+from controller.validate.host_dram import compared_points
 from controller.validate.limits import why_unphysical
+from controller.validate.measured import Measured, MeasuredFile, positive
+from controller.validate.nccl import compared_collectives
 from node.errors import NodeError
 from node.hardware.device import DeviceSpec
 from node.hardware.operation import ITEM_BYTES
 from node.hardware.units import GIGA, KIBI, MEGA
 
-LEAST: Final = 1e-12
-MOST: Final = 1e15
-"""What a measured number lies between, whatever its unit: beyond it is a mistake, and ratios stop being numbers."""
-
 _SUFFIXES: Final = (".csv.gz", ".csv")
 _NOT_MODELLED: Final = {
     r"device_specs": "not modelled: figures of datasheets are no measurements",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One row that can be used: its line, the sizes of its question, what was measured [s] and what the models say."""
-
-    line: int
-    sizes: Mapping[str, Value]
-    measured_s: float
-    predicted: Prediction
-
-    @property
-    def error(self) -> float:
-        """Model over measured, minus 1."""
-        return self.predicted.time_s / self.measured_s - 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredFile:
-    """One file of a folder.
-
-    Attributes:
-        name: of the file.
-        device: name of the sheet that stands for it, or as the file says where there is none.
-        table: question and dtype as in the file's name (``gemm_bf16``).
-        rows: that can be used.
-        refusals: rows that cannot, and why.
-        row_count: rows of the file, used or not.
-        unusable: why nothing of the file can be used; empty when it can.
-        wrong: `unusable` is a mistake in the file or its name, not a table that no model covers.
-    """
-
-    name: str
-    device: str
-    table: str
-    rows: tuple[Measured, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    row_count: int = 0
-    unusable: str = ""
-    wrong: bool = False
-
-    @property
-    def dropped(self) -> int:
-        """Rows of the file that are not used."""
-        return self.row_count - len(self.rows)
 
 
 def is_table(path: Path) -> bool:
@@ -109,13 +63,8 @@ def read_measured(path: Path, folders: Sequence[str | Path] = (), spec: DeviceSp
         if not answer.row_count:
             raise BadMeasurements(f"{path.name}:1: no row below the line that names the columns")
         if stem == "host_dram_mlc_points":
-            # Knows this module, so it is imported here.
-            from controller.validate.host_dram import compared_points
-
             return compared_points(sheet, answer)
         if re.fullmatch(r"nccl_\d+gpu_\w+", stem):
-            from controller.validate.nccl import compared_collectives
-
             return compared_collectives(sheet, answer, folders)
         if parts is None:
             return replace(answer, unusable=f"{path.name}: {_why_not_modelled(stem)}")
@@ -160,24 +109,6 @@ def _asked(sheet: Sheet, spec: DeviceSpec, asked: Question, dtype: str) -> tuple
         else:
             rows.append(Measured(line, sizes, measured_s, predicted))
     return rows, refusals
-
-
-def positive(column: str, cells: Mapping[str, str]) -> float:
-    """The number in `column`.
-
-    Raises:
-        BadQuestion: it is none, or not above 0.
-    """
-    text = cells[column]
-    try:
-        value = float(text)
-    except ValueError:
-        raise BadQuestion(f"{column} is {text!r}, which is no number") from None
-    if not 0.0 < value < float("inf"):
-        raise BadQuestion(f"{column} is {text}; it must be above 0 and finite")
-    if not LEAST <= value <= MOST:
-        raise BadQuestion(f"{column} is {text}; what was measured lies between {LEAST:g} and {MOST:g}, in any unit")
-    return value
 
 
 def _latency_s(sizes: Mapping[str, Value], cells: Mapping[str, str]) -> float:

@@ -13,7 +13,7 @@ from typing import Final
 from controller.errors import BadQuestion
 from controller.predict.question import Prediction
 from controller.predict.shapes import Refusal, Sheet, need_columns
-from controller.validate.files import Measured, MeasuredFile, positive
+from controller.validate.measured import Measured, MeasuredFile, positive
 from node.hardware.dram import channel_bytes_per_s, mixed_bytes_per_s
 from node.hardware.units import MEGA
 

@@ -26,7 +26,7 @@ from controller.predict.shapes import Refusal, Sheet, need_columns
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 from controller.topology.shipped import list_topologies
-from controller.validate.files import Measured, MeasuredFile, positive
+from controller.validate.measured import Measured, MeasuredFile, positive
 from node.errors import NodeError
 from node.hardware.operation import ITEM_BYTES
 from node.hardware.units import GIGA, MEGA
