@@ -28,7 +28,9 @@ def test_a_generation_has_the_same_tokens_and_times(monkeypatch: pytest.MonkeyPa
     here = run_experiment(request)
     monkeypatch.setattr(
         "controller.live_experiment.launch",
-        lambda topology, pace, needs: launch(topology, pace, needs=needs, listening=APART),
+        lambda topology, pace, needs, node_timeout_s: launch(
+            topology, pace, needs=needs, node_timeout_s=node_timeout_s, listening=APART
+        ),
     )
     apart = run_experiment(request)
     assert apart.outcome.ok and apart.comparison["tokens_equal"] == apart.comparison["tokens_compared"] == 12

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from controller.errors import BadOverride, BadTopology
 from controller.topology.declaration import Declaration, complaint
 from controller.topology.document import Document
-from controller.topology.generate.blocks import MAX_VERTICES, FabricBlock
+from controller.topology.generate.blocks import FabricBlock
+from controller.topology.generate.host import MAX_VERTICES
 from controller.topology.generate.table import KINDS, block_of
 from controller.topology.generate.weaver import Expansion, Weaver
 from controller.topology.nearest import hint

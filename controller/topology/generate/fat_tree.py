@@ -8,7 +8,8 @@ linked to the i-th share of the cores.
 from __future__ import annotations
 
 from controller.topology.declaration import Wire
-from controller.topology.generate.blocks import Count, FabricBlock, Ratio
+from controller.topology.generate.blocks import FabricBlock
+from controller.topology.generate.host import Count, Ratio
 from controller.topology.generate.leaf_spine import uplink_cable
 from controller.topology.generate.weaver import Weaver
 

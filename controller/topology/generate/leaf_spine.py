@@ -12,7 +12,8 @@ from pydantic import model_validator
 
 from controller.topology.cables import Cable
 from controller.topology.declaration import Wire
-from controller.topology.generate.blocks import Count, FabricBlock, Ratio, oversubscribed
+from controller.topology.generate.blocks import FabricBlock, oversubscribed
+from controller.topology.generate.host import Count, Ratio
 from controller.topology.generate.weaver import Weaver
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from controller.topology.declaration import Wire
-from controller.topology.generate.blocks import Count, FabricBlock
+from controller.topology.generate.blocks import FabricBlock
+from controller.topology.generate.host import Count
 from controller.topology.generate.weaver import Weaver
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Self
 from pydantic import Field, StrictInt, model_validator
 
 from controller.topology.declaration import MAX_COUNT, Wire
-from controller.topology.generate.blocks import Count, FabricBlock, Ratio, oversubscribed
+from controller.topology.generate.blocks import FabricBlock, oversubscribed
+from controller.topology.generate.host import Count, Ratio
 from controller.topology.generate.leaf_spine import uplink_cable
 from controller.topology.generate.weaver import Weaver
 

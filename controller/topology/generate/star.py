@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import Field, StrictStr
 
 from controller.topology.declaration import Wire
-from controller.topology.generate.blocks import Count, FabricBlock
+from controller.topology.generate.blocks import FabricBlock
+from controller.topology.generate.host import Count
 from controller.topology.generate.weaver import Weaver
 from controller.topology.schema import Endpoint
 

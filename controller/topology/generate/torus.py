@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import Field
 
 from controller.topology.declaration import Wire
-from controller.topology.generate.blocks import Count, FabricBlock
+from controller.topology.generate.blocks import FabricBlock
+from controller.topology.generate.host import Count
 from controller.topology.generate.weaver import Weaver
 
 

@@ -9,7 +9,7 @@ from controller.errors import BadTopology
 from controller.topology.cables import Cable, cable_of
 from controller.topology.declaration import DeviceEntry, SwitchEntry, Wire
 from controller.topology.document import Document, Place
-from controller.topology.generate.blocks import MAX_LINKS, MAX_VERTICES, HostBlock
+from controller.topology.generate.host import MAX_LINKS, MAX_VERTICES, HostBlock
 from controller.topology.nearest import hint
 from controller.topology.schema import Endpoint
 
