@@ -21,7 +21,7 @@ from controller.experiment import Experiment, Request, prepare, virtual_scenario
 from controller.plan.ops import Plan
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plan_digest import PlanDigest, digest, digest_of_counts
+from plan_digest import PlanDigest, digest_of_counts
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "digests.json"
 REPRODUCED = GOLDEN.parent / "reproduced.json"
@@ -81,7 +81,7 @@ def record(case: Case, renames: Mapping[str, str]) -> Record:
         "phases": {name: value.hex() for name, value in outcome.phases.items()},
         "ops": digest_of_counts(plans.ops),
         "dependencies": digest_of_counts(plans.edges),
-        "keys": digest(sorted(_keys(result))),
+        "keys": sorted(_keys(result)),
         "peak_bytes": dict(sorted(outcome.peak_bytes.items())),
         "count_by_label": dict(sorted(plans.labels.items())),
     }
@@ -97,9 +97,10 @@ def _keys(value: object, path: str = "") -> set[str]:
 
 
 def differences(old: Record, new: Record) -> list[str]:
-    """Lines that say what a rewrite changed and must not have; a peak that fell is none."""
+    """Lines that say what a rewrite changed and must not have; a peak that fell is none, nor is a key that came."""
     lines = []
-    for field in ("outcome", "time_s", "phases", "ops", "dependencies", "keys"):
+    lines += [f"key {key} is gone from --json" for key in sorted({*old["keys"]} - {*new["keys"]})]
+    for field in ("outcome", "time_s", "phases", "ops", "dependencies"):
         if old[field] != new[field]:
             lines.append(f"{field}: {_readable(old[field])} before, {_readable(new[field])} now")
     for label in sorted({*old["count_by_label"], *new["count_by_label"]}):
