@@ -32,7 +32,7 @@ def test_every_element_is_right(hosts, count):
 
 
 def test_hosts_must_be_alike_and_their_switches_able():
-    with pytest.raises(BadCall, match="here are 2, 1"):
+    with pytest.raises(BadCall, match="hosts here have 1, 2"):
         nvls_tree(Call("all_reduce", over("aab"), 8))
     with pytest.raises(BadCall, match="needs a switch in every host"):
         nvls_tree(Call("all_reduce", over("aabb", None), 8))

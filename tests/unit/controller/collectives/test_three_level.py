@@ -32,7 +32,7 @@ def test_every_element_is_right(hosts, count):
 
 
 def test_uneven_hosts_are_refused():
-    with pytest.raises(BadCall, match="here are 2, 1"):
+    with pytest.raises(BadCall, match="hosts here have 1, 2"):
         three_level(Call("all_reduce", over("aab"), 8))
 
 
