@@ -6,8 +6,8 @@ a thread looks at the process every quarter of a second and interrupts the comma
 
 from __future__ import annotations
 
-import _thread
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,7 +80,8 @@ def memory_budget(limit: int) -> Iterator[None]:
         while not done.wait(INTERVAL_S):
             if (now := held_bytes()) > limit:
                 held.append(now)
-                _thread.interrupt_main()
+                # A signal wakes a main thread that waits; interrupt_main only marks it.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 return
 
     watcher = threading.Thread(target=watch, name="memory budget", daemon=True)
