@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from controller.cli.memory_budget import check_room
 from controller.errors import check_limit, duration_text
+from node.hardware.units import GIBI, MEGA
 
 BULK_FLOW_BYTES = 400
 """Peak memory for a flow of all_to_all that is timed in bulk: (569 - 150) MB at 1,024 ranks of one switch [bytes]."""
@@ -13,12 +14,12 @@ PLANNED_FLOW_BYTES = 3000
 """The same for a transfer in a plan: (266 - 160) MB for 32,512 of a ring over 128 ranks [bytes]."""
 QUADRATIC = frozenset({"direct", "pairwise", "ring", "bidirectional_ring"})
 """Algorithms whose plan has a transfer at least for every two ranks, in either direction."""
-LIVE_BYTES_PER_S = 35e6
+LIVE_BYTES_PER_S = 35 * MEGA
 """Bytes of a rank that --live makes, moves and checks: 96 MiB more of a ring of 4 ranks took 2.9 s.
 
 512 MiB took 50 s with the two cores shared four times over, so that this is the fast end [bytes/s].
 """
-MOST_LIVE_BYTES = 16 << 30
+MOST_LIVE_BYTES = 16 * GIBI
 """Of all ranks and calls of one table; the default sizes on 8 ranks come to a quarter of it [bytes]."""
 WORTH_SAYING_S = 20.0
 
@@ -53,11 +54,11 @@ def live_warning(name: str, sizes: Sequence[int], ranks: int) -> str:
     calls = 1 if name in NO_IN_PLACE else 2
     total = sum(sizes) * ranks * calls
     seconds = total / LIVE_BYTES_PER_S
-    least = f"at least {duration_text(seconds)} at {LIVE_BYTES_PER_S / 1e6:g} MB/s"
+    least = f"at least {duration_text(seconds)} at {LIVE_BYTES_PER_S / MEGA:g} MB/s"
     check_limit(
         BadCall, "the bytes of --live over all sizes and ranks", total, MOST_LIVE_BYTES, f"this takes {least}",
         "write a smaller -e, or give fewer --ranks",
     )  # fmt: skip
     if seconds < WORTH_SAYING_S:
         return ""
-    return f"--live makes, moves and checks {total / 2**30:.3g} GiB: {least}"
+    return f"--live makes, moves and checks {total / GIBI:.3g} GiB: {least}"

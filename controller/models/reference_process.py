@@ -6,15 +6,19 @@ nodes make. The process has one thread of torch: the nodes use the other cores.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +27,9 @@ import controller
 from controller.models.gguf_weights import GgufWeights
 from controller.models.reference import Reference, generate_reference
 from controller.models.shape import ModelShape
+
+_PR_SET_PDEATHSIG: Final = 1
+"""Of Linux: a signal to this process when the one that started it ends."""
 
 
 class ReferenceProcess:
@@ -45,18 +52,29 @@ class ReferenceProcess:
         package = str(Path(controller.__file__ or "").parent.parent)
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+        # By a pipe: a long prompt is more than one word of a command line may be.
+        self._question = json.dumps(question).encode()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, json.dumps(question)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", __name__, str(os.getpid())],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
         )
+        assert self.process.stdin is not None
+        self._asking = Thread(target=self._ask, args=(self.process.stdin,), name="reference", daemon=True)
+        self._asking.start()
+
+    def _ask(self, stdin: IO[bytes]) -> None:
+        with suppress(OSError), stdin:  # a process that has ended says so by its exit status
+            stdin.write(self._question)
 
     def result(self) -> Reference | None:
         """What the plain run gave, waited for; None when its process has failed, which whoever runs it here sees."""
-        answer, _ = self.process.communicate()
-        if self.process.returncode:
+        self._asking.join()
+        assert self.process.stdout is not None
+        answer = self.process.stdout.read()
+        if self.process.wait():
             return None
         with np.load(io.BytesIO(answer), allow_pickle=False) as found:
             tokens = tuple(tuple(row) for row in json.loads(str(found["tokens"])))
@@ -70,15 +88,19 @@ class ReferenceProcess:
     ) -> None:
         self.process.kill()
         self.process.wait()
+        self._asking.join()
         if self.process.stdout is not None:
             self.process.stdout.close()
 
 
 def main() -> None:
-    """Entry point of the process: the question is its argument, the answer goes to standard output."""
+    """Entry point of the process: the question comes by standard input, the answer goes to standard output."""
     from controller.models.published import PUBLISHED
 
-    question: dict[str, Any] = json.loads(sys.argv[1])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):
+        return  # the controller ended before the kernel was asked
+    question: dict[str, Any] = json.load(sys.stdin)
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no part of the answer
     weights = GgufWeights(PUBLISHED[question["model"]])

@@ -31,5 +31,6 @@ wall time, not the device time.
 **Repeating.** On an idle clock the same plan with the same sizes takes the same time, so a program that would submit it
 a hundred times submits it once and yields ``run.repeat(done, 99)``: on the virtual clock the time of the others passes
 and what every resource did is counted as often; a live run executes every one of them. A trace shows the first. Not for
-plans that touch flash, whose wear would be counted once, and not across a declared change of a link.
+plans that touch flash, whose wear would be counted once, nor for plans that allocate what they keep, and not across a
+declared change of a link.
 """

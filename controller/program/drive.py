@@ -89,6 +89,9 @@ class _Loop:
         while left := self._clock.unfinished():
             self._clock.advance(left)
 
+    def _happened(self, event: Event) -> None:
+        self._set.append(event)
+
     def _wake(self, key: Ticket | Event) -> None:
         for waiter in self._waiters.pop(key, []):
             if waiter.is_done:
@@ -129,8 +132,8 @@ class _Loop:
             if isinstance(key, Event):
                 if key.is_set:
                     continue
-                if key not in self._waiters:
-                    key.told.append(self._set.append)
+                if self._happened not in key.told:  # a loop may wait for one event a thousand times
+                    key.told.append(self._happened)
             elif key in self._ended:
                 continue
             self._waiters.setdefault(key, []).append(waiter)

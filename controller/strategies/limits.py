@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.errors import BadWorkload, check_limit, duration_text
+from node.hardware.units import GIBI
 
 MOST_BATCH = 1 << 20
 """Sequences processed together."""
@@ -35,7 +36,7 @@ def check_batch(batch: int, activation_bytes: int) -> None:
     Raises:
         BadWorkload: more than `MOST_BATCH`.
     """
-    cost = f"the activations between two layers alone take {batch * activation_bytes / 2**30:,.3g} GiB"
+    cost = f"the activations between two layers alone take {batch * activation_bytes / GIBI:,.3g} GiB"
     check_limit(BadWorkload, "batch", batch, MOST_BATCH, cost, "write a smaller --batch")
 
 
@@ -51,5 +52,5 @@ def check_tokens(what: str, tokens: int, token_bytes: int, fix: str) -> None:
     Raises:
         BadWorkload: more than `MOST_TOKENS`.
     """
-    cost = f"one such sequence takes {tokens * token_bytes / 2**30:,.3g} GiB between two layers"
+    cost = f"one such sequence takes {tokens * token_bytes / GIBI:,.3g} GiB between two layers"
     check_limit(BadWorkload, what, tokens, MOST_TOKENS, cost, fix)

@@ -233,3 +233,15 @@ def test_a_survey_goes_the_same_way(toy) -> None:
         run.cancel(ticket)
 
     assert [entry.plan.name for entry in survey(toy(), [program]).plans] == ["2 ms"]
+
+
+def test_an_event_that_a_loop_waits_for_is_told_once(toy) -> None:
+    events = []
+
+    def program(run):
+        events.append(run.event("stop"))
+        for _ in range(50):
+            yield wait_any(run.submit(delay_plan(1)), events[0])
+
+    run_virtual(toy(), [program])
+    assert len(events[0].told) == 1
