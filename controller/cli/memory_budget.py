@@ -1,7 +1,8 @@
 """The memory that a virtual command may take: it ends with a sentence before the machine runs out.
 
 What a plan takes depends on strategy, collective and topology alike, so it is measured while it grows, not guessed:
-a thread looks at the process every quarter of a second and interrupts the command as Ctrl-C does.
+a thread looks at the process every quarter of a second and interrupts the command as Ctrl-C does, but by a signal of
+its own: a shell starts background jobs with SIGINT ignored.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -19,8 +21,13 @@ from controller.errors import UserError
 from node.errors import BadQuantity
 
 VARIABLE = "WINDTUNNEL_MEMORY_BUDGET"
+SIGNAL = signal.SIGUSR2
 INTERVAL_S = 0.25
 """Between two looks; a process that fills memory at 2 GB/s is 0.5 GB late at most."""
+
+
+class _OverBudget(KeyboardInterrupt):
+    """Unwinds the command as Ctrl-C does, since what cleans up after one has to clean up after the other."""
 
 
 class MemoryBudgetExceeded(UserError):
@@ -69,7 +76,7 @@ def check_room(what: str, count: int, item_bytes: int, fix: str) -> None:
 
 @contextmanager
 def memory_budget(limit: int) -> Iterator[None]:
-    """Interrupts the body once this process holds more than `limit` bytes of its own.
+    """Interrupts the body once this process holds more than `limit` bytes of its own; for the main thread.
 
     Raises:
         MemoryBudgetExceeded: it did; says how much it held.
@@ -81,16 +88,19 @@ def memory_budget(limit: int) -> Iterator[None]:
             if (now := held_bytes()) > limit:
                 held.append(now)
                 # A signal wakes a main thread that waits; interrupt_main only marks it.
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
                 return
 
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if not done.is_set():
+            raise _OverBudget
+
+    before = signal.signal(SIGNAL, interrupt)
     watcher = threading.Thread(target=watch, name="memory budget", daemon=True)
     watcher.start()
     try:
         yield
-    except KeyboardInterrupt:
-        if not held:
-            raise
+    except _OverBudget:
         raise MemoryBudgetExceeded(
             f"this takes more memory than the command may take: it held {held[0] / 2**30:.3g} GiB when it was stopped, "
             f"the limit is {limit / 2**30:.3g} GiB; ask for less (fewer ranks, steps, tokens or copies) or raise the "
@@ -98,6 +108,8 @@ def memory_budget(limit: int) -> Iterator[None]:
         ) from None
     finally:
         done.set()
+        watcher.join()
+        signal.signal(SIGNAL, before)
 
 
 def held_bytes() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -15,6 +16,15 @@ pytestmark = pytest.mark.timeout(60)
 def test_a_body_over_its_budget_is_interrupted() -> None:
     with pytest.raises(MemoryBudgetExceeded, match="--memory-budget"), memory_budget(1 << 20):
         threading.Event().wait(30)
+
+
+def test_a_background_job_is_interrupted_too() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(MemoryBudgetExceeded), memory_budget(1 << 20):
+            threading.Event().wait(30)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_below_the_budget_stays_an_interrupt() -> None:
