@@ -82,14 +82,14 @@ def compare(
     from controller.compare.grid import run_grid
     from controller.compare.kept import BrokenOff
     from controller.compare.question import parse_axis, points
-    from controller.experiment import Request
+    from controller.experiment.run_spec import RunSpec
     from controller.report.comparison import csv_text, sweep_plot, write_comparison_report
     from controller.report.files import check_folders, write_text
     from controller.report.json_output import dumps
     from controller.report.progress import progress
 
     check_folders({"--csv": csv_path, "--plot": plot, "--report": report})
-    base = Request(
+    base = RunSpec(
         "gpu_only", model, None, overrides, catalog, batch, prompt_tokens, output_tokens, seed=seed,
         options=named_values(option_texts), seq=seq, steps=steps,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from controller.reproduce.table import load_paper
 from controller.strategies.scenario import Scenario
 
 if TYPE_CHECKING:
-    from controller.experiment import Experiment
+    from controller.experiment.result import Experiment
 
 
 def context_note(experiment: Experiment) -> str:

@@ -62,9 +62,10 @@ def check(as_json: bool, **request: Any) -> None:
 
 def _survey(**asked: Any) -> tuple[Topology, Survey]:
     from controller.execute.survey import survey
-    from controller.experiment import Request, prepare, virtual_scenario
+    from controller.experiment.run_spec import RunSpec
+    from controller.experiment.virtual import prepare, virtual_scenario
 
-    request = Request(
+    request = RunSpec(
         **{name: value for name, value in asked.items() if name != "strategy_options"},
         options=asked["strategy_options"],
     )

@@ -14,7 +14,8 @@ from controller.cli.strategy_command import StrategyCommand, strategy_options
 
 if TYPE_CHECKING:
     from controller.execute.critical import Explanation
-    from controller.experiment import Experiment, Request
+    from controller.experiment.result import Experiment
+    from controller.experiment.run_spec import RunSpec
 
 SHOWN = 12
 """Resources and kinds of op that the tables show; --json has all."""
@@ -69,16 +70,16 @@ def run(
     `windtunnel strategies` lists the strategies with their options, `windtunnel models` the models. Running out of
     memory is a result (exit code 0); wrong input is 2; a run that fails, or tokens that differ, is 1.
     """
-    from controller.experiment import Request
+    from controller.experiment.run_spec import RunSpec
 
     changed = with_fabric(overrides, routing, fail, degrade)
-    _run(Request(**asked, overrides=changed, options=strategy_options), as_json)
+    _run(RunSpec(**asked, overrides=changed, options=strategy_options), as_json)
 
 
-def _run(request: Request, as_json: bool) -> None:
+def _run(request: RunSpec, as_json: bool) -> None:
     from controller.cli.engine import load_engine
     from controller.clock import process_age_s
-    from controller.experiment import run_experiment
+    from controller.experiment.run import run_experiment
     from controller.report.json_output import dumps
     from controller.report.progress import progress
 

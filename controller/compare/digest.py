@@ -11,7 +11,7 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.topology.shipped import shipped_folder
 
 _DIGITS = 24
@@ -33,7 +33,7 @@ def code_digest() -> str:
     return total.hexdigest()[:_DIGITS]
 
 
-def request_digest(request: Request, name: str = "") -> str:
+def request_digest(request: RunSpec, name: str = "") -> str:
     """Digest of a request, of the user's files that it names, and of `name`; equal on every machine."""
     asked = {
         **asdict(request),
@@ -43,7 +43,7 @@ def request_digest(request: Request, name: str = "") -> str:
     return sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:_DIGITS]
 
 
-def _own(request: Request) -> Iterator[Path]:
+def _own(request: RunSpec) -> Iterator[Path]:
     """Files of the user's own that a request names, in a fixed order."""
     strategy = request.strategy.rpartition(":")[0]
     for text in (strategy, request.model, request.topology or "", *map(str, request.options.values())):

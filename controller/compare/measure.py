@@ -10,7 +10,9 @@ from controller.compare.prices import purchase, rent
 from controller.compare.question import Point
 from controller.errors import UserError
 from controller.execute.flash_traffic import wear_ratio
-from controller.experiment import Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.topology.schema import Topology
 from node.errors import UserInput
 
@@ -94,7 +96,7 @@ def _in_short(each: Measured) -> str:
     return f"{each.strategy} {rate}"
 
 
-def _measure(point: Point, request: Request) -> Measured:
+def _measure(point: Point, request: RunSpec) -> Measured:
     try:
         experiment = run_experiment(request)
     except (UserError, UserInput) as error:

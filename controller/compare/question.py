@@ -11,7 +11,7 @@ from typing import Any
 from controller.compare.candidates import BadCandidate, Candidate
 from controller.compare.digest import request_digest
 from controller.errors import check_limit, duration_text
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.strategies.table import lookup
 from controller.topology.nearest import hint
 
@@ -49,8 +49,8 @@ class Point:
 
     candidate: Candidate
     at: Mapping[str, str]
-    request: Request
-    rivals: tuple[Request, ...] = ()
+    request: RunSpec
+    rivals: tuple[RunSpec, ...] = ()
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ def parse_axis(text: str) -> Axis:
     return Axis(name if "." in name else name.replace("-", "_"), values)
 
 
-def points(base: Request, candidates: Sequence[Candidate], axes: Sequence[Axis]) -> tuple[Point, ...]:
+def points(base: RunSpec, candidates: Sequence[Candidate], axes: Sequence[Axis]) -> tuple[Point, ...]:
     """Every candidate at every combination of the swept values, candidates innermost.
 
     Raises:
@@ -110,7 +110,7 @@ def points(base: Request, candidates: Sequence[Candidate], axes: Sequence[Axis])
     return tuple(found)
 
 
-def _request(base: Request, candidate: Candidate, at: Mapping[str, str]) -> Request:
+def _request(base: RunSpec, candidate: Candidate, at: Mapping[str, str]) -> RunSpec:
     options = {**candidate.options, **base.options}
     request = replace(base, strategy=candidate.strategy, topology=candidate.topology, options=options)
     for key, value in at.items():
@@ -129,7 +129,7 @@ def _check_key(key: str, candidates: Sequence[Candidate]) -> None:
         )
 
 
-def _with(request: Request, key: str, value: str) -> Request:
+def _with(request: RunSpec, key: str, value: str) -> RunSpec:
     if "." in key:
         return replace(request, overrides=(*request.overrides, f"{key}={value}"))
     if key in _NUMBERS:
@@ -146,6 +146,6 @@ def _with(request: Request, key: str, value: str) -> Request:
     return request  # a candidate without that option stays as it is, at every value
 
 
-def _changed(request: Request, field: str, value: int | str) -> Request:
+def _changed(request: RunSpec, field: str, value: int | str) -> RunSpec:
     changes: dict[str, Any] = {field: value}
     return replace(request, **changes)

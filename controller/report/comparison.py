@@ -11,7 +11,8 @@ from pathlib import Path
 from controller.compare.candidates import Candidate
 from controller.compare.measure import YEARS, Measured
 from controller.compare.question import Axis, points
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.report.html import run_sections
 from controller.report.page import Section, table_section, write_page
 from controller.report.plots import bar_plot, line_plot
@@ -105,7 +106,7 @@ def sweep_plot(rows: Sequence[Measured], axes: Sequence[Axis]) -> str:
     return line_plot({name: sorted(points) for name, points in lines.items() if points}, axis.key, "tokens/s")
 
 
-def write_comparison_report(rows: Sequence[Measured], axes: Sequence[Axis], base: Request, path: Path) -> None:
+def write_comparison_report(rows: Sequence[Measured], axes: Sequence[Axis], base: RunSpec, path: Path) -> None:
     """Writes the comparison as one HTML file, with the timeline and occupancy of the fastest scheme.
 
     Raises:
@@ -125,7 +126,7 @@ def write_comparison_report(rows: Sequence[Measured], axes: Sequence[Axis], base
     write_page(f"{base.model}: a comparison of {len(rows)} runs", sections, path)
 
 
-def _closer_looks(rows: Sequence[Measured], axes: Sequence[Axis], base: Request) -> list[Section]:
+def _closer_looks(rows: Sequence[Measured], axes: Sequence[Axis], base: RunSpec) -> list[Section]:
     """The sections of the fastest run, which is executed once more with everything recorded."""
     best = max((row for row in rows if row.tokens_per_s is not None), key=_rate, default=None)
     if best is None:

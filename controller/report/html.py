@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controller.experiment import Experiment, assumptions
+from controller.experiment.result import Experiment, assumptions
 from controller.report.page import Section, table_section, timeline_section, write_page
 from controller.report.plots import occupancy_plot
 from controller.report.tables import quantity

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.reproduce.cxl_bench import CARD, DRAM, adam_ms, copy_bytes_per_s
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value, throughput_ratio
 from controller.strategies.cxl.placement import Group, Nodes, cxl_aware
@@ -97,7 +97,7 @@ def paper() -> Paper:
         "cxl",
         "CXL-aware fine-tuning: Adam, copies and placements (arXiv 2507.03305 and its author's benchmark data)",
         {
-            _key(model, work, system): Request(
+            _key(model, work, system): RunSpec(
                 "cxl_finetune", model, overrides=overrides, batch=work[0], seq=work[1], options=options
             )
             for model in MODELS

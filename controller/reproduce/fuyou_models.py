@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.reproduce.largest import largest_model
 from controller.reproduce.rows import PublishedRow, Results, Value
 
@@ -47,10 +47,10 @@ SPILL_BATCHES = (12, 24, 36, 60)
 Ours = Callable[[Results], Value]
 
 
-def request(strategy: str, model: str, batch: int, *overrides: str, **options: str) -> Request:
+def request(strategy: str, model: str, batch: int, *overrides: str, **options: str) -> RunSpec:
     """A run with the knob where it was set."""
     knob = (KNOB,) if strategy != "flashneuron" else ()
-    return Request(strategy, model, overrides=(*knob, *overrides), batch=batch, seq=SEQ, options=options)
+    return RunSpec(strategy, model, overrides=(*knob, *overrides), batch=batch, seq=SEQ, options=options)
 
 
 @lru_cache(maxsize=256)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from controller.compare.prices import prices, purchase
 from controller.execute.outcome import Outcome
 from controller.execute.virtual import run_virtual
-from controller.experiment import prepare, virtual_scenario
+from controller.experiment.virtual import prepare, virtual_scenario
 from controller.models.catalog import load_model
 from controller.program.run import Program, Run
 from controller.reproduce.fuyou_models import Ours, request

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.reproduce import instinfer_details
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value, throughput, throughput_ratio
 
@@ -68,10 +68,10 @@ def _request(
     prompt: int = 1024,
     output: int = 1024,
     overrides: tuple[str, ...] = (),
-) -> Request:
+) -> RunSpec:
     scale = EFFECTIVE_CONTEXT_TOKENS / STATED_MEAN_CONTEXT_TOKENS
     sparse = strategy == "sparf"
-    return Request(
+    return RunSpec(
         "instinfer" if sparse else strategy,
         model,
         overrides=overrides,
@@ -121,7 +121,7 @@ def paper() -> Paper:
     runs["instinfer/llama"] = _request("instinfer", 128, "llama-2-13b", 2048, 2048)
     runs["flexgen/llama"] = _request("flexgen", 16, "llama-2-13b", 2048, 2048)
     for key, output in (("prefill/io", 1), ("sparf/io", 1024)):
-        runs[key] = Request(
+        runs[key] = RunSpec(
             "instinfer", "opt-13b", batch=64, prompt_tokens=1024, output_tokens=output,
             options={"compression": COMPRESSION},
         )  # fmt: skip

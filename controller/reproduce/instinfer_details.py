@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.reproduce.fuyou_models import Ours
 from controller.reproduce.rows import PublishedRow, Results, Value, throughput
@@ -54,10 +54,10 @@ DRIVES_OF_ENDURANCE, ENDURANCE_TOKENS = 4, 32.26e9
 """Tokens until the drives are worn out (I2 section VI-F)."""
 
 
-def runs(context_tokens: float) -> dict[str, Request]:
+def runs(context_tokens: float) -> dict[str, RunSpec]:
     """FlexGen with its cache in GPU and host memory, at the effective context of the other runs."""
     return {
-        _flexgen(batch): Request(
+        _flexgen(batch): RunSpec(
             FLEXGEN_AT[batch][1], "opt-13b", batch=batch, prompt_tokens=1024, output_tokens=1024,
             effective_context=context_tokens,
         )

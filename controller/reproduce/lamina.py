@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from controller.compare.prices import prices
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value
 from controller.strategies.lamina.bandwidth import least_bandwidth_bytes_per_s
@@ -49,17 +49,17 @@ CONTEXT_TOKENS = 4096
 """Of the overlap rows."""
 
 
-def _stream(model: str, trace: str, stagger: int) -> Request:
+def _stream(model: str, trace: str, stagger: int) -> RunSpec:
     dop, gpus = MODELS[model]
     if not stagger:
-        return Request("vllm_tp", model, options={"gpus": gpus, "trace": trace})
-    return Request("lamina", model, options={"dop": dop, "stagger": str(stagger), "trace": trace})
+        return RunSpec("vllm_tp", model, options={"gpus": gpus, "trace": trace})
+    return RunSpec("lamina", model, options={"dop": dop, "stagger": str(stagger), "trace": trace})
 
 
-def _step(model: str, batch: int, context: int, overrides: tuple[str, ...] = (), **options: str) -> Request:
+def _step(model: str, batch: int, context: int, overrides: tuple[str, ...] = (), **options: str) -> RunSpec:
     """One decode step of one batch."""
     given = {"prefill": "elsewhere", "stagger": "1", **options}
-    return Request(
+    return RunSpec(
         "lamina", model, overrides=overrides, batch=batch, prompt_tokens=context, output_tokens=2, options=given
     )
 
@@ -367,7 +367,7 @@ def _cost_rows() -> list[PublishedRow]:
 
 def paper() -> Paper:
     """The runs and rows of the paper."""
-    runs: dict[str, Request] = {}
+    runs: dict[str, RunSpec] = {}
     for model, trace in _cells():
         runs[f"vllm/{model}/{trace}"] = _stream(model, trace, 0)
         for stagger in (1, 2):
@@ -380,7 +380,7 @@ def paper() -> Paper:
         stream = _stream("llama3-70b", "azure_conv", 2)
         runs[f"dop/{dop}"] = replace(stream, options={**stream.options, "dop": dop})
     for stack in ("fhbn", "nccl"):
-        runs[f"network/{stack}"] = Request("lamina", "llama3-70b", options={"probe": "network", "stack": stack})
+        runs[f"network/{stack}"] = RunSpec("lamina", "llama3-70b", options={"probe": "network", "stack": stack})
     for batch in (64, 99):
         runs[f"mfu/{batch}"] = _step("llama3-70b", batch, 1024)
     for product in ("h100_sxm", "h20"):

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from controller.errors import OutOfMemory
 from controller.execute.survey import SurveyRun
-from controller.experiment import Request, prepare, virtual_scenario
+from controller.experiment.run_spec import RunSpec
+from controller.experiment.virtual import prepare, virtual_scenario
 
 
-def shortage_of(request: Request) -> str:
+def shortage_of(request: RunSpec) -> str:
     """What is missing for `request`, or "" when everything that it places fits.
 
     Only as much of the program is run as comes before its first plan ends: training places everything before.
@@ -30,7 +31,7 @@ def shortage_of(request: Request) -> str:
     return ""
 
 
-def largest_model(request: Request, models: Sequence[str]) -> str | None:
+def largest_model(request: RunSpec, models: Sequence[str]) -> str | None:
     """The last of `models`, in ascending order, before the first that does not fit; None when none does.
 
     Raises:
@@ -44,7 +45,7 @@ def largest_model(request: Request, models: Sequence[str]) -> str | None:
     return largest
 
 
-def placed_bytes(request: Request, tier: str) -> int:
+def placed_bytes(request: RunSpec, tier: str) -> int:
     """What `request` places in all tiers of that name before its first step [bytes].
 
     Raises:

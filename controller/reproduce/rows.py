@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controller.compare.measure import CANNOT_RUN
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 
 Value = float | str
 
@@ -88,7 +88,7 @@ class Paper:
 
     name: str
     title: str
-    runs: Mapping[str, Request]
+    runs: Mapping[str, RunSpec]
     rows: tuple[PublishedRow, ...]
     knob: str = ""
     plain: str = ""

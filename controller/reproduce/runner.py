@@ -12,12 +12,13 @@ from controller.compare.kept import BrokenOff, Form, ProgressSink, run_kept
 from controller.compare.measure import CANNOT_RUN
 from controller.compare.pool import each
 from controller.errors import WindtunnelError
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.reproduce.rows import ComparedRow, Paper, PublishedRow, Results, RunResult, compare
 from node.errors import NodeError
 
 
-def run_request(request: Request) -> RunResult:
+def run_request(request: RunSpec) -> RunResult:
     """Our side of one run."""
     experiment = run_experiment(request)
     outcome = experiment.outcome
@@ -39,7 +40,7 @@ def run_request(request: Request) -> RunResult:
     )
 
 
-def run_all(runs: Mapping[str, Request], progress: ProgressSink | None, processes: int | None = None) -> Results:
+def run_all(runs: Mapping[str, RunSpec], progress: ProgressSink | None, processes: int | None = None) -> Results:
     """Results of every request, by key; the order of execution changes nothing."""
     results: dict[str, RunResult] = {}
 
@@ -52,7 +53,7 @@ def run_all(runs: Mapping[str, Request], progress: ProgressSink | None, processe
     return results
 
 
-def attempt(request: Request) -> RunResult:
+def attempt(request: RunSpec) -> RunResult:
     """Our side of one run; one that raises ends with its error, so that it costs its own rows and no others."""
     try:
         return run_request(request)
@@ -63,10 +64,10 @@ def attempt(request: Request) -> RunResult:
 
 
 def run_kept_requests(
-    runs: Mapping[str, Request], folder: Path | None, progress: ProgressSink | None, processes: int | None
+    runs: Mapping[str, RunSpec], folder: Path | None, progress: ProgressSink | None, processes: int | None
 ) -> dict[str, RunResult]:
     """Results of every request by key, those that raise included; see `run_kept`."""
-    form: Form[Request, RunResult] = Form(request_digest, asdict, _result, _failed)
+    form: Form[RunSpec, RunResult] = Form(request_digest, asdict, _result, _failed)
     return run_kept(attempt, runs, form, folder=folder, processes=processes, progress=progress)
 
 

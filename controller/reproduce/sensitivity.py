@@ -16,7 +16,9 @@ from math import isfinite
 from pathlib import Path
 
 from controller.compare.kept import BrokenOff, ProgressSink
-from controller.experiment import Assumption, Request, assumptions, prepare
+from controller.experiment.result import Assumption, assumptions
+from controller.experiment.run_spec import RunSpec
+from controller.experiment.virtual import prepare
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value, value_of
 from controller.reproduce.runner import finished_rows, run_kept_requests
 from controller.topology.schema import Topology
@@ -72,7 +74,7 @@ def sensitivity(
     counted = [row for row in paper.rows if row.runs and (row.tolerance is not None or row.calibration)]
     needed = {key: paper.runs[key] for row in counted for key in row.runs}
     constants = {key: _assumed(request) for key, request in needed.items()}
-    items: dict[str, Request] = dict(needed)
+    items: dict[str, RunSpec] = dict(needed)
     for path in _paths(constants):
         for key, request in needed.items():
             if path in constants[key]:
@@ -120,7 +122,7 @@ class _Assumed:
     change: float
 
 
-def _assumed(request: Request) -> Mapping[str, _Assumed]:
+def _assumed(request: RunSpec) -> Mapping[str, _Assumed]:
     """The assumed constants of a request's topology by their path for ``--set``, but those that the request gives."""
     _, topology, _ = prepare(request)
     given = {text.partition("=")[0].strip() for text in request.overrides}

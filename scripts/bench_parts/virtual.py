@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from controller.execute.outcome import Outcome
 from controller.execute.virtual import VirtualRun, run_virtual
-from controller.experiment import Request, prepare, virtual_scenario
+from controller.experiment.run_spec import RunSpec
+from controller.experiment.virtual import prepare, virtual_scenario
 from controller.plan.check import check_plan
 from controller.program.drive import drive
 from controller.program.run import Program, Run
@@ -31,7 +32,7 @@ AGAIN_COUNT = 300
 
 def scenario(model: str, batch: int) -> Scenario:
     """1,024 + 1,024 tokens of InstInfer on its own topology."""
-    request = Request("instinfer", model, batch=batch, prompt_tokens=1024, output_tokens=1024)
+    request = RunSpec("instinfer", model, batch=batch, prompt_tokens=1024, output_tokens=1024)
     strategy, topology, shape = prepare(request)
     return virtual_scenario(request, strategy, topology, shape)
 

@@ -13,7 +13,8 @@ import pytest
 from controller.execute import virtual
 from controller.execute.template import Costs, Template
 from controller.execute.virtual import VirtualRun, run_virtual
-from controller.experiment import Request, prepare, virtual_scenario
+from controller.experiment.run_spec import RunSpec
+from controller.experiment.virtual import prepare, virtual_scenario
 from controller.strategies.instinfer import InstInfer, instinfer
 
 STEPS = 40
@@ -23,7 +24,7 @@ MINI_BATCHES = 2
 
 @pytest.fixture(scope="module")
 def scenario():
-    request = Request("instinfer", "opt-13b", batch=256, prompt_tokens=1024, output_tokens=STEPS)
+    request = RunSpec("instinfer", "opt-13b", batch=256, prompt_tokens=1024, output_tokens=STEPS)
     strategy, topology, shape = prepare(request)
     return virtual_scenario(request, strategy, topology, shape)
 

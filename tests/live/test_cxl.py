@@ -15,7 +15,9 @@ import pytest
 from controller.errors import KernelFailed
 from controller.execute.live import run_live
 from controller.execute.virtual import run_virtual
-from controller.experiment import Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.launch import launch
 from controller.models.catalog import load_model
 from controller.models.training import ADAM, InitialWeights, draw_tokens
@@ -38,7 +40,7 @@ LLAMA = {
 }  # fmt: skip
 
 
-def trained(request: Request) -> Experiment:
+def trained(request: RunSpec) -> Experiment:
     """Runs a request live; its values are right and its time is the virtual one."""
     experiment = run_experiment(request)
     found = experiment.comparison
@@ -62,7 +64,7 @@ def test_ten_steps_of_a_small_transformer(placement: str):
     options = {"placement": placement, "dram_budget": "200 MB"}
     overrides = (*CARDS_AND_GPU, "cpu.dram.capacity=200 MB", "aic.count=2")
     found = trained(
-        Request("cxl_finetune", "gpt-30m", overrides=overrides, batch=2, seq=16, steps=10, live=True, options=options)
+        RunSpec("cxl_finetune", "gpt-30m", overrides=overrides, batch=2, seq=16, steps=10, live=True, options=options)
     )
     assert found.comparison["losses"][0] == pytest.approx(np.log(16_384), rel=0.05)
     planned = found.outcome.reports["placement"]
@@ -76,7 +78,7 @@ def test_a_llama_with_a_head_of_its_own_on_one_gpu_and_on_two(tmp_path: Path, gp
     config.write_text(json.dumps(LLAMA))
     options = {"placement": "cxl_aware", "dram_budget": "1 MB", "gpus": gpus, "weights": "1:2"}
     found = trained(
-        Request(
+        RunSpec(
             "cxl_finetune", str(config), overrides=(*SMALL_TIERS, f"gpu.count={gpus}"), batch=3, seq=20, steps=8,
             live=True, options=options,
         )

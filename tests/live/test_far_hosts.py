@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from controller.errors import StartFailed
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.launch import Cluster, Listening, connect, launch, start_detached, stop
 from controller.launch.certificates import CREDENTIALS_FILE
 from controller.launch.clocks import clock_offset_s
@@ -24,10 +25,10 @@ APART = Listening({"compute": "127.0.0.1", "storage": "127.0.0.2"}, share_memory
 
 
 def test_a_generation_has_the_same_tokens_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = Request("instinfer", "tiny-opt", str(TWO_CHASSIS), batch=2, prompt_tokens=6, output_tokens=6, live=True)
+    request = RunSpec("instinfer", "tiny-opt", str(TWO_CHASSIS), batch=2, prompt_tokens=6, output_tokens=6, live=True)
     here = run_experiment(request)
     monkeypatch.setattr(
-        "controller.live_experiment.launch",
+        "controller.experiment.live.launch",
         lambda topology, pace, needs, node_timeout_s: launch(
             topology, pace, needs=needs, node_timeout_s=node_timeout_s, listening=APART
         ),

@@ -16,7 +16,9 @@ import pytest
 from controller.errors import DeviceUnreachable
 from controller.execute.live import run_live
 from controller.execute.virtual import run_virtual
-from controller.experiment import LIVE_DTYPE, Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import LIVE_DTYPE, RunSpec
 from controller.launch import Cluster, launch
 from controller.models.catalog import load_model
 from controller.models.training import ADAM
@@ -46,7 +48,7 @@ def config(tmp_path: Path) -> str:
     return str(path)
 
 
-def trained(request: Request) -> Experiment:
+def trained(request: RunSpec) -> Experiment:
     """Runs a request live; its values are right and its time is the virtual one."""
     experiment = run_experiment(request)
     found = experiment.comparison
@@ -64,7 +66,7 @@ def trained(request: Request) -> Experiment:
 def test_ten_steps_of_27_million_parameters():
     options = {"sub_group": "4000000"}
     found = trained(
-        Request("fuyou", "gpt-30m", None, ("ssd.count=2",), batch=2, seq=16, steps=10, live=True, options=options)
+        RunSpec("fuyou", "gpt-30m", None, ("ssd.count=2",), batch=2, seq=16, steps=10, live=True, options=options)
     )
     assert found.shape.parameter_count > 20e6
     assert list(found.outcome.phases) == ["forward", "backward"]
@@ -76,7 +78,7 @@ def test_what_main_memory_cannot_hold_lies_on_the_drives(config: str):
     scenario = TrainingScenario(topology, load_model(config), BATCH, SEQ, 1, LIVE_DTYPE, options=INPUTS)
     room = Fuyou(scenario).host_bytes + 4 * BLOCK_BYTES
     found = trained(
-        Request(
+        RunSpec(
             "fuyou", config, None, ("ssd.count=2", f"cpu.dram.capacity={room} B"),
             batch=BATCH, seq=SEQ, steps=3, live=True, options=INPUTS,
         )
@@ -93,14 +95,14 @@ def test_other_orders_and_two_gpus(config: str, order: str):
     options = {"order": order, "sub_group": "60000"}
     overrides = ("ssd.count=3", "gpu.count=2")
     found = trained(
-        Request("fuyou", config, None, overrides, batch=BATCH, seq=SEQ, steps=3, live=True, options=options)
+        RunSpec("fuyou", config, None, overrides, batch=BATCH, seq=SEQ, steps=3, live=True, options=options)
     )
     assert found.outcome.reports["gpus"] == 2
 
 
 @pytest.mark.parametrize("strategy", ["zero_infinity", "zero_offload", "colossalai", "flashneuron"])
 def test_the_baselines(config: str, strategy: str):
-    trained(Request(strategy, config, None, ("ssd.count=2",), batch=BATCH, seq=SEQ, steps=3, live=True))
+    trained(RunSpec(strategy, config, None, ("ssd.count=2",), batch=BATCH, seq=SEQ, steps=3, live=True))
 
 
 def test_states_survive_the_death_of_a_drive_and_the_step_is_repeated(config: str, tmp_path: Path):

@@ -17,7 +17,9 @@ import pytest
 from controller.errors import DeviceUnreachable
 from controller.execute.live import run_live
 from controller.execute.virtual import run_virtual
-from controller.experiment import LIVE_DTYPE, Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import LIVE_DTYPE, RunSpec
 from controller.launch import launch
 from controller.models.catalog import load_model
 from controller.models.weights import open_weights
@@ -60,7 +62,7 @@ def config(tmp_path: Path):
     return write
 
 
-def generated(request: Request) -> Experiment:
+def generated(request: RunSpec) -> Experiment:
     """Runs a request live; its values are right and its time is the virtual one."""
     experiment = run_experiment(request)
     found = experiment.comparison
@@ -78,8 +80,8 @@ def generated(request: Request) -> Experiment:
     return experiment
 
 
-def live(strategy: str, model: str = "tiny-opt", *overrides: str, **fields) -> Request:
-    return Request(strategy, model, overrides=overrides, live=True, **fields)
+def live(strategy: str, model: str = "tiny-opt", *overrides: str, **fields) -> RunSpec:
+    return RunSpec(strategy, model, overrides=overrides, live=True, **fields)
 
 
 def test_one_drive_through_two_full_groups() -> None:
@@ -91,7 +93,7 @@ def test_one_drive_through_two_full_groups() -> None:
 def test_heads_over_two_drives_in_uneven_mini_batches(config) -> None:
     """Two KV heads for four query heads, one KV head a drive; three rows in two mini-batches."""
     request = live("instinfer", config(LLAMA), batch=3, prompt_tokens=7, output_tokens=18)
-    generated(Request(**{**vars(request), "topology": "a6000_2csd", "options": {"mini_batches": "2"}}))
+    generated(RunSpec(**{**vars(request), "topology": "a6000_2csd", "options": {"mini_batches": "2"}}))
 
 
 def test_tokens_over_three_drives_and_a_window_that_leaves_the_prompt(config) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from controller.errors import BadWorkload
 from controller.execute.virtual import run_virtual
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.strategies.table import lookup
 
 pytestmark = pytest.mark.live
@@ -31,7 +32,7 @@ def llama(tmp_path: Path) -> str:
 def generated(strategy: str, model: str, models: int, memories: int, options: dict[str, str], batch: int = 3) -> None:
     """Runs live; tokens are those of the plain run, and time and occupancy those of the virtual one."""
     overrides = (f"model.count={models}", f"memory.count={memories}")
-    request = Request(
+    request = RunSpec(
         strategy, model, overrides=overrides, live=True, batch=batch, prompt_tokens=7, output_tokens=9, options=options
     )
     experiment = run_experiment(request)
@@ -65,4 +66,4 @@ def test_the_tensor_parallel_baseline(llama: str) -> None:
 def test_a_stream_is_not_for_node_processes() -> None:
     options = {"dop": "1,1", "trace": "azure_code"}
     with pytest.raises(BadWorkload, match="virtual clock alone"):
-        run_experiment(Request("lamina", "tiny-opt", live=True, options=options))
+        run_experiment(RunSpec("lamina", "tiny-opt", live=True, options=options))

@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from controller.errors import BadWorkload
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.launch.ray_session import NoCluster, ray_session
 from controller.launch.run_directory import remove_stale
 
@@ -194,7 +195,7 @@ def test_a_comparison_has_the_same_rows_as_on_processes(ray_cluster: RayCluster)
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(BadWorkload, match="add --live"):
-        run_experiment(Request("instinfer", "tiny-opt", ray="auto"))
+        run_experiment(RunSpec("instinfer", "tiny-opt", ray="auto"))
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"):
         with pytest.raises(NoCluster, match="nobody listens"), ray_session(address):
             pass

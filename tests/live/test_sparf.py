@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 
 pytestmark = pytest.mark.live
 
 
 def test_tokens_are_those_of_the_algorithm() -> None:
-    request = Request(
+    request = RunSpec(
         "instinfer", "tiny-opt", topology="a6000_2csd", batch=3, prompt_tokens=21, output_tokens=20, live=True,
         options={"compression": "0.25", "recent": "2"},
     )  # fmt: skip

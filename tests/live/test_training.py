@@ -13,7 +13,9 @@ import pytest
 
 from controller.cli.main import main
 from controller.execute.virtual import run_virtual
-from controller.experiment import Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.models.training import ADAM
 from controller.strategies.table import lookup
 
@@ -44,7 +46,7 @@ for made in (wrong, silent):
 """
 
 
-def trained(request: Request) -> Experiment:
+def trained(request: RunSpec) -> Experiment:
     """Runs a request live; its values are right and its time is the virtual one."""
     experiment = run_experiment(request)
     found = experiment.comparison
@@ -62,7 +64,7 @@ def trained(request: Request) -> Experiment:
 
 @pytest.mark.parametrize("save", ["all", "inputs"])
 def test_three_steps_in_gpu_memory(save: str):
-    found = trained(Request("train_gpu_only", "gpt-30m", batch=2, seq=16, steps=3, live=True, options={"save": save}))
+    found = trained(RunSpec("train_gpu_only", "gpt-30m", batch=2, seq=16, steps=3, live=True, options={"save": save}))
     assert found.comparison["losses"][0] == pytest.approx(np.log(16_384), rel=0.05)
     assert found.to_json()["values_equal"] is True
 
@@ -70,7 +72,7 @@ def test_three_steps_in_gpu_memory(save: str):
 def test_a_llama_with_grouped_heads(tmp_path: Path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(LLAMA))
-    trained(Request("train_gpu_only", str(config), batch=3, seq=20, steps=3, live=True, options={"save": "inputs"}))
+    trained(RunSpec("train_gpu_only", str(config), batch=3, seq=20, steps=3, live=True, options={"save": "inputs"}))
 
 
 def test_the_command_prints_the_comparison_and_fails_where_values_differ(tmp_path: Path, capsys):

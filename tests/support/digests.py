@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from controller.execute.virtual import VirtualRun, run_virtual
-from controller.experiment import Experiment, Request, prepare, virtual_scenario
+from controller.experiment.result import Experiment
+from controller.experiment.run_spec import RunSpec
+from controller.experiment.virtual import prepare, virtual_scenario
 from controller.plan.ops import Plan
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -34,7 +36,7 @@ Record = dict[str, Any]
 class Case:
     """A request, and whether it is one of the few that CI runs."""
 
-    request: Request
+    request: RunSpec
     quick: bool
 
     @property
@@ -129,14 +131,14 @@ def cases() -> list[Case]:
             for batch in batches:
                 for change in changes or ((),):
                     quick = (model, batch) == (models[0], batches[0]) and change == (changes or ((),))[0]
-                    request = Request(strategy, model, overrides=tuple(change), batch=batch, **more)
+                    request = RunSpec(strategy, model, overrides=tuple(change), batch=batch, **more)
                     made.append(Case(request, quick))
 
     decode = {"prompt_tokens": 40, "output_tokens": 20}
     models = ("opt-125m", "opt-13b", "llama-2-13b", "gemma-3-270m", "qwen2.5-7b")
     add("instinfer", models[:1], (4, 64, 5), (), ("csd.count=2",), ("csd.count=4",), **decode)
     add("instinfer", models[1:3], (64,), (), ("csd.count=2",), **decode)
-    made.append(Case(Request("instinfer", "opt-13b", overrides=("csd.count=20",), batch=64, **decode), quick=False))
+    made.append(Case(RunSpec("instinfer", "opt-13b", overrides=("csd.count=20",), batch=64, **decode), quick=False))
     add("instinfer", ("opt-125m",), (6,), (), ("csd.count=2",), **decode, options={"mini_batches": "3"})
     sparse = {"compression": "0.125", "page_ratio": "0.5"}
     add("instinfer", ("opt-125m",), (4, 64), **decode, options=sparse)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from controller.cli.context_note import context_note
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 
-ASKED = Request("instinfer", "opt-13b", batch=2, prompt_tokens=32, output_tokens=4)
+ASKED = RunSpec("instinfer", "opt-13b", batch=2, prompt_tokens=32, output_tokens=4)
 
 
 def test_a_plain_run_says_that_the_reproduction_reads_less_and_how_to_get_it():

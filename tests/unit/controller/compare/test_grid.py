@@ -18,10 +18,11 @@ from controller.compare.grid import run_grid
 from controller.compare.measure import Measured, measure
 from controller.compare.question import Axis, Point, points
 from controller.compare.store import BadStore, Store
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.report.comparison import csv_text, sweep_plot
 
-BASE = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
+BASE = RunSpec("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
 BOTH = (Candidate("hbm", "gpu_only"), Candidate("drive", "instinfer"))
 AXES = (Axis("batch", ("1", "2")),)
 ASKED = points(BASE, BOTH, AXES)
@@ -48,7 +49,7 @@ def test_processes_change_nothing() -> None:
 
 
 def test_what_does_not_fit_and_what_cannot_run_are_rows() -> None:
-    big = Request("gpu_only", "opt-175b", batch=1, prompt_tokens=8, output_tokens=2)
+    big = RunSpec("gpu_only", "opt-175b", batch=1, prompt_tokens=8, output_tokens=2)
     asked = points(big, (Candidate("hbm", "gpu_only"), Candidate("cxl", "cxl_kv", "a6000_ssd")), ())
     full, wrong = run_grid(asked, processes=1)
     assert full.outcome.startswith("OOM at gpu.hbm")
@@ -125,7 +126,7 @@ BOX = Path(__file__).parent / "two_h100.yaml"
 
 
 def _hbm_only(model: str) -> Measured:
-    base = Request("gpu_only", model, batch=2, prompt_tokens=8, output_tokens=3)
+    base = RunSpec("gpu_only", model, batch=2, prompt_tokens=8, output_tokens=3)
     rivals = tuple(replace(rival, topology=str(BOX)) for rival in HBM_ONLY.rivals)
     (row,) = run_grid(points(base, (replace(HBM_ONLY, topology=str(BOX), rivals=rivals),), ()), processes=1)
     return row
@@ -133,7 +134,7 @@ def _hbm_only(model: str) -> Measured:
 
 def test_the_baseline_is_the_fastest_that_the_table_has_for_the_topology() -> None:
     row = _hbm_only("llama3-8b")
-    asked = Request(
+    asked = RunSpec(
         "vllm_tp", "llama3-8b", str(BOX), batch=2, prompt_tokens=8, output_tokens=3, options={"gpus": "all"}
     )
     turns = replace(asked, strategy="gpu_only", options={})
@@ -153,7 +154,7 @@ def test_every_default_baseline_is_the_best_of_all_that_keep_everything_in_hbm()
 
 
 def test_gpus_that_take_turns_say_so_and_draw_idle_power() -> None:
-    experiment = run_experiment(Request("gpu_only", "llama3-8b", str(BOX), batch=2, prompt_tokens=8, output_tokens=3))
+    experiment = run_experiment(RunSpec("gpu_only", "llama3-8b", str(BOX), batch=2, prompt_tokens=8, output_tokens=3))
     assert (
         "2 GPUs hold a part of the layers each and take turns: 1 of them wait"
         in experiment.to_json()["reports"]["note"]
@@ -163,7 +164,7 @@ def test_gpus_that_take_turns_say_so_and_draw_idle_power() -> None:
     idle_w = experiment.topology.devices["gpu1"].spec.power_w["idle"]
     assert drawn["gpu1"].by_activity["idle"] == pytest.approx(idle_w * experiment.outcome.time_s)
     alone = run_experiment(
-        Request("gpu_only", "llama3-8b", str(BOX), ("gpu.count=1",), batch=2, prompt_tokens=8, output_tokens=3)
+        RunSpec("gpu_only", "llama3-8b", str(BOX), ("gpu.count=1",), batch=2, prompt_tokens=8, output_tokens=3)
     )
     assert "note" not in alone.outcome.reports
 

@@ -7,9 +7,9 @@ import pytest
 from controller.compare.candidates import BadCandidate, Candidate, parse_candidate
 from controller.compare.question import Axis, parse_axis, points
 from controller.errors import UnknownStrategy
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 
-BASE = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
+BASE = RunSpec("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
 BOTH = (Candidate("hbm", "gpu_only"), Candidate("drive", "instinfer", "a6000_2csd"))
 
 

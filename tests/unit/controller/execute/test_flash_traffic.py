@@ -6,7 +6,8 @@ import pytest
 
 from controller.execute.flash_traffic import wear_ratio
 from controller.execute.virtual import run_virtual
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
@@ -34,7 +35,7 @@ def test_open_sizes_and_both_sides_are_counted() -> None:
 
 
 def test_a_generation_in_storage_writes_its_cache_once() -> None:
-    request = Request("instinfer", "opt-125m", batch=16, prompt_tokens=64, output_tokens=17)
+    request = RunSpec("instinfer", "opt-125m", batch=16, prompt_tokens=64, output_tokens=17)
     use = run_experiment(request).outcome.flash["csd0.flash"]
     cache = 16 * (64 + 16) * 12 * 768 * 2 * 2
     assert cache <= use.written_bytes <= 1.1 * cache
@@ -49,5 +50,5 @@ def test_wear_is_a_share_of_what_the_drive_is_rated_for() -> None:
 
 def test_what_keeps_nothing_on_flash_reports_none() -> None:
     assert (
-        run_experiment(Request("gpu_only", "tiny-opt", batch=1, prompt_tokens=4, output_tokens=2)).outcome.flash == {}
+        run_experiment(RunSpec("gpu_only", "tiny-opt", batch=1, prompt_tokens=4, output_tokens=2)).outcome.flash == {}
     )

@@ -6,7 +6,8 @@ import pytest
 
 from controller.errors import BadPlan
 from controller.execute.virtual import VirtualRun, run_virtual
-from controller.experiment import Request, prepare, virtual_scenario
+from controller.experiment.run_spec import RunSpec
+from controller.experiment.virtual import prepare, virtual_scenario
 from controller.plan.bound import bind_attributes, tensor_type
 from controller.plan.check import accesses, check_plan
 from controller.plan.ops import Buffer, Kernel, Origin, Plan, Transfer
@@ -130,7 +131,7 @@ def test_the_table_knows_the_results_of_the_ops_that_strategies_emit(strategy: s
         run.submit = note  # type: ignore[method-assign]
         return entry.program()(run, scenario)
 
-    request = Request(strategy, model, batch=2, prompt_tokens=6, output_tokens=2)
+    request = RunSpec(strategy, model, batch=2, prompt_tokens=6, output_tokens=2)
     entry, topology, shape = prepare(request)
     scenario = virtual_scenario(request, entry, topology, shape)
     run_virtual(topology, [watch])

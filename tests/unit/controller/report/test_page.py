@@ -10,7 +10,8 @@ import pytest
 
 from controller.errors import UserError
 from controller.execute.trace import Span, Trace
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.report.html import write_run_report
 from controller.report.page import MOST_SPANS, Section, table_section, timeline_section, write_page
 from controller.report.plots import bar_plot, line_plot
@@ -20,7 +21,7 @@ EVIL = "</script><script>alert(1)</script>"
 
 def written(tmp_path: Path, name: str = "report.html") -> str:
     path = tmp_path / name
-    request = Request("instinfer", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3, explain=True, report=path)
+    request = RunSpec("instinfer", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3, explain=True, report=path)
     write_run_report(run_experiment(request), path)
     return path.read_text()
 

@@ -3,7 +3,8 @@
 import pytest
 
 from controller.errors import UnknownModel
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.reproduce.fuyou_models import BILLIONS, LADDER
 from controller.reproduce.largest import largest_model, placed_bytes, shortage_of
 
@@ -11,22 +12,22 @@ SMALL = ("gpt2", "gpt2-xl", "gpt-6b")
 
 
 def test_it_is_the_last_that_a_run_ends_well_with():
-    request = Request("train_gpu_only", "gpt2", overrides=("gpu.product=rtx_4090",), seq=1024)
+    request = RunSpec("train_gpu_only", "gpt2", overrides=("gpu.product=rtx_4090",), seq=1024)
     found = largest_model(request, SMALL)
-    ended = [run_experiment(Request("train_gpu_only", name, overrides=request.overrides, seq=1024)) for name in SMALL]
+    ended = [run_experiment(RunSpec("train_gpu_only", name, overrides=request.overrides, seq=1024)) for name in SMALL]
     well = [name for name, one in zip(SMALL, ended, strict=True) if one.outcome.ok]
     assert found == well[-1] and len(well) < len(SMALL)
 
 
 def test_nothing_fits_into_nothing():
-    request = Request("zero_offload", "gpt2", overrides=("cpu.dram.capacity=1 GB",), seq=1024)
+    request = RunSpec("zero_offload", "gpt2", overrides=("cpu.dram.capacity=1 GB",), seq=1024)
     assert largest_model(request, SMALL) is None
     assert shortage_of(request).startswith("OOM at cpu.dram")
-    assert shortage_of(Request("zero_offload", "gpt2", seq=1024)) == ""
+    assert shortage_of(RunSpec("zero_offload", "gpt2", seq=1024)) == ""
 
 
 def test_placed_bytes_are_those_of_a_run():
-    request = Request("fuyou", "gpt-6b", batch=4, seq=1024)
+    request = RunSpec("fuyou", "gpt-6b", batch=4, seq=1024)
     peaks = run_experiment(request).outcome.peak_bytes
     assert placed_bytes(request, "dram") == peaks["cpu.dram"]
     assert placed_bytes(request, "flash") == sum(size for name, size in peaks.items() if name.endswith(".flash"))
@@ -34,7 +35,7 @@ def test_placed_bytes_are_those_of_a_run():
 
 def test_wrong_input_is_not_a_model_that_does_not_fit():
     with pytest.raises(UnknownModel):
-        largest_model(Request("fuyou", "gpt2"), ["gpt-5b"])
+        largest_model(RunSpec("fuyou", "gpt2"), ["gpt-5b"])
 
 
 def test_the_ladder_ascends():

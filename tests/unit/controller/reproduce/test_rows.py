@@ -2,14 +2,14 @@
 
 import pytest
 
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.reproduce.rows import Paper, PublishedRow, RunResult, compare, throughput, throughput_ratio
 
 FINE = RunResult("ok", 20.0, 10.0, 4.0, 6.0)
 FAST = RunResult("ok", 50.0, 4.0, 1.0, 3.0)
 FULL = RunResult("OOM at cpu.dram: 12 bytes missing", None, 0.0, None, None)
 RESULTS = {"fine": FINE, "fast": FAST, "full": FULL}
-PAPER = Paper("paper", "A paper", {"fine": Request("gpu_only", "tiny-opt")}, ())
+PAPER = Paper("paper", "A paper", {"fine": RunSpec("gpu_only", "tiny-opt")}, ())
 
 
 def row(published, ours, tolerance=None, calibration=False) -> PublishedRow:

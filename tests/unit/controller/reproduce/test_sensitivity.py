@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from controller.cli.reproduce import reproduce
 from controller.compare.kept import BrokenOff
-from controller.experiment import Request
+from controller.experiment.run_spec import RunSpec
 from controller.reproduce import runner
 from controller.reproduce.rows import Paper, PublishedRow, RunResult, throughput
 from controller.reproduce.runner import run_request
@@ -20,7 +20,7 @@ from controller.reproduce.table import load_paper
 from controller.topology.loader import load_topology
 from node.hardware.units import parse
 
-REQUEST = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
+REQUEST = RunSpec("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
 
 
 def test_a_run_of_tiny_kernels_hangs_on_the_launch_and_not_on_the_link() -> None:
@@ -36,7 +36,7 @@ def test_a_run_of_tiny_kernels_hangs_on_the_launch_and_not_on_the_link() -> None
 
 
 def test_options_of_a_topology_are_varied_too() -> None:
-    request = Request("flexgen", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
+    request = RunSpec("flexgen", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3)
     row = PublishedRow("table", {"batch": 2}, "throughput", 1.0, "tokens/s", "P", throughput("run"), ("run",), 0.1)
     found = sensitivity(Paper("paper", "A paper", {"run": request}, (row,)), processes=1)
     felt = {entry.constant: entry.elasticity for entry in found}
@@ -77,7 +77,7 @@ PAPER = Paper("paper", "A paper", {"run": REQUEST}, (ROW,))
 
 
 def test_a_changed_run_that_fails_is_a_row_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(request: Request) -> RunResult:
+    def failing(request: RunSpec) -> RunResult:
         if any(text.startswith("gpu.issue.launch") for text in request.overrides):
             raise ZeroDivisionError("nothing to divide by")
         return run_request(request)
@@ -91,9 +91,9 @@ def test_a_changed_run_that_fails_is_a_row_with_its_error(monkeypatch: pytest.Mo
 
 
 def test_what_was_broken_off_prints_what_is_there_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[Request] = []
+    ran: list[RunSpec] = []
 
-    def broken(request: Request) -> RunResult:
+    def broken(request: RunSpec) -> RunResult:
         if len(ran) == 3:
             raise KeyboardInterrupt
         ran.append(request)
@@ -117,9 +117,9 @@ def test_the_command_keeps_runs_in_the_cache_and_says_how_to_go_on(
 ) -> None:
     monkeypatch.setenv("WINDTUNNEL_CACHE", str(tmp_path))
     monkeypatch.setattr("controller.reproduce.table.load_paper", lambda name: PAPER)
-    calls: list[Request] = []
+    calls: list[RunSpec] = []
 
-    def once(request: Request) -> RunResult:
+    def once(request: RunSpec) -> RunResult:
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(request)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.experiment import prepare, virtual_scenario
+from controller.experiment.virtual import prepare, virtual_scenario
 from controller.reproduce.rows import PublishedRow
 from controller.reproduce.runner import reproduce, run_all
 from controller.reproduce.table import PAPERS, UnknownPaper, load_paper

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import BadWorkload
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 
 KV = 768 * 2
 """Bytes of the keys of one token of OPT-125M in one layer, in fp16."""
@@ -13,7 +14,7 @@ LAYERS, BATCH = 12, 4
 
 
 def flash(prompt: int, output: int, **fields):
-    request = Request("flexgen_sparq", "opt-125m", batch=BATCH, prompt_tokens=prompt, output_tokens=output, **fields)
+    request = RunSpec("flexgen_sparq", "opt-125m", batch=BATCH, prompt_tokens=prompt, output_tokens=output, **fields)
     return run_experiment(request).outcome.flash["ssd0.flash"]
 
 
@@ -33,6 +34,6 @@ def test_keeping_more_reads_more() -> None:
 
 
 def test_a_live_run_is_refused_with_the_reason() -> None:
-    request = Request("flexgen_sparq", "tiny-opt", batch=1, prompt_tokens=4, output_tokens=2, live=True)
+    request = RunSpec("flexgen_sparq", "tiny-opt", batch=1, prompt_tokens=4, output_tokens=2, live=True)
     with pytest.raises(BadWorkload, match="virtually only"):
         run_experiment(request)

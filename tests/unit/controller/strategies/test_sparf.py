@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import BadWorkload
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.strategies.instinfer import instinfer
 from controller.strategies.sparf import LAYOUTS, STATED_PAGE_RATIO, page_share
 
@@ -37,8 +38,8 @@ def test_with_enough_kept_the_tokens_are_those_of_dense_attention(local, compres
 
 
 def test_k_is_written_twice_and_fewer_pages_are_read() -> None:
-    dense = run_experiment(Request("instinfer", "opt-125m", **BASE)).outcome
-    sparse = run_experiment(Request("instinfer", "opt-125m", options={"compression": "0.125"}, **BASE)).outcome
+    dense = run_experiment(RunSpec("instinfer", "opt-125m", **BASE)).outcome
+    sparse = run_experiment(RunSpec("instinfer", "opt-125m", options={"compression": "0.125"}, **BASE)).outcome
     assert sparse.flash["csd0.flash"].written_bytes == pytest.approx(1.5 * dense.flash["csd0.flash"].written_bytes)
     ratio = sparse.flash["csd0.flash"].read_bytes / dense.flash["csd0.flash"].read_bytes
     # Dense attention also reads what is left of the last page of each sequence and head.
@@ -49,7 +50,7 @@ def test_k_is_written_twice_and_fewer_pages_are_read() -> None:
 def test_the_pages_may_be_declared() -> None:
     def read(ratio: str) -> float:
         options = {"compression": "0.125", "page_ratio": ratio}
-        outcome = run_experiment(Request("instinfer", "opt-125m", options=options, **BASE)).outcome
+        outcome = run_experiment(RunSpec("instinfer", "opt-125m", options=options, **BASE)).outcome
         return outcome.flash["csd0.flash"].read_bytes
 
     assert read("0.9") == pytest.approx(2 * read("0.45"), rel=0.01)
@@ -69,11 +70,11 @@ def test_the_pages_may_be_declared() -> None:
 def test_what_cannot_be_is_refused(model: str, options: dict[str, str], message: str) -> None:
     size = {"batch": 1, "prompt_tokens": 4096 if model == "mistral-7b" else 4, "output_tokens": 4}
     with pytest.raises(BadWorkload, match=message):
-        run_experiment(Request("instinfer", model, options=options, **size))
+        run_experiment(RunSpec("instinfer", model, options=options, **size))
 
 
 def test_tokens_spread_over_drives_are_refused() -> None:
-    request = Request(
+    request = RunSpec(
         "instinfer", "llama3-8b", overrides=("csd.count=9",), options={"compression": "0.5"}, prompt_tokens=16,
         output_tokens=4,
     )  # fmt: skip

@@ -7,7 +7,8 @@ import pytest
 from controller.cli.main import main
 from controller.errors import BadTopology, BadWorkload
 from controller.execute.virtual import run_virtual
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.plan.check import check_plan
 from controller.plan.ops import Kernel, Transfer
@@ -128,11 +129,11 @@ def test_more_gpus_than_there_are_are_refused():
 
 def test_running_out_is_a_result_with_the_tier_and_the_bytes():
     found = run_experiment(
-        Request("cxl_finetune", "mistral-nemo-12b", overrides=("aic.cxl.capacity=64 GiB",), batch=1, seq=4096)
+        RunSpec("cxl_finetune", "mistral-nemo-12b", overrides=("aic.cxl.capacity=64 GiB",), batch=1, seq=4096)
     )
     assert not found.outcome.ok and found.outcome.ended.startswith("OOM at aic0.cxl: ")
     local = run_experiment(
-        Request(
+        RunSpec(
             "cxl_finetune", "qwen2.5-7b", overrides=("cpu.dram.capacity=128 GiB",), batch=1, seq=4096,
             options={"placement": "local_only"},
         )

@@ -5,7 +5,9 @@ from functools import lru_cache
 import pytest
 
 from controller.errors import BadTopology, BadWorkload
-from controller.experiment import Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.strategies.fuyou.fuyou import Fuyou
 from controller.strategies.fuyou.sizing import (
@@ -20,7 +22,7 @@ from controller.topology.loader import load_topology
 
 @lru_cache(maxsize=64)
 def run(model: str, batch: int, *overrides: str, options: tuple[tuple[str, str], ...] = ()) -> Experiment:
-    return run_experiment(Request("fuyou", model, overrides=overrides, batch=batch, options=dict(options)))
+    return run_experiment(RunSpec("fuyou", model, overrides=overrides, batch=batch, options=dict(options)))
 
 
 def time_s(model: str, batch: int, *overrides: str, **options: str) -> float:
@@ -148,6 +150,6 @@ def test_wrong_topologies_are_refused():
 
 def test_the_command_of_the_documentation_runs():
     found = run_experiment(
-        Request("fuyou", "gpt-13b", "server_4090", ("gpu.product=rtx_3090", "ssd.count=3"), batch=32, seq=1024)
+        RunSpec("fuyou", "gpt-13b", "server_4090", ("gpu.product=rtx_3090", "ssd.count=3"), batch=32, seq=1024)
     )
     assert found.outcome.ok and found.tokens_per_s == pytest.approx(32 * 1024 / found.outcome.time_s)

@@ -4,14 +4,16 @@ from functools import lru_cache
 
 import pytest
 
-from controller.experiment import Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.strategies.fuyou.zero import INFINITY_BYTES
 
 
 @lru_cache(maxsize=32)
 def run(strategy: str, model: str, batch: int, *overrides: str) -> Experiment:
-    return run_experiment(Request(strategy, model, overrides=overrides, batch=batch))
+    return run_experiment(RunSpec(strategy, model, overrides=overrides, batch=batch))
 
 
 def label_s(found: Experiment, label: str) -> float:

@@ -9,7 +9,8 @@ import pytest
 from controller.compare.prices import prices
 from controller.errors import BadTopology, BadWorkload
 from controller.execute.virtual import run_virtual
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.strategies.lamina.all_reduce import Library, fastest, libraries_of
 from controller.strategies.lamina.bandwidth import least_bandwidth_bytes_per_s, network_bytes
@@ -22,7 +23,7 @@ from controller.topology.loader import load_topology
 def run(
     *overrides: str, strategy: str = "lamina", model: str = "tiny-opt", topology: str | None = None, batch=1, **options
 ):
-    request = Request(
+    request = RunSpec(
         strategy, model, topology, overrides, batch=batch, prompt_tokens=64, output_tokens=3, options=options
     )
     return run_experiment(request)
@@ -44,7 +45,7 @@ def test_a_slower_stack_makes_a_step_longer() -> None:
 def test_two_batches_keep_the_model_busier_than_one() -> None:
     """A slice of one batch runs while the other's attention is away: slices are not queued behind a result."""
     options = {"dop": "2,4", "prefill": "elsewhere"}
-    request = Request("lamina", "llama3-70b", batch=64, prompt_tokens=8000, output_tokens=2)
+    request = RunSpec("lamina", "llama3-70b", batch=64, prompt_tokens=8000, output_tokens=2)
     one, two = (run_experiment(replace(request, options={**options, "stagger": n})).outcome for n in ("1", "2"))
     busy = {use.name: use.busy_s for use in two.resources}["model0.stream"]
     assert two.time_s < 1.12 * busy
@@ -175,7 +176,7 @@ def test_what_is_repeated_counts_as_often() -> None:
 
 def test_a_stream_whose_weights_do_not_fit_says_what_is_missing() -> None:
     options = {"dop": "1,4", "trace": "azure_conv"}
-    outcome = run_experiment(Request("lamina", "llama3-70b", options=options)).outcome
+    outcome = run_experiment(RunSpec("lamina", "llama3-70b", options=options)).outcome
     assert outcome.ended.startswith("OOM at model0.hbm") and not outcome.ok
     (short,) = outcome.reports["out_of_memory"]
     weight_bytes = 2 * load_model("llama3-70b").parameter_count
@@ -184,7 +185,7 @@ def test_a_stream_whose_weights_do_not_fit_says_what_is_missing() -> None:
 
 def test_a_live_stream_is_refused_before_a_node_starts() -> None:
     with pytest.raises(BadWorkload, match="on the virtual clock alone"):
-        run_experiment(Request("lamina", "tiny-opt", live=True, options={"dop": "1,1", "trace": "azure_conv"}))
+        run_experiment(RunSpec("lamina", "tiny-opt", live=True, options={"dop": "1,1", "trace": "azure_conv"}))
 
 
 @pytest.mark.parametrize("strategy", ["lamina", "vllm_tp"])

@@ -8,7 +8,8 @@ import pytest
 
 from controller.errors import BadTopology, BadWorkload
 from controller.execute.virtual import run_virtual
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.models.training import activation_kinds, layer_backward_flop, layer_forward_flop, lse_bytes, parts
 from controller.models.weights import SeededWeights
@@ -112,5 +113,5 @@ def test_parameters_are_reported_by_part_and_by_tensor():
 
 
 def test_throughput_is_that_of_the_steps():
-    found = run_experiment(Request("train_gpu_only", "gpt2", batch=2, steps=3))
+    found = run_experiment(RunSpec("train_gpu_only", "gpt2", batch=2, steps=3))
     assert found.tokens_per_s == pytest.approx(3 * 2 * 1024 / found.outcome.phases["steps"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import BadWorkload
-from controller.experiment import Experiment, Request, run_experiment
+from controller.experiment.result import Experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.strategies.vllm import recompute
 
 TOKEN = 12 * 2 * 768 * 2
@@ -18,7 +20,7 @@ TIGHT = "gpu.hbm.capacity=2.8 GB"
 
 
 def run(strategy: str = "vllm_recompute", *overrides: str, batch=16, prompt=200, output=200, **fields) -> Experiment:
-    request = Request(
+    request = RunSpec(
         strategy, fields.pop("model", "opt-125m"), overrides=overrides, batch=batch, prompt_tokens=prompt,
         output_tokens=output, **fields,
     )  # fmt: skip
@@ -102,7 +104,7 @@ def test_too_little_for_one_request_is_out_of_memory() -> None:
 
 def test_a_live_run_is_refused_with_the_reason() -> None:
     with pytest.raises(BadWorkload, match=r"virtually only.*gpu_only"):
-        run_experiment(Request("vllm_recompute", "tiny-opt", batch=1, prompt_tokens=4, output_tokens=2, live=True))
+        run_experiment(RunSpec("vllm_recompute", "tiny-opt", batch=1, prompt_tokens=4, output_tokens=2, live=True))
 
 
 def test_a_share_that_is_none() -> None:

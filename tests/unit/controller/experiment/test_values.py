@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from controller.live_training import compare_training
+from controller.experiment.values import compare_training
 from controller.models.training import ADAM
 from controller.models.training_reference import TrainingReference
 

@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 
 from controller.errors import BadOverride, BadWorkload, UnknownModel, UnknownStrategy
-from controller.experiment import (
-    Request,
-    assumptions,
-    compare_generation,
-    prepare,
-    run_experiment,
-    virtual_scenario,
-)
+from controller.experiment.result import assumptions
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
+from controller.experiment.values import compare_generation
+from controller.experiment.virtual import prepare, virtual_scenario
 from controller.report.json_output import dumps
 
-SMALL = Request("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=4)
+SMALL = RunSpec("gpu_only", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=4)
 
 KEYS = {
     "strategy", "topology", "model", "workload", "outcome", "time_s", "wall_s", "phases_wall_s", "paced_s", "prefill_s",
@@ -50,7 +47,7 @@ def test_overrides_are_reported_and_change_the_time() -> None:
 
 
 def test_assumed_constants_are_told_with_their_source_once_a_product() -> None:
-    _, topology, _ = prepare(Request("instinfer", "tiny-opt", overrides=("csd.count=3",)))
+    _, topology, _ = prepare(RunSpec("instinfer", "tiny-opt", overrides=("csd.count=3",)))
     found = [(entry.device, entry.path) for entry in assumptions(topology)]
     assert ("csd", "flash.capacity") in found
     assert len(found) == len(set(found))
@@ -66,8 +63,8 @@ def test_running_out_of_memory_has_no_throughput() -> None:
 
 
 def test_a_virtual_run_is_in_the_published_type() -> None:
-    strategy, topology, shape = prepare(Request("gpu_only", "opt-13b"))
-    scenario = virtual_scenario(Request("gpu_only", "opt-13b"), strategy, topology, shape)
+    strategy, topology, shape = prepare(RunSpec("gpu_only", "opt-13b"))
+    scenario = virtual_scenario(RunSpec("gpu_only", "opt-13b"), strategy, topology, shape)
     assert (scenario.dtype, scenario.prompt_tokens, scenario.weights) == ("fp16", 32, None)
     assert strategy.name == "gpu_only"
 

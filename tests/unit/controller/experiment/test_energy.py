@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from controller.cli.run import run
-from controller.experiment import Request, run_experiment
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 
-ASKED = Request("instinfer", "opt-125m", batch=2, prompt_tokens=32, output_tokens=4)
+ASKED = RunSpec("instinfer", "opt-125m", batch=2, prompt_tokens=32, output_tokens=4)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +44,12 @@ def test_the_table_says_what_is_left_out():
 
 
 def test_more_tokens_cost_more():
-    longer = run_experiment(Request("instinfer", "opt-125m", batch=2, prompt_tokens=32, output_tokens=8))
+    longer = run_experiment(RunSpec("instinfer", "opt-125m", batch=2, prompt_tokens=32, output_tokens=8))
     assert longer.energy.energy_j > run_experiment(ASKED).energy.energy_j
 
 
 def test_a_run_that_did_not_end_well_has_none():
-    failed = run_experiment(Request("gpu_only", "opt-175b", batch=1, prompt_tokens=32, output_tokens=4))
+    failed = run_experiment(RunSpec("gpu_only", "opt-175b", batch=1, prompt_tokens=32, output_tokens=4))
     assert failed.outcome.ended != "ok"
     assert failed.energy is None
     assert failed.to_json()["energy_j"] is None

@@ -1,0 +1,118 @@
+"""A live generation from names: makes the prompt, runs it on nodes, compares tokens and logits with a plain run."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from controller.errors import BadWorkload
+from controller.execute.phases import Phases
+from controller.execute.trace import Trace
+from controller.experiment.live import run_scenario
+from controller.experiment.result import Experiment
+from controller.experiment.run_spec import LIVE_DTYPE, PROMPT_TOKENS, RunSpec
+from controller.experiment.values import compare_generation
+from controller.models.gguf_weights import GgufWeights
+from controller.models.plain import PlainDecoder
+from controller.models.reference import generate_reference
+from controller.models.reference_process import ReferenceProcess
+from controller.models.shape import ModelShape
+from controller.models.text import open_tokenizer
+from controller.models.weights import Weights, open_weights
+from controller.program.run import ProgressSink
+from controller.strategies.scenario import Scenario
+from controller.strategies.table import Strategy
+from controller.topology.schema import Topology
+
+
+def run_live_generation(
+    request: RunSpec,
+    strategy: Strategy,
+    topology: Topology,
+    shape: ModelShape,
+    trace: Trace | None,
+    progress: ProgressSink | None,
+) -> Experiment:
+    """Runs `request` on node processes and compares what they generated with a plain single-process run.
+
+    Raises:
+        UserError: wrong input, or a machine that cannot carry the run; nothing was started.
+        RunError: the run itself ended badly.
+    """
+    if request.effective_context is not None:
+        raise BadWorkload("an effective context is a knob of virtual runs; a live run attends to what is there")
+    phases = Phases(progress)
+    phases.begin("load", "opening the weights")
+    weights = open_weights(shape, request.seed, phases.say)
+    ids = _prompt_ids(request, shape, weights)
+    scenario = Scenario(
+        topology, shape, request.batch, ids.shape[1], request.output_tokens, LIVE_DTYPE, weights, ids,
+        shape.eos_tokens, options=request.options, seed=request.seed,
+    )  # fmt: skip
+    decoder = _plain_decoder(strategy, weights, scenario)
+    with _beside(request, decoder, weights, scenario) as plain:
+        experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
+        if experiment.outcome.ok and experiment.outcome.reports.get("tokens"):
+            phases.begin("reference", "plain reference")
+            experiment.comparison |= _compare(experiment, weights, decoder, plain)
+            phases.end()
+    return experiment
+
+
+def _prompt_ids(request: RunSpec, shape: ModelShape, weights: Weights) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Token ids (batch, tokens): of the text, or drawn from the seed."""
+    if request.prompt is not None:
+        if request.prompt_tokens is not None:
+            raise BadWorkload("--prompt gives the tokens itself; leave --prompt-tokens away")
+        ids = np.asarray(open_tokenizer(weights).encode(request.prompt), np.int64)
+        if not len(ids):
+            raise BadWorkload("the prompt has no tokens; write some text")
+        return np.repeat(ids[None, :], request.batch, axis=0)
+    tokens = PROMPT_TOKENS if request.prompt_tokens is None else request.prompt_tokens
+    if tokens < 1 or request.batch < 1:
+        raise BadWorkload(f"batch {request.batch} of {tokens} prompt tokens; at least 1 of each is needed")
+    drawn = np.random.default_rng(request.seed).integers(0, shape.vocab, (request.batch, tokens), np.int64)
+    return np.asarray(drawn)
+
+
+def _beside(
+    request: RunSpec, decoder: PlainDecoder | None, weights: Weights, scenario: Scenario
+) -> AbstractContextManager[ReferenceProcess | None]:
+    """The plain run, started where it may run beside the nodes: it would make those late that keep to a pace."""
+    if request.pace is not None or decoder is not None or not isinstance(weights, GgufWeights):
+        return nullcontext()
+    assert scenario.prompt_ids is not None
+    return ReferenceProcess(weights.shape, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
+
+
+def _compare(
+    experiment: Experiment, weights: Weights, decoder: PlainDecoder | None, plain: ReferenceProcess | None
+) -> dict[str, Any]:
+    scenario, reports = experiment.scenario, experiment.outcome.reports
+    assert isinstance(scenario, Scenario) and scenario.prompt_ids is not None
+    reference = None if plain is None else plain.result()
+    if reference is None:
+        reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
+    tokens, logits = reports.pop("tokens"), reports.pop("logits")
+    rows = [[step[row] for step in tokens] for row in range(scenario.batch)]
+    result: dict[str, Any] = compare_generation(rows, logits, reference.tokens, reference.logits)
+    result["reference"] = reference.made_by
+    result["tokens"] = rows
+    if experiment.request.prompt is not None:
+        result["prompt"] = experiment.request.prompt
+        result["text"] = open_tokenizer(weights).decode(rows[0])
+    return result
+
+
+def _plain_decoder(strategy: Strategy, weights: Weights, scenario: Scenario) -> PlainDecoder | None:
+    """What a live run is compared with; None for the model as it is."""
+    if not strategy.reference:
+        return None
+    module, _, function = strategy.reference.partition(":")
+    made: PlainDecoder | None = getattr(import_module(module), function)(
+        weights, scenario.prompt_tokens, scenario.options
+    )
+    return made

@@ -1,0 +1,68 @@
+"""A live training run from names: draws the data, runs on node processes, compares with plain torch."""
+
+from __future__ import annotations
+
+from controller.errors import BadWorkload
+from controller.execute.phases import Phases
+from controller.execute.trace import Trace
+from controller.experiment.live import run_scenario
+from controller.experiment.result import Experiment
+from controller.experiment.run_spec import LIVE_DTYPE, RunSpec, training_seq
+from controller.experiment.values import compare_training
+from controller.models.shape import ModelShape
+from controller.models.training import InitialWeights, draw_tokens
+from controller.models.training_reference import train_reference
+from controller.program.run import ProgressSink
+from controller.strategies.table import Strategy
+from controller.strategies.training_scenario import TrainingScenario
+from controller.topology.schema import Topology
+
+
+def run_live_training(
+    request: RunSpec,
+    strategy: Strategy,
+    topology: Topology,
+    shape: ModelShape,
+    trace: Trace | None,
+    progress: ProgressSink | None,
+) -> Experiment:
+    """Runs `request` on node processes and compares losses and parameters with a plain single-process run.
+
+    Raises:
+        UserError: wrong input, or a machine that cannot carry the run; nothing was started.
+        RunError: the run itself ended badly.
+    """
+    if request.prompt is not None or request.effective_context is not None:
+        raise BadWorkload("--prompt and --effective-context are for generation; training takes --batch, --seq, --steps")
+    seq = training_seq(request, shape)
+    for name, value in (("--batch", request.batch), ("--seq", seq), ("--steps", request.steps)):
+        if value < 1:
+            raise BadWorkload(f"{name} is {value}; at least 1 is needed")
+    phases = Phases(progress)
+    phases.begin("load", "drawing weights and tokens")
+    weights = InitialWeights(shape, request.seed)
+    gpus = max(1, len(topology.of_kind("gpu")))
+    token_ids = draw_tokens(shape, request.steps, gpus, request.batch, seq, request.seed)
+    scenario = TrainingScenario(
+        topology,
+        shape,
+        request.batch,
+        seq,
+        request.steps,
+        LIVE_DTYPE,
+        weights,
+        token_ids,
+        request.options,
+        request.seed,
+    )
+    experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
+    reports = experiment.outcome.reports
+    losses, parameters = reports.pop("losses", None), reports.pop("parameters", None)
+    if experiment.outcome.ok and losses is None:
+        experiment.comparison["not_compared"] = "the program reported no losses, so no value was compared"
+    elif experiment.outcome.ok:
+        phases.begin("reference", "plain reference")
+        reference = train_reference(weights, token_ids[:, : int(reports.get("gpus", 1))])
+        phases.end()
+        experiment.comparison |= compare_training(losses, parameters, reference)
+    return experiment

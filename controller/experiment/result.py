@@ -1,0 +1,152 @@
+"""What a run came to, with everything that a report needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from controller.execute.critical import Explanation
+from controller.execute.energy import Energy, energy_of
+from controller.execute.flash_traffic import wear_ratio
+from controller.execute.outcome import Outcome
+from controller.execute.trace import Trace
+from controller.experiment.run_spec import RunSpec
+from controller.models.shape import ModelShape
+from controller.strategies.scenario import Scenario
+from controller.strategies.table import Strategy
+from controller.strategies.training_scenario import TrainingScenario
+from controller.topology.schema import Topology
+
+AnyScenario = Scenario | TrainingScenario
+"""What a strategy is given, by its task."""
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """A constant of kind ``assumed`` that a run used; `device` is the group, or the name of a link."""
+
+    device: str
+    path: str
+    text: str
+    source: str
+
+
+@dataclass
+class Experiment:
+    """A finished run with everything that a report needs.
+
+    Attributes:
+        phases_wall_s: what the parts of a live command took on this machine, in order; empty for a virtual one [s].
+    """
+
+    request: RunSpec
+    strategy: Strategy
+    topology: Topology
+    shape: ModelShape
+    scenario: AnyScenario
+    outcome: Outcome
+    trace: Trace | None
+    comparison: dict[str, Any] = field(default_factory=dict)
+    explanation: Explanation | None = None
+    phases_wall_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens over time [1/s]; None when the run did not end well.
+
+        Tokens are what the program reports as ``generated_tokens`` or ``trained_tokens``. Time is that of the whole
+        run, or of the phase that the program reports as ``rate_phase``, where only a part of the run is steady.
+        """
+        reports = self.outcome.reports
+        tokens = reports.get("generated_tokens", reports.get("trained_tokens"))
+        time_s = self.outcome.time_s
+        if "rate_phase" in reports:
+            time_s = self.outcome.phases.get(str(reports["rate_phase"]), 0.0)
+        if not self.outcome.ok or tokens is None or time_s <= 0:
+            return None
+        return float(tokens) / time_s
+
+    @property
+    def energy(self) -> Energy | None:
+        """What the devices drew on the virtual clock; None when the run did not end well."""
+        if not self.outcome.ok or self.outcome.time_s <= 0:
+            return None
+        tokens = self.outcome.reports.get("generated_tokens", self.outcome.reports.get("trained_tokens", 0))
+        return energy_of(self.topology, self.outcome.resources, self.outcome.time_s, float(tokens))
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``run --json``."""
+        outcome, scenario, energy = self.outcome, self.scenario, self.energy
+        return {
+            "strategy": self.strategy.name,
+            "executor": "live" if self.request.live else "virtual",
+            "topology": self.topology.name,
+            "model": self.shape.name,
+            "workload": scenario.workload(),
+            "outcome": outcome.ended,
+            "time_s": outcome.time_s,
+            "wall_s": outcome.wall_s,
+            "phases_wall_s": dict(self.phases_wall_s),
+            "paced_s": outcome.paced_s,
+            "prefill_s": outcome.phases.get("prefill"),
+            "decode_s": outcome.phases.get("decode"),
+            "phases": dict(outcome.phases),
+            "paced_phases": dict(outcome.paced_phases),
+            "tokens_per_s": self.tokens_per_s,
+            "energy_j": None if energy is None else energy.energy_j,
+            "energy": None if energy is None else energy.to_json(),
+            "reports": dict(outcome.reports),
+            "by_resource": [
+                {
+                    "name": use.name,
+                    "kind": use.kind,
+                    "unit": use.unit,
+                    "busy_s": use.busy_s,
+                    "busy_ratio": use.busy_ratio,
+                    "amount": use.amount,
+                }
+                for use in outcome.resources
+            ],
+            "by_op": [
+                {"label": entry.label, "count": entry.count, "time_s": entry.time_s, "paced_s": entry.paced_s}
+                for entry in outcome.op_times
+            ],
+            "peak_bytes": dict(outcome.peak_bytes),
+            "flash": {
+                name: {
+                    "read_bytes": use.read_bytes,
+                    "written_bytes": use.written_bytes,
+                    "wear_ratio": wear_ratio(self.topology, name, use.written_bytes),
+                }
+                for name, use in outcome.flash.items()
+            },
+            "assumed": [vars(entry) for entry in assumptions(self.topology)],
+            "overruns": outcome.overruns,
+            "provenance": {
+                "version": version("windtunnel"),
+                "topology_digest": self.topology.digest,
+                "seed": scenario.seed,
+                "overrides": list(self.topology.overrides),
+            },
+            "trace": None if self.request.trace is None else str(self.request.trace),
+            "explanation": None if self.explanation is None else self.explanation.to_json(),
+            **self.comparison,
+        }
+
+
+def assumptions(topology: Topology) -> tuple[Assumption, ...]:
+    """Every assumed constant of a topology: of its devices, each product once, and of its links."""
+    found: dict[tuple[str, str, str], Assumption] = {}
+    for device in topology.devices.values():
+        for constant in device.spec.constants.values():
+            if constant.kind == "assumed":
+                key = (device.group, constant.path, constant.text)
+                found.setdefault(key, Assumption(device.group, constant.path, constant.text, constant.source))
+    for link in topology.links:
+        for constant in link.constants.values():
+            if constant.kind == "assumed":
+                key = (link.name, constant.path, constant.text)
+                found.setdefault(key, Assumption(link.name, constant.path, constant.text, constant.source))
+    return tuple(found.values())

@@ -1,0 +1,85 @@
+"""Runs on the virtual clock: loads what a request names, and executes it with shapes only."""
+
+from __future__ import annotations
+
+from controller.errors import BadWorkload
+from controller.execute.shortage import report_shortage
+from controller.execute.trace import Trace
+from controller.execute.virtual import run_virtual
+from controller.experiment.result import AnyScenario, Experiment
+from controller.experiment.run_spec import PROMPT_TOKENS, RunSpec, training_seq
+from controller.models.catalog import load_model
+from controller.models.shape import ModelShape
+from controller.program.run import ProgramFunction, ProgressSink
+from controller.strategies.scenario import Scenario
+from controller.strategies.table import TRAINING, Strategy, blaming, lookup
+from controller.strategies.training_scenario import TrainingScenario
+from controller.topology.loader import load_topology
+from controller.topology.schema import Topology
+
+
+def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
+    """Loads what the request names.
+
+    Raises:
+        UserError: an unknown name, a wrong file or a wrong override.
+    """
+    strategy = lookup(request.strategy)
+    strategy.check_options(request.options)
+    topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
+    return strategy, topology, load_model(request.model)
+
+
+def virtual_scenario(request: RunSpec, strategy: Strategy, topology: Topology, shape: ModelShape) -> AnyScenario:
+    """The scenario of a virtual run: shapes only, in the published element type.
+
+    Raises:
+        BadWorkload: a workload that cannot be.
+    """
+    if strategy.task == TRAINING:
+        return TrainingScenario(
+            topology, shape, request.batch, training_seq(request, shape), request.steps,
+            "fp16" if shape.dtype == "fp32" else shape.dtype, options=request.options, seed=request.seed,
+        )  # fmt: skip
+    return Scenario(
+        topology,
+        shape,
+        request.batch,
+        PROMPT_TOKENS if request.prompt_tokens is None else request.prompt_tokens,
+        request.output_tokens,
+        shape.dtype,
+        effective_context=request.effective_context,
+        options=request.options,
+        seed=request.seed,
+    )
+
+
+def run_virtual_experiment(
+    request: RunSpec,
+    strategy: Strategy,
+    topology: Topology,
+    shape: ModelShape,
+    trace: Trace | None,
+    progress: ProgressSink | None,
+) -> Experiment:
+    """Runs `request` on the virtual clock alone.
+
+    Raises:
+        UserError: a workload that cannot be, or an option of live runs.
+    """
+    if request.prompt is not None:
+        raise BadWorkload("a text prompt needs values: add --live, or give its length with --prompt-tokens")
+    if request.pace is not None:
+        raise BadWorkload("--pace holds node processes to device speed: add --live")
+    if request.ray is not None:
+        raise BadWorkload("--ray places node processes on a Ray cluster: add --live")
+    scenario = virtual_scenario(request, strategy, topology, shape)
+    program = strategy.program()
+    programs: list[ProgramFunction] = [lambda run: program(run, scenario)]
+    record = request.recorder
+    with blaming(strategy):
+        outcome = run_virtual(topology, programs, trace=trace, record=record, progress=progress)
+    if "out_of_memory" in outcome.reports:
+        report_shortage(outcome, None, topology, programs)
+    explanation = None if record is None else record.explain()
+    return Experiment(request, strategy, topology, shape, scenario, outcome, trace, explanation=explanation)
