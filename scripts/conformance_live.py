@@ -23,8 +23,8 @@ from typing import Any, TextIO
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from controller.collectives.call import DTYPES
-from controller.collectives.conformance import Suite, names, program_of, spread, suite
 from controller.collectives.group import Group, only
+from controller.collectives.measure.conformance import Suite, names, program_of, spread, suite
 from controller.errors import UserError, WindtunnelError
 from controller.execute.live import run_live
 from controller.launch import launch

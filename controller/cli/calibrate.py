@@ -13,7 +13,7 @@ import click
 from controller.cli.options import catalog_option, json_option
 
 if TYPE_CHECKING:
-    from controller.validate.compare import Slice
+    from controller.devices.validate.compare import Slice
 
 
 @click.command()
@@ -34,10 +34,10 @@ def calibrate(
     date: str | None, catalog: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Fit the few constants of a device to measurements, report the error on shapes left out, write a sheet."""
-    from controller.calibrate.fit import fit_file
-    from controller.calibrate.pasted import read_pasted
-    from controller.calibrate.sheet import calibrated_sheet
-    from controller.predict.products import find_product
+    from controller.devices.calibrate.fit import fit_file
+    from controller.devices.calibrate.pasted import read_pasted
+    from controller.devices.calibrate.sheet import calibrated_sheet
+    from controller.devices.predict.products import find_product
     from controller.report.json_output import dumps
 
     if not data and not pasted:
@@ -88,9 +88,9 @@ def calibrate(
 
 def _say_other_device(path: Path, base: str, catalog: tuple[Path, ...]) -> None:
     """Says on stderr when the name of `path` is that of another device of the catalog than `base`."""
+    from controller.devices.predict.products import find_product
+    from controller.devices.validate.files import split_name, stem_of
     from controller.errors import UserError
-    from controller.predict.products import find_product
-    from controller.validate.files import split_name, stem_of
     from node.errors import NodeError
 
     parts = split_name(stem_of(path.name))

@@ -14,11 +14,11 @@ from controller.cli.fabric_options import fabric_options, with_fabric
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
 if TYPE_CHECKING:
-    from controller.choose.algorithm import Choice
-    from controller.choose.bulk import BulkChooser
     from controller.collectives.call import Call
+    from controller.collectives.choose.algorithm import Choice
+    from controller.collectives.choose.bulk import BulkChooser
     from controller.collectives.group import Group
-    from controller.collectives.measure import Measured
+    from controller.collectives.measure.calls import Measured
     from controller.execute.outcome import Outcome
     from controller.report.nccl_table import Row
     from controller.topology.schema import Topology
@@ -88,8 +88,8 @@ def collective(
     from controller.collectives.call import Call
     from controller.collectives.errors import BadCall
     from controller.collectives.group import first_ranks, group_of, only
+    from controller.collectives.measure.sizes import parse_size, sizes_between
     from controller.collectives.protocol import protocol_of, protocols_of
-    from controller.collectives.sizes import parse_size, sizes_between
     from controller.collectives.table import algorithm as lookup
     from controller.collectives.table import algorithms
     from controller.execute.link_changes import check_options
@@ -197,9 +197,9 @@ def _row(
     topology: Topology, call: Call, names: tuple[str, ...], allowed: Any, pieces: int | None
 ) -> tuple[Choice, Row]:
     """One size: the choice out of place, and the same in place."""
-    from controller.choose.algorithm import choose
-    from controller.choose.nccl import choose_nccl
     from controller.collectives.call import NO_IN_PLACE
+    from controller.collectives.choose.algorithm import choose
+    from controller.collectives.choose.nccl import choose_nccl
     from controller.collectives.errors import BadCall
     from controller.report.nccl_table import Row
 
@@ -229,8 +229,8 @@ def _chooser(
     needs_plans: bool,
 ) -> BulkChooser | None:
     """What times calls in bulk, or None where plans are to be timed."""
-    from controller.choose.bulk import BULK_ABOVE, BULK_ABOVE_IF_ALL, BulkChooser
     from controller.collectives.bulk.timing import in_bulk, refusal
+    from controller.collectives.choose.bulk import BULK_ABOVE, BULK_ABOVE_IF_ALL, BulkChooser
     from controller.collectives.errors import BadCall
 
     if bulk and needs_plans:
@@ -268,7 +268,7 @@ def _prove(
 ) -> Outcome:
     """Runs every row on node processes and writes into it how many elements are wrong; the outcome of all rows."""
     from controller.collectives.group import only
-    from controller.collectives.measure import program_of
+    from controller.collectives.measure.calls import program_of
     from controller.execute.live import run_live
     from controller.execute.survey import survey
     from controller.launch import launch, preflight

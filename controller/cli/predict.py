@@ -14,7 +14,7 @@ import click
 from controller.cli.options import catalog_option, json_option
 
 if TYPE_CHECKING:
-    from controller.predict.question import Question
+    from controller.devices.predict.question import Question
 
 WRONG_INPUT = 2
 
@@ -24,13 +24,13 @@ class Questions(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table."""
-        from controller.predict.ask import QUESTIONS
+        from controller.devices.predict.ask import QUESTIONS
 
         return list(QUESTIONS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of the question `cmd_name`."""
-        from controller.predict.ask import question
+        from controller.devices.predict.ask import question
 
         return _command(question(cmd_name.replace("-", "_")))
 
@@ -53,8 +53,8 @@ def _command(asked: Question) -> click.Command:
         table: Path | None, shapes: Path | None, dtype: str, device: str, as_json: bool, catalog: tuple[Path, ...],
         **sizes: Any,
     ) -> int:  # fmt: skip
-        from controller.predict.answer import answer_one
-        from controller.predict.products import find_product
+        from controller.devices.predict.answer import answer_one
+        from controller.devices.predict.products import find_product
         from controller.report.json_output import dumps
 
         spec = find_product(device, catalog)
@@ -84,7 +84,7 @@ def _command(asked: Question) -> click.Command:
 
 
 def _answer_file(asked: Question, path: Path, spec: Any, dtype: str, as_json: bool) -> int:
-    from controller.predict.answer import MODEL_COLUMN, answer_file
+    from controller.devices.predict.answer import MODEL_COLUMN, answer_file
     from controller.report.json_output import dumps
 
     header, rows, refusals = answer_file(asked, path, spec, dtype)

@@ -10,8 +10,8 @@ import click
 from controller.cli.options import catalog_option, json_option
 
 if TYPE_CHECKING:
-    from controller.validate.compare import Slice
-    from controller.validate.measured import MeasuredFile
+    from controller.devices.validate.compare import Slice
+    from controller.devices.validate.measured import MeasuredFile
 
 WRONG_INPUT = 2
 """Exit code when a file is wrong, or no row of any could be compared; rows that were left out are told, and are no
@@ -31,9 +31,9 @@ failure."""
 @json_option
 def validate(data: Path, show_worst: int, markdown: bool, catalog: tuple[Path, ...], as_json: bool) -> int:
     """Compare measurements with the device models: median, 90th percentile and bias of model / measured - 1."""
+    from controller.devices.validate.compare import compared, slices
+    from controller.devices.validate.markdown import error_sheet
     from controller.report.json_output import dumps
-    from controller.validate.compare import compared, slices
-    from controller.validate.markdown import error_sheet
 
     if markdown and as_json:
         raise click.UsageError("give --markdown or --json, not both")
@@ -62,8 +62,8 @@ def validate(data: Path, show_worst: int, markdown: bool, catalog: tuple[Path, .
 
 
 def _print(measured: MeasuredFile, parts: list[Slice], count: int) -> None:
+    from controller.devices.validate.compare import worst
     from controller.report.tables import percent, show, table
-    from controller.validate.compare import worst
 
     title = f"{measured.name}: {measured.table} on {measured.device or 'no device'}"
     if measured.unusable:

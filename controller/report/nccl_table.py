@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.collectives.group import Group
-from controller.collectives.measure import Measured
+from controller.collectives.measure.calls import Measured
 from controller.topology.schema import Topology
 
 TYPE_NAMES = {

@@ -27,7 +27,7 @@ from functools import lru_cache, partial
 from controller.collectives.all_to_all_direct import block, direct
 from controller.collectives.call import Call, part
 from controller.collectives.group import first_ranks
-from controller.collectives.measure import Measured, measure
+from controller.collectives.measure.calls import Measured, measure
 from controller.collectives.protocol import Protocol, as_seen, with_start
 from controller.collectives.rings import copy_own
 from controller.execute.virtual import run_virtual

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from controller.choose.algorithm import choose
-from controller.choose.nccl import choose_nccl
 from controller.collectives.call import Call
+from controller.collectives.choose.algorithm import choose
+from controller.collectives.choose.nccl import choose_nccl
 from controller.collectives.group import first_ranks
 from controller.collectives.protocol import protocol_of, protocols_of
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value

@@ -19,7 +19,7 @@ from controller.collectives.all_reduce_star import star
 from controller.collectives.all_reduce_tree import tree
 from controller.collectives.call import Call
 from controller.collectives.group import first_ranks
-from controller.collectives.measure import Measured, measure
+from controller.collectives.measure.calls import Measured, measure
 from controller.collectives.table import Algorithm
 from controller.plan.ops import Plan
 from controller.reproduce.rows import Paper, PublishedRow, Results

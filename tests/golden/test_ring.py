@@ -31,7 +31,7 @@ import pytest
 
 from controller.collectives.call import Call
 from controller.collectives.group import Group
-from controller.collectives.measure import buffers_of, measure, prepare
+from controller.collectives.measure.calls import buffers_of, measure, prepare
 from controller.execute.virtual import VirtualRun
 from controller.plan.ops import Kernel, Transfer
 from controller.topology.schema import Device, Endpoint, Link, Topology

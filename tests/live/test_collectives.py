@@ -7,7 +7,7 @@ import pytest
 from controller.cli.main import main
 from controller.collectives.call import NO_IN_PLACE, Call
 from controller.collectives.group import first_ranks, only
-from controller.collectives.measure import prepare, program_of
+from controller.collectives.measure.calls import prepare, program_of
 from controller.collectives.table import COLLECTIVES
 from controller.execute.live import run_live
 from controller.launch import launch

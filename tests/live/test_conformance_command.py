@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.collectives.conformance import names
+from controller.collectives.measure.conformance import names
 
 pytestmark = pytest.mark.live
 

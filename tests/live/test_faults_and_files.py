@@ -10,7 +10,7 @@ import pytest
 
 from controller.collectives.call import Call
 from controller.collectives.group import first_ranks, only
-from controller.collectives.measure import prepare, program_of
+from controller.collectives.measure.calls import prepare, program_of
 from controller.errors import BadTopology, LinkFailed
 from controller.execute.live import run_live
 from controller.launch import launch

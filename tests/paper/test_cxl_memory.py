@@ -7,7 +7,7 @@ rows, two on DRAM set the launch and the rate of the last-level cache.
 
 import pytest
 
-from controller.predict.ask import question
+from controller.devices.predict.ask import question
 from node.hardware.cache import absorbed_write_s
 from node.hardware.catalog import load_product
 from node.hardware.cost import kernel_cost

@@ -8,10 +8,10 @@ from statistics import median
 
 import pytest
 
-from controller.calibrate.split import is_fitted
-from controller.predict.ask import QUESTIONS
-from controller.predict.products import find_product
-from controller.validate.files import read_measured
+from controller.devices.calibrate.split import is_fitted
+from controller.devices.predict.ask import QUESTIONS
+from controller.devices.predict.products import find_product
+from controller.devices.validate.files import read_measured
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "ground_truth"
 

@@ -20,7 +20,7 @@ from statistics import median
 
 import pytest
 
-from controller.validate.files import read_measured
+from controller.devices.validate.files import read_measured
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "ground_truth" / "nccl_8gpu_all_reduce.csv"
 SMALL, LARGE = 0.20, 0.08

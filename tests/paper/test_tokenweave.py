@@ -14,8 +14,8 @@ Above 8 MiB (512 tokens) every row within 10 %, below within 20 %.
 
 import pytest
 
-from controller.choose.nccl import choose_nccl
 from controller.collectives.call import Call
+from controller.collectives.choose.nccl import choose_nccl
 from controller.collectives.group import first_ranks
 from controller.reproduce.rows import compare
 from controller.reproduce.tokenweave import HIDDEN, IN_SWITCH, MULTIMEM_US, NCCL_US, host, nccl_us, paper

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controller.collectives.bulk.timing import BY_PAIR, Ground, time_in_bulk
 from controller.collectives.call import NO_IN_PLACE, Call
 from controller.collectives.group import Group
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
 from controller.collectives.protocol import PLAIN, Protocol, as_seen
 from controller.topology.schema import Device, Endpoint, Link, Topology
 from node.hardware.device import ComputeSpec, DeviceSpec, PortSpec, QueueSpec, TierSpec

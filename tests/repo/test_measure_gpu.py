@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.predict.ask import QUESTIONS
+from controller.devices.predict.ask import QUESTIONS
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "measure_gpu"
 

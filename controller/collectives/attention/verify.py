@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from controller.collectives.attention.call import AttentionCall
 from controller.collectives.attention.layouts import Layout
-from controller.collectives.verify import EPSILON
+from controller.collectives.measure.verify import EPSILON
 
 Array = npt.NDArray[Any]
 LARGEST = 3.0

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from controller.collectives.call import Call
-from controller.collectives.measure import initial_content
-from controller.collectives.verify import seeded_input, wrong_count
+from controller.collectives.measure.calls import initial_content
+from controller.collectives.measure.verify import seeded_input, wrong_count
 from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View
 
 Pick = Callable[[list[int]], int]

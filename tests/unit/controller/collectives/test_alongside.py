@@ -6,7 +6,7 @@ from controller.collectives.alongside import CHANNELS, alongside, on_channels
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import first_ranks
-from controller.collectives.measure import buffers_of, prepare
+from controller.collectives.measure.calls import buffers_of, prepare
 from controller.collectives.protocol import as_seen, protocol_of
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder

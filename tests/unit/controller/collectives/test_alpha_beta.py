@@ -9,7 +9,7 @@ from math import log2
 import pytest
 
 from controller.collectives.call import Call
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
 
 A, B, LAUNCH, READ = 2e-6, 1 / 10e9, 3e-6, 1 / 1000e9
 COUNT = 16 * 3 * 5 * 7 * 64

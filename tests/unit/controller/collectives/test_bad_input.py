@@ -6,8 +6,8 @@ from controller.cli.main import main
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall, BadGroup, UnknownAlgorithm
 from controller.collectives.group import first_ranks, group_of, only
+from controller.collectives.measure.sizes import parse_size, sizes_between
 from controller.collectives.protocol import protocols_of
-from controller.collectives.sizes import parse_size, sizes_between
 from controller.collectives.table import algorithm, algorithms
 from controller.topology.loader import load_topology
 

@@ -8,9 +8,9 @@ import pytest
 from plan_values import earliest, latest, wrong_elements
 
 from controller.collectives.call import NO_IN_PLACE, Call
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
+from controller.collectives.measure.verify import seeded_input, wrong_count
 from controller.collectives.table import BUS_FACTORS, COLLECTIVES, algorithm
-from controller.collectives.verify import seeded_input, wrong_count
 from controller.plan.check import check_plan
 
 ENTRIES = [(collective, name) for collective, names in COLLECTIVES.items() for name in names]

@@ -3,12 +3,12 @@
 import pytest
 from plan_values import earliest, latest, wrong_elements
 
-from controller.choose.algorithm import choose
 from controller.collectives.all_reduce_hierarchical import hierarchical
 from controller.collectives.call import Call
+from controller.collectives.choose.algorithm import choose
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, first_ranks, group_of
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
 from controller.collectives.protocol import PLAIN, as_seen
 from controller.plan.ops import Transfer
 from controller.topology.loader import load_topology

@@ -2,12 +2,12 @@
 
 import pytest
 
-from controller.choose.algorithm import choose
 from controller.cli.main import main
 from controller.collectives.call import Call
+from controller.collectives.choose.algorithm import choose
 from controller.collectives.errors import BadCall
 from controller.collectives.group import first_ranks, group_of
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
 from controller.collectives.protocol import PLAIN, as_seen, protocol_of
 from controller.topology.loader import load_topology
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from controller.choose.nccl import choose_nccl, estimates, library_of, nvls_loop_bytes
 from controller.cli.main import main
 from controller.collectives.call import Call
+from controller.collectives.choose.nccl import choose_nccl, estimates, library_of, nvls_loop_bytes
 from controller.collectives.errors import BadCall
 from controller.collectives.group import first_ranks
 from controller.topology.loader import load_topology

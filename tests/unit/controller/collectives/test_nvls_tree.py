@@ -3,9 +3,9 @@
 import pytest
 from plan_values import earliest, latest, wrong_elements
 
-from controller.choose.nccl import choose_nccl, estimates, library_of
 from controller.collectives.all_reduce_nvls_tree import nvls_tree
 from controller.collectives.call import Call
+from controller.collectives.choose.nccl import choose_nccl, estimates, library_of
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, InSwitch, first_ranks, group_of
 from controller.plan.ops import Transfer

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.choose.algorithm import choose
 from controller.collectives.call import Call
+from controller.collectives.choose.algorithm import choose
 from controller.collectives.group import first_ranks
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
 from controller.collectives.protocol import (
     PLAIN,
     Protocol,

@@ -3,9 +3,9 @@
 import pytest
 
 from controller.collectives.attention.table import SCHEMES
-from controller.collectives.conformance import PRIME, names, program_of, spread, suite
 from controller.collectives.errors import BadGroup
 from controller.collectives.group import only
+from controller.collectives.measure.conformance import PRIME, names, program_of, spread, suite
 from controller.collectives.table import COLLECTIVES
 from controller.execute.virtual import run_virtual
 from controller.topology.loader import load_topology

@@ -8,7 +8,7 @@ from controller.collectives.all_reduce_three_level import three_level
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, first_ranks
-from controller.collectives.measure import Measured, measure, prepare
+from controller.collectives.measure.calls import Measured, measure, prepare
 from controller.collectives.protocol import PLAIN, as_seen
 from controller.plan.ops import Transfer
 from controller.topology.loader import load_topology

@@ -11,7 +11,7 @@ from controller.cli.main import main
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
 from controller.collectives.msccl.parse import parse
 from controller.collectives.msccl.plan import from_file
 from controller.collectives.msccl.prove import prove

@@ -6,7 +6,7 @@ import pytest
 
 from controller.collectives.call import Call
 from controller.collectives.group import first_ranks
-from controller.collectives.measure import measure, prepare
+from controller.collectives.measure.calls import measure, prepare
 from controller.topology.loader import load_topology
 
 SMALL = ("fabric.leaves=2", "fabric.hosts_per_leaf=1", "fabric.spines=4", "options.routing=spray")

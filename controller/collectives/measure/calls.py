@@ -1,0 +1,139 @@
+"""Runs calls as a program, on either executor: time of each, and in a live run how many elements are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.collectives.call import Call
+from controller.collectives.measure.verify import Array, seeded_input, wrong_count
+from controller.collectives.protocol import PLAIN, Protocol, with_start
+from controller.collectives.table import BUS_FACTORS, algorithm
+from controller.execute.outcome import Outcome
+from controller.execute.virtual import run_virtual
+from controller.plan.check import accesses
+from controller.plan.ops import Buffer, Plan
+from controller.program.run import Program, ProgramFunction, Run
+from controller.program.waits import Completion
+from controller.topology.schema import Topology
+
+
+@dataclass(slots=True)
+class Measured:
+    """One call and what it came to.
+
+    Attributes:
+        call: what was called.
+        algorithm, protocol: how.
+        plan: what was executed.
+        time_s: on the virtual clock [s]; None when it did not end well.
+        wrong: elements that are wrong, over all ranks; None when nothing was moved.
+    """
+
+    call: Call
+    algorithm: str
+    protocol: str
+    plan: Plan
+    time_s: float | None = None
+    wrong: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the longer side of one rank [bytes]."""
+        return self.call.count * self.call.item_bytes
+
+    @property
+    def algbw_bytes_per_s(self) -> float:
+        """Size over time [bytes/s]; 0 for a call that takes no time."""
+        return self.size_bytes / self.time_s if self.time_s else 0.0
+
+    @property
+    def busbw_bytes_per_s(self) -> float:
+        """algbw times the factor of nccl-tests [bytes/s]."""
+        return self.algbw_bytes_per_s * BUS_FACTORS[self.call.collective].of(self.call.world_size)
+
+
+def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> Measured:
+    """The plan of a call, ready to be run.
+
+    Raises:
+        UnknownAlgorithm: no such collective or algorithm.
+    """
+    plan = algorithm(call.collective, name)(call)
+    return Measured(call, name, protocol.name, with_start(plan, call.group, protocol))
+
+
+def program_of(entries: Sequence[Measured], seed: int = 0) -> ProgramFunction:
+    """A program that runs calls one after the other and writes what they came to into the entries."""
+
+    def go(run: Run) -> Program:
+        for done, entry in enumerate(entries):
+            run.progress(done, len(entries), f"{entry.call.collective} {entry.size_bytes} B")
+            yield from _one(run, entry, seed)
+        run.progress(len(entries), len(entries), "done")
+
+    return go
+
+
+def measure(topology: Topology, entry: Measured) -> Outcome:
+    """Times one call on a clock of its own; `entry` then has its time, unless the outcome says why not.
+
+    Args:
+        topology: as the entry's protocol sees it.
+        entry: from `prepare`.
+    """
+    outcome = run_virtual(topology, [program_of([entry])])
+    if not outcome.ok:
+        entry.time_s = None
+    return outcome
+
+
+def buffers_of(entry: Measured) -> tuple[Buffer, ...]:
+    """Everything that must be placed before the call, each once, in order."""
+    call = entry.call
+    found = dict.fromkeys(
+        view.buffer for rank in range(call.world_size) for view in (call.input(rank), call.output(rank))
+    )
+    for op in entry.plan.ops:
+        for views in accesses(op):
+            found |= dict.fromkeys(view.buffer for view in views)
+    return tuple(buffer for buffer in found if buffer.nbytes)
+
+
+def _one(run: Run, entry: Measured, seed: int) -> Program:
+    call, ranks = entry.call, range(entry.call.world_size)
+    inputs = [seeded_input(call, rank, seed) for rank in ranks] if run.live else []
+    for buffer in buffers_of(entry):
+        rank = call.group.devices.index(buffer.device)
+        if run.live:
+            run.place(buffer, initial_content(call, rank, buffer, inputs[rank]))
+        else:
+            run.place(buffer, written=buffer == call.input(rank).buffer)
+    entry.time_s = 0.0
+    if entry.plan.ops:
+        ended: Completion = yield run.submit(entry.plan)
+        entry.time_s = ended.end_at - ended.submitted_at
+    if run.live:
+        entry.wrong = 0
+        for rank in ranks:
+            view = call.output(rank)
+            if view.shape == (0,):
+                continue
+            values: Array = yield run.fetch(view)
+            entry.wrong += wrong_count(call, rank, values, inputs)
+    for buffer in buffers_of(entry):
+        run.release(buffer)
+
+
+def initial_content(call: Call, rank: int, buffer: Buffer, given: Array) -> Array:
+    """What a buffer holds before the call: the input where it lies, and elsewhere what no result may be left as."""
+    poison = np.nan if given.dtype.kind == "f" else np.iinfo(given.dtype).min
+    values = np.full(buffer.shape, poison, given.dtype)
+    view = call.input(rank)
+    if view.buffer == buffer:
+        assert isinstance(view.offset_bytes, int)
+        start = view.offset_bytes // call.item_bytes
+        values[start : start + len(given)] = given
+    return values
