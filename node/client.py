@@ -18,17 +18,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from node.errors import DtypeMismatch, NodeError, OutOfRange, PeerUnreachable
 from node.hardware.operation import ITEM_BYTES
+from node.protocol import ARBITER, BATCH_TIMEOUT_S, CHUNK_BYTES, DEFAULT_DEADLINE_S, FLASH_DEADLINE_S, WAIT_S
 from node.rpc import node_pb2, node_pb2_grpc
 from node.wire.arrays import NUMPY_DTYPES, bf16_bits, bf16_values
 from node.wire.channel import open_channel
-from node.wire.checks import (
-    CHUNK_BYTES,
-    DEFAULT_DEADLINE_S,
-    FLASH_DEADLINE_S,
-    WAIT_S,
-    checked_range,
-    checked_size_bytes,
-)
+from node.wire.checks import checked_range, checked_size_bytes
 from node.wire.command_stream import CommandStream
 from node.wire.commands import Allocate, Command, Completion, Free, Launch, Operand, Push
 from node.wire.credentials import Credentials, certificate_name, credentials_from_data
@@ -57,11 +51,6 @@ __all__ = [
     "credentials_from_data",
     "spec_to_data",
 ]
-
-ARBITER = "arbiter"
-"""What the certificate of the arbiter names; no device is called so."""
-BATCH_TIMEOUT_S = 600.0
-"""How long commands wait for their events unless told otherwise [s of wall time]."""
 
 
 class NodeClient:

@@ -24,14 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from node.errors import UserInput
+from node.protocol import ARBITER, CLUSTER_FILE, CREDENTIALS_FILE, PROCESSES_FILE
 
-CLUSTER_FILE = "cluster.json"
-"""What to start, written by the controller."""
-PROCESSES_FILE = "processes.json"
-"""Which process is which, written here."""
-CREDENTIALS_FILE = "credentials.json"
-"""What each process shows and trusts, written by the controller when nodes listen beyond this machine."""
-ARBITER = "arbiter"
 STOPPED = "it was told to stop while it started (`windtunnel down`, or SIGTERM); start it again"
 
 _PR_SET_PDEATHSIG = 1

@@ -15,11 +15,10 @@ from pathlib import Path
 
 from controller.clock import calendar_now
 from controller.errors import MissingExtra, StartFailed
-from node.client import ARBITER, Credentials, certificate_name, credentials_from_data
+from node.client import Credentials, certificate_name, credentials_from_data
 from node.errors import NodeError
+from node.protocol import ARBITER, CREDENTIALS_FILE
 
-CREDENTIALS_FILE = "credentials.json"
-"""In the directory of a run, readable by its user alone."""
 CONTROLLER = "run.controller"
 """What the controller's certificate names; no device is called so."""
 _TOKEN_BYTES = 32

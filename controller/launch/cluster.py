@@ -26,8 +26,8 @@ from controller.launch.preflight import MachineSpeed, Needs, preflight
 from controller.launch.run_directory import cluster_content, create_run_directory, settled, write_cluster_file
 from controller.launch.settling import commit_together, settle
 from controller.topology.schema import Topology
-from node.client import ARBITER, ArbiterClient, Credentials, NodeClient
-from node.protocol import NODE_TIMEOUT_S
+from node.client import ArbiterClient, Credentials, NodeClient
+from node.protocol import ARBITER, NODE_TIMEOUT_S
 
 START_S = 60.0
 """How long nodes may take to serve [s of wall time]."""

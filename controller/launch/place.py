@@ -14,7 +14,8 @@ from controller.launch.certificates import write_credentials
 from controller.launch.fork_server import ForkServer
 from controller.launch.preflight import Demand, MachineSpeed, check_machine, measure_machine
 from controller.launch.run_directory import create_run_directory, write_cluster_file
-from node.client import ARBITER, credentials_from_data
+from node.client import credentials_from_data
+from node.protocol import ARBITER
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ from controller.launch.preflight import MachineSpeed, Needs, demand_of
 from controller.launch.ray_session import RayLost, ray_errors, ray_session
 from controller.launch.run_directory import cluster_content
 from controller.topology.schema import Topology
-from node.client import ARBITER, Credentials
-from node.protocol import NODE_TIMEOUT_S
+from node.client import Credentials
+from node.protocol import ARBITER, NODE_TIMEOUT_S
 
 _POLL_S = 1.0
 _STOP_S = 15.0

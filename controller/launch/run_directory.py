@@ -24,10 +24,9 @@ from typing import Any
 from controller.errors import PreflightFailed, StartFailed
 from controller.launch.listening import Listening
 from controller.topology.schema import Topology
-from node.client import ARBITER, spec_to_data
+from node.client import spec_to_data
+from node.protocol import ARBITER, CLUSTER_FILE, PROCESSES_FILE
 
-CLUSTER_FILE = "cluster.json"
-PROCESSES_FILE = "processes.json"
 _LOCK_FILE = "lock"
 """Locked by every process of the run; holds the process id of the fork server once that is started."""
 _MARK_FILE = "windtunnel-run"

@@ -7,6 +7,7 @@ from threading import Lock
 
 from node.clock import wall_now
 from node.errors import ShuttingDown, Unsupported
+from node.protocol import RUN_DEADLINE_S
 from node.runtime.batch import BatchRun, Call, Command
 from node.runtime.events import Cause
 from node.runtime.kernels import KernelCall
@@ -14,7 +15,7 @@ from node.runtime.parts import DeviceParts, NodeConfig
 from node.runtime.pushes import PushCall
 from node.runtime.queues import FreeRunner, InOrderQueue, Runner
 from node.runtime.timekeeping import PacedTime
-from node.wire.checks import RUN_DEADLINE_S, checked_number
+from node.wire.checks import checked_number
 from node.wire.commands import Launch, Push
 
 

@@ -11,15 +11,16 @@ from threading import Lock, Thread
 
 import grpc
 
-from node.client import ARBITER, NodeClient
+from node.client import NodeClient
 from node.errors import BadAttribute, DtypeMismatch, PeerUnreachable, UnknownTier
 from node.memory.attach import Attachment, Segment
 from node.memory.resources import DeviceResources, Side
 from node.memory.tensors import copy_bytes
+from node.protocol import ARBITER, RUN_DEADLINE_S
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.events import Cause
 from node.wire.channel import open_channel
-from node.wire.checks import RUN_DEADLINE_S, checked_range
+from node.wire.checks import checked_range
 from node.wire.commands import Operand
 from node.wire.credentials import Credentials, check_target
 from node.wire.status import error_of

@@ -10,10 +10,11 @@ from node.errors import PeerUnreachable, ShapeMismatch
 from node.memory.resources import Resource, Side, Use, joined
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
+from node.protocol import RUN_DEADLINE_S
 from node.runtime.parts import DeviceParts
 from node.runtime.peers import Grants, MovedBuffer
 from node.runtime.timekeeping import LogicalTime, PacedTime
-from node.wire.checks import RUN_DEADLINE_S, checked_size_bytes
+from node.wire.checks import checked_size_bytes
 from node.wire.commands import Operand, Push
 
 _USER = "a push in flight"

@@ -10,10 +10,11 @@ from threading import Lock, Thread
 import grpc
 
 from node.errors import BadAttribute
+from node.protocol import RUN_DEADLINE_S
 from node.rpc import node_pb2
 from node.runtime.batch import BatchRun, Call, Command
 from node.runtime.device import EmulatedDevice, MemoryCall
-from node.wire.checks import LONGEST_S, MAX_RATE, RUN_DEADLINE_S, checked_number
+from node.wire.checks import LONGEST_S, MAX_RATE, checked_number
 from node.wire.commands import Launch, Push, attribute_value, operand_value
 from node.wire.status import failure_of
 

@@ -15,7 +15,7 @@ from node.errors import BadAttribute, DtypeMismatch, NodeError, UnknownTier, Wai
 from node.memory.arena import Arena
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
-from node.protocol import HEARTBEAT_S
+from node.protocol import CHUNK_BYTES, HEARTBEAT_S, WAIT_S
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice
 from node.runtime.events import Cause, DependencyFailed
@@ -23,7 +23,7 @@ from node.runtime.peers import Address
 from node.service.batches import CommandStream
 from node.service.grants import granted
 from node.service.status import end_with, statuses
-from node.wire.checks import CHUNK_BYTES, WAIT_S, checked_epoch, checked_number, checked_range, saturated
+from node.wire.checks import checked_epoch, checked_number, checked_range, saturated
 from node.wire.specs import spec_to_json
 
 _LOOK_S = 0.5

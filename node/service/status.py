@@ -9,7 +9,8 @@ from typing import NoReturn
 import grpc
 
 from node.errors import MachineFull, NodeError
-from node.wire.status import FAILURE_KEY, STATUS, failure_of, shortened
+from node.protocol import FAILURE_KEY
+from node.wire.status import STATUS, failure_of, shortened
 
 
 def end_with(context: grpc.ServicerContext, error: NodeError) -> NoReturn:

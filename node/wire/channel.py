@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from node.errors import UnsecuredAddress
-from node.wire.checks import MESSAGE_BYTES
+from node.protocol import MESSAGE_BYTES
 from node.wire.credentials import Credentials, certificate_name, check_target
 
 _ALIVE_MS = 20_000

@@ -8,25 +8,14 @@ from math import inf, nextafter, prod
 
 from node.errors import BadAttribute, BadName, DtypeMismatch, OutOfRange, ShapeMismatch
 from node.hardware.operation import ITEM_BYTES
+from node.protocol import RUN_DEADLINE_S
 
-MESSAGE_BYTES = 32 << 20
-"""The largest message that either side takes [bytes]."""
-CHUNK_BYTES = 2 << 20
-"""How much data one chunk of Write or Read carries [bytes]; larger chunks are no faster on a local socket."""
 NAME_LENGTH = 200
 MAX_RANK = 8
 MAX_SIZE_BYTES = 1 << 62
 MAX_COUNT = (1 << 64) - 1
 """Largest number in a uint64 field of a message."""
 
-DEFAULT_DEADLINE_S = 60.0
-"""Deadline of an RPC that names no other [s of wall time]."""
-FLASH_DEADLINE_S = 600.0
-"""Deadline of a call that waits for a disk [s of wall time]."""
-WAIT_S = 600.0
-"""The longest that one call waits for events [s of wall time]."""
-RUN_DEADLINE_S = 7 * 86400.0
-"""Deadline of the streams that stay open as long as a run [s of wall time]."""
 
 LONGEST_S = 1e9
 """The latest instant and the longest latency in device time that a request may name [s]."""

@@ -11,8 +11,8 @@ from threading import Lock, Thread
 import grpc
 
 from node.errors import MessageTooLarge, ShuttingDown
+from node.protocol import MESSAGE_BYTES, RUN_DEADLINE_S
 from node.rpc import node_pb2, node_pb2_grpc
-from node.wire.checks import MESSAGE_BYTES, RUN_DEADLINE_S
 from node.wire.commands import CallTable, Command, Completion, completions
 from node.wire.status import error_of
 

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from ipaddress import ip_address
 
 from node.errors import UnsecuredAddress, UserInput
+from node.protocol import TOKEN_KEY
 
-TOKEN_KEY = "authorization"
-"""Metadata of every call, as gRPC's access tokens use it."""
 _SCHEME = "Bearer "
 _SUFFIX = ".node.windtunnel"
 

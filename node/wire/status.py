@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import grpc
 
 from node import errors
+from node.protocol import FAILURE_KEY
 from node.rpc import node_pb2
 
 _CODE = grpc.StatusCode
@@ -39,8 +40,6 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.ShuttingDown: _CODE.UNAVAILABLE,
 }
 
-FAILURE_KEY = "windtunnel-failure-bin"
-"""Trailing metadata that carries the serialised Failure."""
 
 _BY_NAME = {error.__name__: error for error in STATUS}
 

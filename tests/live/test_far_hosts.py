@@ -12,10 +12,10 @@ from controller.errors import StartFailed
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.launch import Cluster, Listening, connect, launch, start_detached, stop
-from controller.launch.certificates import CREDENTIALS_FILE
 from controller.launch.clocks import clock_offset_s
 from controller.topology.loader import load_topology
 from node.client import NodeClient, Operand, Push
+from node.protocol import CREDENTIALS_FILE
 from node.wire.description import Description
 
 pytest.importorskip("cryptography")

@@ -26,8 +26,8 @@ from node.errors import (
     Unsupported,
     WaitTimeout,
 )
+from node.protocol import MESSAGE_BYTES
 from node.rpc import node_pb2
-from node.wire.checks import MESSAGE_BYTES
 
 pytestmark = pytest.mark.live
 Names = Callable[[str], str]

@@ -20,10 +20,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from controller.launch import Cluster, Listening, launch
-from controller.launch.certificates import CREDENTIALS_FILE, make_credentials
+from controller.launch.certificates import make_credentials
 from controller.launch.run_directory import runs_folder as folder_of_runs
 from node.client import Credentials, NodeClient, certificate_name, spec_to_data
 from node.errors import NodeError, PeerUnreachable
+from node.protocol import CREDENTIALS_FILE
 from node.rpc import node_pb2, node_pb2_grpc
 
 pytest.importorskip("cryptography")

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from controller.errors import StartFailed
-from controller.launch.certificates import (
-    CONTROLLER,
-    CREDENTIALS_FILE,
-    make_credentials,
-    read_credentials,
-    write_credentials,
-)
+from controller.launch.certificates import CONTROLLER, make_credentials, read_credentials, write_credentials
+from node.protocol import CREDENTIALS_FILE
 
 x509 = pytest.importorskip("cryptography.x509")
 

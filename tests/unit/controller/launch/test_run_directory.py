@@ -14,15 +14,9 @@ import pytest
 
 from controller.errors import PreflightFailed, StartFailed, UserError
 from controller.launch import list_running, start_detached, stop
-from controller.launch.run_directory import (
-    CLUSTER_FILE,
-    PROCESSES_FILE,
-    RunDirectory,
-    create_run_directory,
-    remove_stale,
-    write_server,
-)
+from controller.launch.run_directory import RunDirectory, create_run_directory, remove_stale, write_server
 from controller.topology.schema import Topology
+from node.protocol import CLUSTER_FILE, PROCESSES_FILE
 
 
 @pytest.fixture
