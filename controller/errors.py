@@ -9,6 +9,7 @@
     │   ├── UnknownStrategy         no such strategy, or a file without such a function
     │   ├── UnknownModel            no model of that name and no config.json at that path
     │   ├── BadWorkload             batch, prompt or output that cannot be
+    │   ├── UnknownTopic            nothing that `windtunnel help` could explain
     │   ├── BadQuestion             sizes that no prediction can be made for
     │   ├── BadMeasurements         a file of measurements that cannot be used; file and line
     │   ├── BadPlan                 a plan that cannot be executed anywhere
@@ -62,6 +63,10 @@ class UnknownStrategy(UserError):
 
 class UnknownModel(UserError):
     """No model of that name and no config.json at that path."""
+
+
+class UnknownTopic(UserError):
+    """Nothing of this name for ``windtunnel help`` to explain."""
 
 
 class BadWorkload(UserError):

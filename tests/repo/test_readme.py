@@ -1,4 +1,4 @@
-"""Every command that the README shows exists, with the options that it shows."""
+"""Every command that the README or a help page shows exists, with the options that it shows."""
 
 import re
 import shlex
@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def shown_commands() -> list[str]:
-    """The lines of the README's console blocks that start windtunnel, continued lines joined, prompts removed."""
-    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    plain = [line.removeprefix("$ ").strip() for line in lines]
-    return [line for line in plain if line.startswith("windtunnel ")]
+    """The lines of console blocks that start windtunnel, of the README and of every help page; prompts removed."""
+    texts = [path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "controller/cli/pages").glob("*.md")))]
+    blocks = [block for text in texts for block in re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)]
+    lines = [line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line.startswith("windtunnel ")))
 
 
 def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
@@ -62,4 +62,8 @@ def test_every_command_of_the_table_is_there_and_is_shown(name):
     command, _ = resolve([name])
     assert command.help, f"{name} says nothing about itself"
     shown = [line for line in shown_commands() if line.split()[1] == name]
-    assert shown, f"the README shows no example of {name}"
+    assert shown, f"neither README nor `help commands` shows an example of {name}"
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 160, "move what is not a front door to a help page"

@@ -1,4 +1,4 @@
-"""Every console command of the README ends well, as typed at the top of a clone that has nothing beside it.
+"""Every console command of the README and of `help commands` ends well, typed at the top of a bare clone.
 
 Commands run in a folder with the tracked files and the two that the README tells to save. Light ones run with every
 suite, two at a time; those of `HEAVY` only with ``scripts/test slow``, and the table says why.
@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+COMMANDS = (ROOT / "controller/cli/pages/commands.md").read_text()
 LIMIT_S = 900
 """Longest that a command may take."""
 
@@ -42,18 +43,27 @@ SAVED = {
 """Files that the README asks to save, and where it has their text."""
 
 
+def lines_shown() -> list[str]:
+    """The command lines of both texts; where a block has prompts, its other lines are output."""
+    found: list[str] = []
+    for block in re.findall(r"^```console\n(.*?)^```", f"{README}\n{COMMANDS}", re.M | re.S):
+        lines = block.splitlines()
+        prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        found += prompted or [line for line in lines if line.strip()]
+    return found
+
+
 def shown() -> list[str]:
-    """The README's console commands in order; `up`, what follows it and `down` are one, since each needs the other."""
-    blocks = re.findall(r"^```console\n(.*?)^```", README, re.M | re.S)
+    """The commands, each once; `up`, what follows it and `down` are one, since each needs the other."""
     found: list[str] = []
     running = False
-    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+    for line in lines_shown():
         if running:
             found[-1] += f" && {line}"
-        elif line.strip():
+        else:
             found.append(line)
         running = (running or line.startswith("windtunnel up ")) and not line.startswith("windtunnel down ")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def reason(command: str) -> str:
@@ -127,9 +137,7 @@ def test_a_heavy_command_ends_well(command, clone):
 
 
 def test_every_command_is_run_and_every_reason_is_needed():
-    lines = [
-        line for block in re.findall(r"^```console\n(.*?)^```", README, re.M | re.S) for line in block.splitlines()
-    ]
+    lines = dict.fromkeys(lines_shown())
     assert sum(command.count("windtunnel ") for command in shown()) >= len(lines) > 50
     unused = [start for start in HEAVY if not any(command.startswith(start) for command in shown())]
-    assert not unused, f"no command of the README begins so: {unused}"
+    assert not unused, f"no command that is shown begins so: {unused}"

@@ -44,6 +44,8 @@ def test_help_imports_nothing_but_click():
     [
         (("topology", "show", "a6000_csd"), ("torch", "numba", "grpc", "zarr", "transformers")),
         (("devices",), ("torch", "numba", "grpc", "zarr", "transformers")),
+        (("help", "compute"), ("torch", "numba", "grpc", "zarr", "transformers", "pydantic")),
+        (("help", "strategies", "instinfer"), ("torch", "numba", "grpc", "zarr", "transformers")),
         (("plan", "check", "instinfer"), ("torch", "grpc", "zarr", "transformers")),
         (
             ("run", "instinfer", "--model", "tiny-opt", "--output-tokens", "2"),
