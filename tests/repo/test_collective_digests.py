@@ -12,7 +12,7 @@ from collective_digest import digest_of, digests, load
 
 from controller.collectives.call import Call
 from controller.collectives.group import Group
-from controller.collectives.measure import prepare
+from controller.collectives.measure.calls import prepare
 
 
 def test_every_algorithm_makes_the_plans_that_it_made() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from controller.collectives.call import NO_IN_PLACE, Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, InSwitch
-from controller.collectives.measure import prepare
+from controller.collectives.measure.calls import prepare
 from controller.collectives.table import COLLECTIVES
 from controller.plan.ops import Kernel, Op, Plan, Transfer, View
 
