@@ -38,12 +38,10 @@ REPORT_MEANING = {"predicted_s": " (the planner's own prediction of a step [s], 
     help="Mean context that decode attention reads, instead of the real one (--virtual); the knob of `reproduce`.",
 )
 @click.option(
-    "--timeline",
     "--trace",
-    "trace",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write a timeline for ui.perfetto.dev (`--trace` too, unless the strategy replays request traces).",
+    help="Write a timeline for ui.perfetto.dev.",
 )
 @click.option("--explain", is_flag=True, help="Say why it takes its time: critical path, exposed and hidden transfers.")
 @click.option(
@@ -72,6 +70,7 @@ def run(
     """
     from controller.experiment.run_spec import RunSpec
 
+    _refuse_a_stream(asked["trace"])
     changed = with_fabric(overrides, routing, fail, degrade)
     _run(RunSpec(**asked, overrides=changed, options=strategy_options), as_json)
 
@@ -112,6 +111,18 @@ def _run(request: RunSpec, as_json: bool) -> None:
             raise click.exceptions.Exit(1)
     if not experiment.comparison.get("values_equal", True):
         raise click.exceptions.Exit(1)
+
+
+def _refuse_a_stream(trace: Path | None) -> None:
+    """Refuses a request stream that is named where the file of the timeline is."""
+    from controller.errors import BadWorkload
+    from controller.workload.lengths import TRACES
+
+    if trace is not None and str(trace) in TRACES:
+        raise BadWorkload(
+            f"--trace {trace}: --trace names the file for the timeline; write --requests {trace} for the stream of "
+            f"requests, or --trace {trace}.json for the timeline"
+        )
 
 
 def _print(experiment: Experiment) -> None:

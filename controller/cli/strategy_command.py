@@ -61,13 +61,11 @@ class StrategyCommand(click.Command):
             return [*own, *_GENERATION, *_TRAINING, last]
         from controller.strategies.table import TRAINING
 
-        names = {f"--{_dashed(name)}" for name in entry.options or {}}
-        kept = [_without(param, names) for param in own]
         options = [
             click.Option([f"--{_dashed(name)}", _own(name)], metavar="VALUE", help=f"{text} [{entry.name}]")
             for name, text in (entry.options or {}).items()
         ]
-        return [*kept, *(_TRAINING if entry.task == TRAINING else _GENERATION), *options, last]
+        return [*own, *(_TRAINING if entry.task == TRAINING else _GENERATION), *options, last]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Names the strategies, where none was named."""
@@ -95,16 +93,6 @@ class StrategyCommand(click.Command):
             elif not word.startswith("-"):
                 return word
         return None
-
-
-def _without(param: click.Parameter, names: set[str]) -> click.Parameter:
-    """`param` without the option names that the strategy takes for itself (it keeps another one)."""
-    if not isinstance(param, click.Option) or not names.intersection(param.opts):
-        return param
-    kept = [name for name in param.opts if name not in names]
-    if not kept:
-        raise click.UsageError(f"the strategy has an option {param.opts[0]} of its own, which the command has too")
-    return click.Option([*kept, str(param.name)], type=param.type, help=param.help, metavar=param.metavar)
 
 
 def _dashed(name: str) -> str:

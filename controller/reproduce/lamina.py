@@ -52,8 +52,8 @@ CONTEXT_TOKENS = 4096
 def _stream(model: str, trace: str, stagger: int) -> RunSpec:
     dop, gpus = MODELS[model]
     if not stagger:
-        return RunSpec("vllm_tp", model, options={"gpus": gpus, "trace": trace})
-    return RunSpec("lamina", model, options={"dop": dop, "stagger": str(stagger), "trace": trace})
+        return RunSpec("vllm_tp", model, options={"gpus": gpus, "requests": trace})
+    return RunSpec("lamina", model, options={"dop": dop, "stagger": str(stagger), "requests": trace})
 
 
 def _step(model: str, batch: int, context: int, overrides: tuple[str, ...] = (), **options: str) -> RunSpec:

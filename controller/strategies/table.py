@@ -87,7 +87,7 @@ _FUYOU = {
 }
 
 _STREAM = {
-    "trace": "a stream of requests instead of --batch: azure_conv, azure_code, kimi_conv, kimi_ta, or a CSV file",
+    "requests": "a stream of requests instead of --batch: azure_conv, azure_code, kimi_conv, kimi_ta, or a CSV file",
     "max_batch": "requests of a stream at once, at most (default as many as the KV cache holds)",
     "utilisation": "share of a device's memory that the server takes (default 0.9)",
     "host_step": "host time of an iteration of a stream (default 5 ms)",

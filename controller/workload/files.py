@@ -42,7 +42,7 @@ def open_stream(text: str, seed: int) -> RequestStream:
         return read_stream(path)
     close = get_close_matches(text, TRACES, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TRACES)}"
-    raise BadWorkload(f"trace {text!r} is neither a file nor a published trace; {hint}")
+    raise BadWorkload(f"request stream {text!r} is neither a file nor a published trace; {hint}")
 
 
 def read_stream(path: Path) -> RequestStream:

@@ -22,7 +22,7 @@ from controller.strategies.scenario import Scenario
 
 
 def lamina(run: Run, scenario: Scenario) -> Program:
-    """Decoding with attention on memory devices: a fixed batch, or with ``--trace`` a stream of requests."""
+    """Decoding with attention on memory devices: a fixed batch, or with ``--requests`` a stream of requests."""
     pools = pools_of(scenario)
     if "probe" in scenario.options:
         choice(scenario, "probe", ("network",))
@@ -38,7 +38,7 @@ def tensor_parallel(scenario: Scenario) -> Pools:
 
 
 def vllm_tp(run: Run, scenario: Scenario) -> Program:
-    """Decoding on tensor-parallel GPUs: a fixed batch, or with ``--trace`` a stream of requests."""
+    """Decoding on tensor-parallel GPUs: a fixed batch, or with ``--requests`` a stream of requests."""
     pools = tensor_parallel(scenario)
     if has_stream(scenario):
         return serve_tensor_parallel(run, scenario, pools)

@@ -42,19 +42,19 @@ class Pools:
 
 
 def has_stream(scenario: Scenario) -> bool:
-    """Whether ``--trace`` asks for a stream of requests instead of a fixed batch.
+    """Whether ``--requests`` asks for a stream of requests instead of a fixed batch.
 
     Raises:
         BadWorkload: an option that only the other of the two has.
     """
-    streams = "trace" in scenario.options
+    streams = "requests" in scenario.options
     for name in FIXED_ONLY if streams else STREAM_ONLY:
         if name in scenario.options:
             flag = f"--{name.replace('_', '-')}"
             raise BadWorkload(
-                f"{flag} {scenario.options[name]} says something of "
-                + ("a fixed batch, and --trace asks for a stream" if streams else "a stream of requests")
-                + f"; leave {flag} away" + ("" if streams else ", or name a stream with --trace")
+                f"{flag} {scenario.options[name]} belongs to "
+                + ("a fixed batch, but --requests asks for a stream" if streams else "a stream of requests")
+                + f": remove {flag}" + ("" if streams else ", or name a stream with --requests")
             )  # fmt: skip
     return streams
 
@@ -72,7 +72,7 @@ def pools_of(scenario: Scenario) -> Pools:
         raise BadWorkload(f"option dop is {text!r}; write model devices and memory devices, for example 2,4")
     models, memories = int(parts[0]), int(parts[1])
     # A single sequence has nothing to take turns with.
-    alone = scenario.batch == 1 and "trace" not in scenario.options
+    alone = scenario.batch == 1 and "requests" not in scenario.options
     batches = option_int(scenario, "stagger", 1 if alone else 2)
     replicas = max(1, batches - 1)
     if models % replicas:

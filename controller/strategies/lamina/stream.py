@@ -99,20 +99,20 @@ def _serve(run: Run, scenario: Scenario, server: Server) -> Program:
     # A live run is surveyed before nodes start, and is refused then.
     if scenario.weights is not None:
         raise BadWorkload(
-            "a stream of requests runs on the virtual clock alone; leave --live away, or --trace, and give a batch"
+            "request streams run on the virtual clock only: remove --live, or replace --requests by --batch N"
         )
     if scenario.batch != 1:
         raise BadWorkload(
-            f"--batch {scenario.batch} beside --trace: the batch is what the KV cache holds; leave --batch away, or "
-            f"bound it with --max-batch"
+            f"--batch {scenario.batch} beside --requests: the KV cache decides the batch; remove --batch, or "
+            f"bound the batch with --max-batch"
         )
-    stream = open_stream(scenario.options["trace"], scenario.seed)
+    stream = open_stream(scenario.options["requests"], scenario.seed)
     longest = int((stream.prompt_tokens + stream.output_tokens).max())
     shape = scenario.shape
     if shape.positions == "learned" and longest > shape.max_positions:
         raise BadWorkload(
             f"{stream.name}: a request of {longest} tokens, and {shape.name} has positions for {shape.max_positions}; "
-            f"choose another model or trace"
+            f"choose another model or stream"
         )
     blocks = _blocks(scenario, server)
     course = decode_course(stream, blocks, whole_option(scenario, "max_batch", 0))

@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from controller.cli.plan import plan
 from controller.cli.run import run
 from controller.cli.strategy_command import StrategyCommand, strategy_options
+from controller.strategies.table import STRATEGIES
 
 
 @click.command(cls=StrategyCommand)
 @strategy_options
-@click.option("--timeline", "--trace", "trace", metavar="FILE", help="Where to.")
+@click.option("--trace", metavar="FILE", help="Where to.")
 def asked(**given: object) -> None:
     """Prints what it was asked."""
     click.echo(json.dumps(given))
@@ -63,6 +64,21 @@ def test_a_file_of_ones_own_may_train(tmp_path: Path) -> None:
     path.write_text("def train(run, scenario):\n    yield run.delay(1.0)\ntrain.task = 'training'\n")
     given = parsed(f"{path}:train", "--seq", "7", "--option", "depth=2")
     assert (given["seq"], given["steps"], given["strategy_options"]) == (7, 1, {"depth": "2"})
+
+
+@pytest.mark.parametrize("command", [run, plan.commands["check"]])
+def test_no_strategy_has_an_option_that_the_command_has(command: click.Command) -> None:
+    taken = {name for parameter in command.params for name in parameter.opts}
+    for entry in STRATEGIES.values():
+        own = {f"--{name.replace('_', '-')}" for name in entry.options or {}}
+        assert not own & taken, f"{entry.name}: {own & taken} would mean two things"
+
+
+def test_a_stream_of_requests_is_not_taken_for_the_name_of_a_timeline(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(run, ("lamina", "--model", "tiny-opt", "--trace", "azure_conv"))
+    assert result.exit_code != 0 and "--requests azure_conv" in str(result.exception)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [("show",), ("check", "--live")])

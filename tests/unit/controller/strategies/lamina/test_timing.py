@@ -54,7 +54,7 @@ def test_two_batches_keep_the_model_busier_than_one() -> None:
 
 def test_a_stream_is_counted_as_often_as_it_runs() -> None:
     """Resources and tokens add up although every composition is executed once."""
-    experiment = run(dop="1,1", trace="azure_code", model="llama3-8b")
+    experiment = run(dop="1,1", requests="azure_code", model="llama3-8b")
     outcome = experiment.outcome
     reports = outcome.reports
     assert outcome.ok and reports["requests"] == 2000
@@ -70,13 +70,16 @@ def test_a_stream_is_counted_as_often_as_it_runs() -> None:
     assert reports["tokens_per_usd"] == pytest.approx(experiment.tokens_per_s * 3600 / price)
 
 
+GRAINS = ("32", "128")
+
+
 def test_exact_and_rounded_compositions_agree() -> None:
-    rates = [run(dop="1,1", trace="azure_code", model="llama3-8b", grain=grain).tokens_per_s for grain in ("32", "128")]
+    rates = [run(dop="1,1", requests="azure_code", model="llama3-8b", grain=grain).tokens_per_s for grain in GRAINS]
     assert rates[0] == pytest.approx(rates[1], rel=0.01)
 
 
 def test_the_baseline_holds_what_its_server_leaves() -> None:
-    reports = run(strategy="vllm_tp", model="llama3-8b", gpus="2", trace="azure_code").outcome.reports
+    reports = run(strategy="vllm_tp", model="llama3-8b", gpus="2", requests="azure_code").outcome.reports
     shape = load_model("llama3-8b")
     h100 = load_topology("lamina").devices["model0"].spec.tiers["hbm"].capacity_bytes
     left = 0.9 * 2 * h100 - shape.weight_bytes() - 2 * (3.58 + 1.26) * 2**30
@@ -91,7 +94,7 @@ def test_the_prices_of_the_topology_are_those_of_the_table() -> None:
 
 
 def test_another_product_holds_the_cache() -> None:
-    reports = run("memory.product=tpu_v6e", dop="1,2", trace="azure_code", model="llama3-8b").outcome.reports
+    reports = run("memory.product=tpu_v6e", dop="1,2", requests="azure_code", model="llama3-8b").outcome.reports
     assert reports["usd_per_hour"] == pytest.approx(11.06 + 2 * 2.70)
 
 
@@ -104,11 +107,11 @@ def test_another_product_holds_the_cache() -> None:
         ({"dop": "1,5", "stagger": "1"}, BadWorkload, "5 memory devices for 4 KV heads of tiny-opt"),
         ({"dop": "1,1", "overlap": "maybe"}, BadWorkload, "write one of on, off"),
         ({"dop": "1,1", "stagger": "2"}, BadWorkload, "2 batches take turns and there are 1 sequences"),
-        ({"dop": "1,1", "trace": "azure_konv"}, BadWorkload, "neither a file nor a published trace"),
-        ({"dop": "1,1", "trace": "azure_conv"}, BadWorkload, "positions for 512"),
+        ({"dop": "1,1", "requests": "azure_konv"}, BadWorkload, "neither a file nor a published trace"),
+        ({"dop": "1,1", "requests": "azure_conv"}, BadWorkload, "positions for 512"),
         ({"dop": "1,1", "probe": "disk"}, BadWorkload, "write one of network"),
-        ({"dop": "1,1", "trace": "azure_conv", "utilisation": "2"}, BadWorkload, "option utilisation is '2'"),
-        ({"dop": "1,1", "trace": "azure_conv", "grain": "-1", "model": "llama3-8b"}, BadWorkload, "grain is '-1'"),
+        ({"dop": "1,1", "requests": "azure_conv", "utilisation": "2"}, BadWorkload, "option utilisation is '2'"),
+        ({"dop": "1,1", "requests": "azure_conv", "grain": "-1", "model": "llama3-8b"}, BadWorkload, "grain is '-1'"),
     ],
 )
 def test_what_cannot_be_meant(options: dict[str, str], error: type[Exception], complaint: str) -> None:
@@ -117,8 +120,8 @@ def test_what_cannot_be_meant(options: dict[str, str], error: type[Exception], c
 
 
 def test_a_batch_beside_a_trace_and_a_topology_without_pools() -> None:
-    with pytest.raises(BadWorkload, match="--batch 4 beside --trace"):
-        run(batch=4, dop="1,1", trace="azure_conv", model="llama3-8b")
+    with pytest.raises(BadWorkload, match="--batch 4 beside --requests"):
+        run(batch=4, dop="1,1", requests="azure_conv", model="llama3-8b")
     with pytest.raises(BadTopology, match="no group 'model'"):
         run(dop="1,1", topology="dgx_h100")
 
@@ -175,7 +178,7 @@ def test_what_is_repeated_counts_as_often() -> None:
 
 
 def test_a_stream_whose_weights_do_not_fit_says_what_is_missing() -> None:
-    options = {"dop": "1,4", "trace": "azure_conv"}
+    options = {"dop": "1,4", "requests": "azure_conv"}
     outcome = run_experiment(RunSpec("lamina", "llama3-70b", options=options)).outcome
     assert outcome.ended.startswith("OOM at model0.hbm") and not outcome.ok
     (short,) = outcome.reports["out_of_memory"]
@@ -184,17 +187,17 @@ def test_a_stream_whose_weights_do_not_fit_says_what_is_missing() -> None:
 
 
 def test_a_live_stream_is_refused_before_a_node_starts() -> None:
-    with pytest.raises(BadWorkload, match="on the virtual clock alone"):
-        run_experiment(RunSpec("lamina", "tiny-opt", live=True, options={"dop": "1,1", "trace": "azure_conv"}))
+    with pytest.raises(BadWorkload, match="on the virtual clock only: remove --live"):
+        run_experiment(RunSpec("lamina", "tiny-opt", live=True, options={"dop": "1,1", "requests": "azure_conv"}))
 
 
 @pytest.mark.parametrize("strategy", ["lamina", "vllm_tp"])
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"max_batch": "3"}, "--max-batch 3 says something of a stream"),
-        ({"utilisation": "0.5"}, "name a stream with --trace"),
-        ({"trace": "azure_conv", "prefill": "here"}, "leave --prefill away"),
+        ({"max_batch": "3"}, "--max-batch 3 belongs to a stream"),
+        ({"utilisation": "0.5"}, "name a stream with --requests"),
+        ({"requests": "azure_conv", "prefill": "here"}, "remove --prefill"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(strategy: str, options: dict[str, str], words: str) -> None:

@@ -50,5 +50,5 @@ def test_prompts_from_elsewhere_have_no_values(local) -> None:
 
 
 def test_streams_are_for_the_virtual_clock(local) -> None:
-    with pytest.raises(BadWorkload, match="virtual clock alone"):
-        local.generate(lamina, "tiny-opt", "lamina", *MEMORY, options={"dop": "1,1", "trace": "azure_conv"})
+    with pytest.raises(BadWorkload, match="virtual clock only"):
+        local.generate(lamina, "tiny-opt", "lamina", *MEMORY, options={"dop": "1,1", "requests": "azure_conv"})
