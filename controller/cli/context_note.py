@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from controller.models.scenario import Scenario
 from controller.reproduce.table import load_paper
-from controller.strategies.scenario import Scenario
 
 if TYPE_CHECKING:
     from controller.experiment.result import Experiment

@@ -19,11 +19,11 @@ from controller.models.gguf_weights import GgufWeights
 from controller.models.plain import PlainDecoder
 from controller.models.reference import generate_reference
 from controller.models.reference_process import ReferenceProcess
+from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
 from controller.program.run import ProgressSink
-from controller.strategies.scenario import Scenario
 from controller.strategies.table import Strategy
 from controller.topology.schema import Topology
 

@@ -12,9 +12,9 @@ from controller.experiment.values import compare_training
 from controller.models.shape import ModelShape
 from controller.models.training import InitialWeights, draw_tokens
 from controller.models.training_reference import train_reference
+from controller.models.training_scenario import TrainingScenario
 from controller.program.run import ProgressSink
 from controller.strategies.table import Strategy
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.schema import Topology
 
 

@@ -13,10 +13,10 @@ from controller.execute.flash_traffic import wear_ratio
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.experiment.run_spec import RunSpec
+from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
-from controller.strategies.scenario import Scenario
+from controller.models.training_scenario import TrainingScenario
 from controller.strategies.table import Strategy
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.schema import Topology
 
 AnyScenario = Scenario | TrainingScenario

@@ -9,11 +9,11 @@ from controller.execute.virtual import run_virtual
 from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import PROMPT_TOKENS, RunSpec, training_seq
 from controller.models.catalog import load_model
+from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
+from controller.models.training_scenario import TrainingScenario
 from controller.program.run import ProgramFunction, ProgressSink
-from controller.strategies.scenario import Scenario
 from controller.strategies.table import TRAINING, Strategy, blaming, lookup
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from math import prod
 
+from controller.models.block import Block
 from controller.models.shape import ModelShape, layer_shapes, weight_shapes
 from controller.models.stage import Stage
 from controller.plan.ops import Buffer
@@ -56,6 +57,8 @@ class Decoder:
             name: Buffer(device, tier, f"{prefix}.{name}", dtype, extents) for name, extents in self._names().items()
         }
 
+        self._blocks: dict[int, Block] = {}
+
     @property
     def weight_bytes(self) -> int:
         """Size of the weights that are here [bytes]."""
@@ -73,6 +76,16 @@ class Decoder:
     def decode(self, name: str, rows: int) -> Stage:
         """A forward pass over one new token of `rows` sequences; `name` is unique among stages that live at once."""
         return Stage(self, name, rows, None)
+
+    def block(self, layer: int) -> Block:
+        """The block of a layer that is here."""
+        if layer not in self._blocks:
+            prefix = f"layers.{layer}."
+            weights = {
+                name.removeprefix(prefix): buffer for name, buffer in self.weights.items() if name.startswith(prefix)
+            }
+            self._blocks[layer] = Block(self.shape, layer, weights)
+        return self._blocks[layer]
 
     def layer_weight_bytes(self) -> int:
         """Size of the weights of one layer [bytes]."""

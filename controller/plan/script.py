@@ -5,279 +5,283 @@
     q = s.move(s.op("linear", h, weights["q"]), Place("csd", "dram"), "send q")
     plan = s.plan()
 
-An op makes values, a move makes one elsewhere; shapes and types come from the operation table. Where a value lies is
-found at the end, by an arena for each place, type and micro-batch. Ops are emitted in the author's order, since queues
-are in order. Buffers that have a home (weights, caches, states) stay buffers.
+An op makes values, a move makes one elsewhere; shapes and types come from the operation table. Addresses are found at
+the end (`lowering.py`), by an arena for each place, type and micro-batch. Ops are emitted in the author's order, since
+queues are in order. Buffers that have a home (weights, caches, states) stay buffers.
+
+One arena holds one element type: the type of a view is that of its buffer, on the wire too, and what a step keeps in
+other types (token ids, log-sum-exps) is a few kilobytes.
 """
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
-from math import prod
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from controller.errors import BadPlan
-from controller.plan.arena import Lifetime, assign
-from controller.plan.build import Operand, PlanBuilder, as_view
+from controller.plan.build import Operand
+from controller.plan.emitted import Launch, Made, Move
+from controller.plan.emitted import Operand as Noted
+from controller.plan.lowering import Arenas, lower
 from controller.plan.ops import Buffer, OpAttribute, Plan, View
-from controller.plan.size import Affine
+from controller.plan.signature import Kind, Kinds, Signatures
+from controller.plan.size import Affine, Size
+from controller.plan.value import Place, Value, author, refuse
 from node.errors import NodeError
-from node.hardware.operation import ITEM_BYTES, AttributeValue, TensorType
-from node.hardware.operations import operation
-from node.hardware.operations.results import RESULTS, result_types
+from node.hardware.operation import ITEM_BYTES
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A tier of a device."""
-
-    device: str
-    tier: str
-
-    def __str__(self) -> str:
-        return f"{self.device}.{self.tier}"
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A tensor that lives between two ops of one script.
-
-    Attributes:
-        number: of the value in its script; reshaped ones share it.
-        place: where it lies.
-        dtype, shape: of the tensor.
-        script: whose it is.
-    """
-
-    number: int
-    place: Place
-    dtype: str
-    shape: tuple[int, ...]
-    script: Script
-
-    def reshape(self, *shape: int) -> Value:
-        """The same bytes under another shape.
-
-        Raises:
-            BadPlan: another number of elements.
-        """
-        if prod(shape) != prod(self.shape):
-            _refuse(f"a value of shape {self.shape} cannot become {shape}; keep the number of elements")
-        return Value(self.number, self.place, self.dtype, shape, self.script)
-
+__all__ = ["Arenas", "Place", "Script", "Source", "Value"]
 
 Source = Value | Operand
 
 
-@dataclass(slots=True)
-class _Made:
-    """Bookkeeping of one value."""
-
-    arena: tuple[Place, str, int]
-    nbytes: int
-    first: int
-    last: int
-    line: str
-    spare: bool
-    """A further result of an op, which nobody has to use."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Emitted:
-    """One op; `op` is "" for a move."""
-
-    op: str
-    device: str
-    inputs: tuple[Value | View, ...]
-    outputs: tuple[Value | View, ...]
-    attributes: dict[str, Any]
-    queue: str
-    label: str
-    path: str
-
-
 class Script:
-    """Collects ops over values; `plan` places the values and derives the edges.
+    """Collects ops over values; `plan` gives the values addresses and derives the edges.
 
     Attributes:
-        microbatch: values made from now on lie in the arena of this one; sharing would add edges between micro-batches.
+        name: of the plan.
+        arenas: buffers of the values; place them before the plan is submitted.
+        microbatch: values made from now on lie in the arena of this one (a number, or a name where `staging` chose
+            it); sharing would add edges between micro-batches.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name, self.microbatch = name, 0
-        self._emitted: list[_Emitted] = []
-        self._made: list[_Made] = []
-        self._passed: dict[object, tuple[TensorType, ...]] = {}
+    def __init__(self, name: str, arenas: Arenas | None = None, bounds: Mapping[str, int] | None = None) -> None:
+        """A script without ops.
+
+        Args:
+            name: of the plan.
+            arenas: shared with scripts whose plans never run at the same time; None for arenas of its own.
+            bounds: largest number of every open size that a value has.
+        """
+        self.name = name
+        self.microbatch: int | str = 0
+        self.arenas = Arenas(f"{name.replace(' ', '_')}.values") if arenas is None else arenas
+        self._signatures = Signatures(bounds or {})
+        self._emitted: list[Launch | Move] = []
+        self._made: list[Made] = []
+        self._whole: dict[int, View] = {}
+        """Whole views of buffers, by identity; the view keeps its buffer alive."""
+        self._written: dict[Buffer, None] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of ops so far: the index of the next one, for `after`."""
+        return len(self._emitted)
 
     def op(
         self,
         op: str,
         *inputs: Source,
         on: Place | None = None,
-        out: Operand | None = None,
+        out: Source | Sequence[Source] | None = None,
+        makes: Sequence[Kind] | None = None,
         queue: str = "",
         label: str = "",
+        after: Iterable[int] = (),
+        in_place: bool = False,
         **attributes: OpAttribute,
-    ) -> Value | View:
-        """Emits a kernel and returns its first result; an operation that makes several makes them all.
+    ) -> Value:
+        """Emits a kernel and returns its first result; for an `out` that is a buffer, a value is not made.
 
         Args:
             op: name in the operation table.
             inputs: values and buffers in the order of the table.
             on: where it runs and its results lie; None for the place of its first value.
-            out: a buffer to write instead of making a value.
+            out: buffers or `empty` values to write, instead of making values.
+            makes: element type and extents of each result, where the table cannot derive them.
             queue, label, attributes: as `Kernel` has them.
+            after: indices of further ops that it follows.
+            in_place: the first result may take the bytes of an input that nobody uses later.
 
         Raises:
-            BadPlan: wrong use; names the line of the caller.
+            BadPlan: wrong use; names the line of the strategy.
         """
-        place = on or next((each.place for each in inputs if isinstance(each, Value)), None)
+        return self.results(
+            op, *inputs, on=on, out=out, makes=makes, queue=queue, label=label, after=after, in_place=in_place,
+            **attributes,
+        )[0]  # type: ignore[return-value]  # fmt: skip
+
+    def results(
+        self,
+        op: str,
+        *inputs: Source,
+        on: Place | None = None,
+        out: Source | Sequence[Source] | None = None,
+        makes: Sequence[Kind] | None = None,
+        queue: str = "",
+        label: str = "",
+        after: Iterable[int] = (),
+        in_place: bool = False,
+        **attributes: OpAttribute,
+    ) -> tuple[Value | View, ...]:
+        """Emits a kernel and returns all its results; the arguments are those of `op`."""
+        place = on
         if place is None:
-            place = Place(inputs[0].device, inputs[0].tier) if inputs and isinstance(inputs[0], Buffer) else None
-        if place is None:
-            _refuse(f"{op} has no value among its operands, so nothing says where it runs; give on=Place(device, tier)")
-        sources = tuple(self._source(op, each, place) for each in inputs)
-        types = self._types(op, sources)
-        written = None if out is None else as_view(out)
+            for each in inputs:
+                if type(each) is Value:
+                    place = each.place
+                    break
+            else:
+                place = self._place_of(op, inputs)
+        sources, kinds = self._sources(op, inputs, place)
+        written: tuple[Noted, ...] | None = None
+        decided = None if makes is None else tuple(makes)
+        if out is not None:
+            outs = (out,) if isinstance(out, Value | Buffer | View) else out
+            written, decided = self._sources(op, outs, place)
         try:
-            results = self._results(op, types, written, attributes)
+            made = self._signatures.results(op, kinds, decided, attributes)
+            outputs = self._make(place, made, spare=1) if written is None else written
         except NodeError as error:
-            _refuse(str(error))
-        made: tuple[Value | View, ...] = (written,) if written is not None else self._make(place, results)
-        self._emit(_Emitted(op, place.device, sources, made, attributes, queue, label, ""))
-        return made[0]
+            refuse(str(error))
+        self._note(Launch(op, place.device, sources, outputs, attributes, queue, label, tuple(after), in_place))
+        return outputs
 
-    def move(self, value: Value, to: Place, label: str = "", *, queue: str = "", path: str = "") -> Value:
-        """Emits a transfer and returns the value at its new place.
+    def move(
+        self,
+        source: Source,
+        to: Place | Source,
+        label: str = "",
+        *,
+        queue: str = "",
+        path: str = "",
+        rate_limit_bytes_per_s: float = 0.0,
+        after: Iterable[int] = (),
+    ) -> Value:
+        """Emits a transfer; returns the value at its new place, or `to` where that is a buffer or an `empty` value.
 
         Raises:
-            BadPlan: `value` belongs to another script.
+            BadPlan: a value belongs to another script.
         """
-        source = self._source("move", value, value.place)
-        (made,) = self._make(to, (TensorType(value.shape, value.dtype),))
-        self._emit(_Emitted("", value.place.device, (source,), (made,), {}, queue, label, path))
+        return self.transfer(
+            (source,), (to,), label, queue=queue, path=path, rate_limit_bytes_per_s=rate_limit_bytes_per_s, after=after
+        )[0]  # type: ignore[return-value]
+
+    def transfer(
+        self,
+        sources: Sequence[Source],
+        to: Sequence[Place | Source],
+        label: str = "",
+        *,
+        queue: str = "",
+        path: str = "",
+        rate_limit_bytes_per_s: float = 0.0,
+        reduction: str = "",
+        after: Iterable[int] = (),
+    ) -> tuple[Value | View, ...]:
+        """Emits a transfer with several sources (a reduction) or destinations (a multicast), as `Transfer` has it."""
+        ins, kinds = self._sources("move", sources, None)
+        outs: list[Noted] = []
+        try:
+            for target in to:
+                if isinstance(target, Place):
+                    outs += self._make(target, kinds[:1])
+                else:
+                    outs += self._sources("move", (target,), None)[0]
+        except NodeError as error:
+            refuse(str(error))
+        outputs = tuple(outs)
+        self._note(Move(ins, outputs, reduction, queue, path, rate_limit_bytes_per_s, label, tuple(after)))
+        return outputs
+
+    def empty(self, place: Place, dtype: str, shape: tuple[Size, ...]) -> Value:
+        """A value that ops fill part by part, each with a part of it as `out`."""
+        try:
+            (made,) = self._make(place, ((dtype, shape),))
+        except NodeError as error:
+            refuse(str(error))
+        self._made[made.number].last = -1
         return made
 
+    @contextmanager
+    def staging(self, name: str, turn: int, turns: int = 2) -> Iterator[None]:
+        """Values made in the body lie apart from those of other turns, so that one may leave while the next is made."""
+        before, self.microbatch = self.microbatch, f"{self.microbatch}.{name}{turn % turns}"
+        try:
+            yield
+        finally:
+            self.microbatch = before
+
     def plan(self) -> Plan:
-        """The plan of all ops so far, each value with its place.
+        """The plan of all ops so far; the script ends with it.
 
         Raises:
-            BadPlan: a value that no op uses; names the line that made it.
+            BadPlan: a value that no op uses, or makes; names the line that made it.
         """
         for made in self._made:
             if made.last == made.first and not made.spare:
-                raise BadPlan(f"{made.line}: the value made here is never used; use it, or remove the op that makes it")
-        where = self._arenas()
+                file, line = made.line
+                raise BadPlan(f"{file}:{line}: the value made here is never used; use it, or remove the op")
+            if made.last < 0:
+                file, line = made.line
+                raise BadPlan(f"{file}:{line}: no op fills the empty value made here; write it, or remove it")
+        return lower(self.name, self._emitted, self._made, self._written, self.arenas)
 
-        def view(each: Value | View) -> View:
-            if isinstance(each, View):
-                return each
-            buffer, offset = where[each.number]
-            return View(buffer, offset, each.shape)
+    def _place_of(self, op: str, inputs: Sequence[Source]) -> Place:
+        """Where an op without values runs: where its first buffer is."""
+        for each in inputs:
+            if isinstance(each, Buffer | View):
+                buffer = each if isinstance(each, Buffer) else each.buffer
+                break
+        else:
+            refuse(f"{op} has no operands, so nothing says where it runs; give on=Place(device, tier)")
+        return Place(buffer.device, buffer.tier)
 
-        build = PlanBuilder(self.name)
-        for each in self._emitted:
-            ins, outs = [view(source) for source in each.inputs], [view(made) for made in each.outputs]
-            if each.op:
-                build.kernel(each.op, each.device, ins, outs, queue=each.queue, label=each.label, **each.attributes)
-            else:
-                build.transfer(ins, outs, queue=each.queue, path=each.path, label=each.label)
-        return build.plan()
-
-    def _arenas(self) -> list[tuple[Buffer, int]]:
-        members: dict[tuple[Place, str, int], list[int]] = {}
-        for number, made in enumerate(self._made):
-            members.setdefault(made.arena, []).append(number)
-        where: dict[int, tuple[Buffer, int]] = {}
-        for (place, dtype, microbatch), numbers in members.items():
-            lives = [self._made[number] for number in numbers]
-            room = assign([Lifetime(made.nbytes, made.first, made.last) for made in lives])
-            name = f"{self.name.replace(' ', '_')}.values.{dtype}.{microbatch}"
-            buffer = Buffer(place.device, place.tier, name, dtype, (room.nbytes // ITEM_BYTES[dtype],))
-            where |= {number: (buffer, offset) for number, offset in zip(numbers, room.offsets, strict=True)}
-        return [where[number] for number in range(len(self._made))]
-
-    def _source(self, op: str, source: Source, place: Place) -> Value | View:
-        if not isinstance(source, Value):
-            if not isinstance(source, Buffer | View):
-                _refuse(f"{op} got {source!r}; give values of this script, buffers or views of buffers")
-            return as_view(source)
-        if source.script is not self:
-            _refuse(f"{op} uses a value before this script made it: it belongs to script {source.script.name!r}")
-        if source.place.device != place.device:
-            _refuse(f"{op} runs on {place.device}, but a value that it uses lies in {source.place}; move it first")
-        return source
-
-    def _types(self, op: str, sources: tuple[Value | View, ...]) -> tuple[TensorType, ...] | None:
-        """Types of operands; None while a size is open."""
-        found = []
-        for each in sources:
-            if isinstance(each, Value):
-                found.append(TensorType(each.shape, each.dtype))
+    def _sources(self, op: str, given: Sequence[Source], place: Place | None) -> tuple[tuple[Noted, ...], Kinds]:
+        """Operands as values and views, with their types."""
+        noted: list[Noted] = []
+        kinds: list[Kind] = []
+        for each in given:
+            if type(each) is Value:
+                if each.script is not self:
+                    refuse(f"{op} uses a value before this script made it: it belongs to another script")
+                if place is not None and each.place.device != place.device:
+                    refuse(f"{op} runs on {place.device}, but a value that it uses lies in {each.place}; move it first")
+                if each.offset_bytes:
+                    self._made[each.number].parted = True
+                noted.append(each)
+                kinds.append((each.dtype, each.shape))
                 continue
-            shape = tuple(extent for extent in each.shape if not isinstance(extent, Affine))
-            if len(shape) < len(each.shape):
-                return None
-            found.append(TensorType(shape, each.buffer.dtype))
-        return tuple(found)
-
-    def _results(
-        self, op: str, types: tuple[TensorType, ...] | None, out: View | None, attributes: dict[str, OpAttribute]
-    ) -> tuple[TensorType, ...]:
-        """Types of the results, checked by the table as far as no size is open."""
-        if types is None:
-            if out is None:
-                _refuse(f"{op} has an operand of open size, so its result has no size; give a buffer as out=")
-            return ()
-        target = None if out is None else self._types(op, (out,))
-        # Layers repeat their launches: what the table let pass once, it lets pass again.
-        key = op, types, target, out is None, repr(attributes)
-        if key in self._passed:
-            return self._passed[key]
-        entry = operation(op)
-        closed: dict[str, AttributeValue] = {}
-        for name, value in attributes.items():
-            if isinstance(value, Affine):
-                continue
-            if isinstance(value, tuple):
-                numbers = tuple(item for item in value if not isinstance(item, Affine))
-                if len(numbers) < len(value):
-                    continue
-                closed[name] = numbers
+            if type(each) is Buffer:
+                view = self._whole.get(id(each))
+                if view is None:
+                    view = self._whole[id(each)] = View(each, 0, each.shape)
+            elif type(each) is View:
+                view = each
             else:
-                closed[name] = value
-        if out is None and op not in RESULTS:
-            _refuse(f"{op} makes nothing of a size of its own; give a buffer as out=")
-        results = result_types(op, types, closed) if out is None else (target or ())
-        if len(closed) == len(attributes) and results:
-            entry.check(types, results, closed)
-        self._passed[key] = results
-        return results
+                refuse(f"{op} got {each!r}; give values of this script, buffers or views of buffers")
+            noted.append(view)
+            kinds.append((view.buffer.dtype, view.shape))
+        return tuple(noted), tuple(kinds)
 
-    def _make(self, place: Place, types: tuple[TensorType, ...]) -> tuple[Value, ...]:
-        index, line, made = len(self._emitted), _caller(), []
-        for position, kind in enumerate(types):
-            made.append(Value(len(self._made), place, kind.dtype, kind.shape, self))
-            arena = place, kind.dtype, self.microbatch
-            self._made.append(_Made(arena, kind.nbytes, index, index, line, spare=position > 0))
+    def _make(self, place: Place, kinds: Iterable[Kind], spare: int = 9) -> tuple[Value, ...]:
+        """New values of `kinds` in `place`; those from number `spare` on may stay unused."""
+        index, line, made = len(self._emitted), author(), []
+        for position, (dtype, shape) in enumerate(kinds):
+            nbytes, is_open = ITEM_BYTES[dtype], False
+            for extent in shape:
+                if isinstance(extent, Affine):
+                    is_open = True
+                    extent = self._signatures.bound(extent)
+                nbytes *= extent
+            made.append(Value(self, len(self._made), place, dtype, shape))
+            arena = place, dtype, self.microbatch
+            self._made.append(Made(arena, nbytes, is_open, index, index, line, position >= spare))
         return tuple(made)
 
-    def _emit(self, emitted: _Emitted) -> None:
+    def _note(self, emitted: Launch | Move) -> None:
+        index, made = len(self._emitted), self._made
         for each in emitted.inputs:
-            if isinstance(each, Value):
-                self._made[each.number].last = len(self._emitted)
+            if type(each) is Value:
+                made[each.number].last = index
+        for each in emitted.outputs:
+            if type(each) is Value:
+                entry = made[each.number]
+                if entry.first != index or entry.last != index:  # an empty value, or a part written later
+                    entry.parted = True
+                    if entry.last < 0:
+                        entry.first = index
+                    entry.last = max(entry.last, index)
+            elif type(each) is View:
+                self._written[each.buffer] = None
         self._emitted.append(emitted)
-
-
-def _caller() -> str:
-    """File and line of the code outside of this module that is at work."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _refuse(what: str) -> NoReturn:
-    """Raises BadPlan at the caller's line."""
-    raise BadPlan(f"{_caller()}: {what}") from None

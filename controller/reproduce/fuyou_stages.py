@@ -20,12 +20,12 @@ from controller.execute.outcome import Outcome
 from controller.execute.virtual import run_virtual
 from controller.experiment.virtual import prepare, virtual_scenario
 from controller.models.catalog import load_model
+from controller.models.training_scenario import TrainingScenario
 from controller.program.run import Program, Run
 from controller.reproduce.fuyou_models import Ours, request
 from controller.reproduce.rows import PublishedRow, Value
 from controller.strategies.fuyou.fuyou import Fuyou
 from controller.strategies.fuyou.zero import INFINITY, Zero
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 MODEL, BATCH = "gpt-13b", 32

@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.errors import BadWorkload
+from controller.models.scenario import Scenario
+from controller.offload.generation import BoundPlan, generate
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
 from controller.program.run import Program, Run
-from controller.strategies.generation import BoundPlan, generate
 from controller.strategies.kv_streaming import flexgen_rate
 from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, rows_view
-from controller.strategies.scenario import Scenario
 from controller.strategies.sparf import STATED_COMPRESSION, share_option
 from node.hardware.operation import ITEM_BYTES
 

@@ -10,87 +10,78 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.plan.build import PlanBuilder
+from controller.models.scenario import Scenario
+from controller.offload.generation import BoundPlan, generate
+from controller.offload.gpu_model import GpuModel, rows_view
 from controller.plan.ops import Buffer, Plan
+from controller.plan.script import Script, Value
 from controller.plan.size import Affine, symbol
 from controller.program.run import Program, Run
-from controller.strategies.generation import BoundPlan, generate
-from controller.strategies.lane import Lane
-from controller.strategies.placement import GpuModel, rows_view
-from controller.strategies.scenario import Scenario
 
 
 class GpuOnly:
     """Decoder whose KV cache lies in GPU memory."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.scenario, self.model = scenario, GpuModel(scenario)
+        self.scenario, self.shape, self.model = scenario, scenario.shape, GpuModel(scenario)
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
-        shape = scenario.shape
-        cache = (scenario.batch, shape.kv_heads, scenario.max_tokens, shape.head_dim)
+        extents = (scenario.batch, self.shape.kv_heads, scenario.max_tokens, self.shape.head_dim)
         self._caches = [
-            (
-                Buffer(self.model.gpu_of(layer), "hbm", f"k{layer}", scenario.dtype, cache),
-                Buffer(self.model.gpu_of(layer), "hbm", f"v{layer}", scenario.dtype, cache),
+            tuple(
+                Buffer(self.model.place_of(layer).device, "hbm", f"{part}{layer}", scenario.dtype, extents)
+                for part in "kv"
             )
-            for layer in range(shape.layers)
+            for layer in range(self.shape.layers)
         ]
-        prompt = (self.model.pass_rows, shape.kv_heads, scenario.prompt_tokens, shape.head_dim)
-        self._prompt = {
-            gpu: tuple(Buffer(gpu, "hbm", f"prompt_{part}", scenario.dtype, prompt) for part in "kv")
-            for gpu in self.model.gpus
-        }
         self._step = self._step_plan()
 
     def place(self, run: Run) -> None:
-        """See `OffloadedDecoder.place`."""
+        self._run = run
         self.model.place(run)
-        for pair in (*self._prompt.values(), *self._caches):
+        for pair in self._caches:
             for buffer in pair:
                 run.place(buffer, written=True)
-        self._run = run
 
     def prefill(self) -> Iterator[BoundPlan]:
-        """See `OffloadedDecoder.prefill`."""
-        return self.model.prefill(self._run, "gpu_only", self._emit_prompt)
+        yield from self.model.prefill(self._run, "gpu_only", self._emit_prompt)
+        self.model.scratch.place(self._run)
 
     def step(self, generated: int) -> BoundPlan:
-        """See `OffloadedDecoder.step`."""
         position = self.scenario.prompt_tokens + generated
         context = self.scenario.effective_tokens(position + 1)
         bindings = {"position": position, "context": context}
-        for layer in range(self.scenario.shape.layers):
-            bindings[f"start{layer}"] = min(self.scenario.shape.first_attended(layer, position + 1), context)
+        for layer in range(self.shape.layers):
+            bindings[f"start{layer}"] = min(self.shape.first_attended(layer, position + 1), context)
         return BoundPlan(self._step, bindings)
 
-    def _emit_prompt(self, build: PlanBuilder, lane: Lane, row: int | Affine) -> None:
-        for layer in range(self.scenario.shape.layers):
-            gpu, stage = self.model.gpu_of(layer), lane.at(layer)
-            q, k, v = lane.attention_inputs(build, layer)
-            heads = [rows_view(buffer, 0, lane.rows) for buffer in self._prompt[gpu]]
-            attn, *by_heads = stage.prefill_attention(build, layer, q, k, v, *heads)
+    def _emit_prompt(self, s: Script, x: Value, row: Affine) -> Value:
+        rows = x.shape[0]
+        assert isinstance(rows, int)
+        for layer in range(self.shape.layers):
+            x, block = self.model.enter(s, layer, x), self.model.block(layer)
+            attention, *by_heads = block.prefill_attention(s, *block.qkv(s, x))
             for part, cache in zip(by_heads, self._caches[layer], strict=True):
-                build.kernel(
-                    "kv_write", gpu, [part], [rows_view(cache, row, lane.rows)],
-                    position=0, tokens=self.scenario.prompt_tokens,
+                s.op(
+                    "kv_write", part, out=rows_view(cache, row, rows), position=0, tokens=self.scenario.prompt_tokens
                 )  # fmt: skip
-            lane.finish_layer(build, layer, attn)
+            x = block.finish(s, x, attention)
+        return x
 
     def _step_plan(self) -> Plan:
-        build, lane, shape = PlanBuilder("gpu_only step"), self.model.lanes[0], self.scenario.shape
+        s, shape, rows = self.model.script("gpu_only step"), self.shape, self.scenario.batch
         position, context = symbol("position"), symbol("context")
-        self.model.emit_embed(build)
+        (x,) = self.model.embed(s)
         for layer in range(shape.layers):
-            q, k, v = lane.attention_inputs(build, layer, position)
-            cache = self._caches[layer]
-            for part, kept in zip((k, v), cache, strict=True):
-                new = part.reshape(lane.rows, shape.kv_heads, 1, shape.head_dim)
-                build.kernel("kv_write", self.model.gpu_of(layer), [new], [kept], position=position, tokens=1)
+            x, block, cache = self.model.enter(s, layer, x), self.model.block(layer), self._caches[layer]
+            q, *new = block.qkv(s, x, position)
+            for part, kept in zip(new, cache, strict=True):
+                one = part.reshape(rows, shape.kv_heads, 1, shape.head_dim)
+                s.op("kv_write", one, out=kept, position=position, tokens=1)
             starts = (symbol(f"start{layer}"),) if shape.window(layer) else ()
-            attn = lane.at(layer).decode_attention(build, q, [cache], (context,), starts)
-            lane.finish_layer(build, layer, attn)
-        self.model.emit_heads(build)
-        return build.plan()
+            attention, _ = block.decode_attention(s, q, [(cache[0], cache[1])], (context,), starts)
+            x = block.finish(s, x, attention)
+        self.model.finish(s, [x])
+        return s.plan()
 
 
 def gpu_only(run: Run, scenario: Scenario) -> Program:

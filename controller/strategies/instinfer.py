@@ -15,15 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from controller.models.scenario import Scenario
+from controller.offload.generation import BoundPlan, generate
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
 from controller.program.run import Program, Run
-from controller.strategies.generation import BoundPlan, generate
 from controller.strategies.kv_spread import GROUP_TOKENS, KvSpread
 from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, option_int, rows_view
-from controller.strategies.scenario import Scenario
 from node.hardware.operation import ITEM_BYTES
 
 

@@ -24,14 +24,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.errors import BadTopology
+from controller.models.scenario import Scenario
+from controller.offload.generation import BoundPlan, generate
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
 from controller.program.run import Program, Run
-from controller.strategies.generation import BoundPlan, generate
 from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, rows_view
-from controller.strategies.scenario import Scenario
 from node.hardware.units import parse
 
 Pair = tuple[Buffer, Buffer]

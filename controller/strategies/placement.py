@@ -8,15 +8,15 @@ import numpy as np
 
 from controller.errors import BadTopology, BadWorkload
 from controller.models.decoder import Decoder
+from controller.models.scenario import Scenario
 from controller.models.weights import weight_content
+from controller.offload.generation import BoundPlan
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
 from controller.plan.size import Affine, symbol
 from controller.program.run import Array, Content, Run
-from controller.strategies.generation import BoundPlan
 from controller.strategies.lane import Lane
-from controller.strategies.scenario import Scenario
 from controller.topology.schema import Device
 
 PREFILL_TOKENS = 8192

@@ -25,15 +25,15 @@ from collections.abc import Iterator
 from math import log
 
 from controller.errors import BadWorkload
+from controller.models.scenario import Scenario
+from controller.offload.generation import generate
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Affine, symbol
 from controller.program.run import Program, Run
-from controller.strategies.generation import generate
 from controller.strategies.instinfer import InstInfer
 from controller.strategies.kv_spread import GROUP_TOKENS
 from controller.strategies.placement import rows_view
-from controller.strategies.scenario import Scenario
 
 STATED_COMPRESSION, STATED_PAGE_RATIO = 1 / 8, 0.5
 """The page-level filters keep about half of what dense attention reads, at the default compression (section IV-C)."""

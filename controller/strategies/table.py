@@ -16,10 +16,10 @@ from typing import Any
 from zlib import crc32
 
 from controller.errors import BadWorkload, StrategyFailed, UnknownStrategy, WindtunnelError
+from controller.models.scenario import Scenario
 from controller.plan.check import accesses
 from controller.plan.ops import Alloc, Buffer, Free, Plan
 from controller.program.run import Program, Run
-from controller.strategies.scenario import Scenario
 from node.errors import NodeError
 
 StrategyFunction = Callable[[Run, Any], Program]

@@ -19,12 +19,12 @@ from controller.execute.outcome import Outcome
 from controller.execute.virtual import VirtualRun, run_virtual
 from controller.experiment.run_spec import RunSpec
 from controller.experiment.virtual import prepare, virtual_scenario
+from controller.models.scenario import Scenario
+from controller.offload.generation import OffloadedDecoder
 from controller.plan.check import check_plan
 from controller.program.drive import drive
 from controller.program.run import Program, Run
-from controller.strategies.generation import OffloadedDecoder
 from controller.strategies.instinfer import InstInfer, instinfer
-from controller.strategies.scenario import Scenario
 
 FIRST_COUNT = 9
 AGAIN_COUNT = 300

@@ -21,11 +21,11 @@ from controller.experiment.run_spec import RunSpec
 from controller.launch import launch
 from controller.models.catalog import load_model
 from controller.models.training import ADAM, InitialWeights, draw_tokens
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.strategies.cxl.cxl_finetune import CxlFinetune, cxl_finetune
 from controller.strategies.table import lookup
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 from node.wire.commands import Launch, Operand
 

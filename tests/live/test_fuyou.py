@@ -23,11 +23,11 @@ from controller.launch import Cluster, launch
 from controller.models.catalog import load_model
 from controller.models.training import ADAM
 from controller.models.training_reference import train_reference
+from controller.models.training_scenario import TrainingScenario
 from controller.models.weights import open_weights
 from controller.strategies.fuyou.fuyou import Fuyou, train
 from controller.strategies.fuyou.optimizer import Checkpoint
 from controller.strategies.table import lookup
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]

@@ -22,11 +22,11 @@ from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import LIVE_DTYPE, RunSpec
 from controller.launch import launch
 from controller.models.catalog import load_model
+from controller.models.scenario import Scenario
 from controller.models.weights import open_weights
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.strategies.instinfer import instinfer
-from controller.strategies.scenario import Scenario
 from controller.strategies.table import lookup
 from controller.topology.loader import load_topology
 

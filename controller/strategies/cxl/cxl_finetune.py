@@ -24,6 +24,7 @@ import numpy as np
 
 from controller.errors import BadTopology, BadWorkload
 from controller.models.training import ADAM, parts
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan, View
 from controller.plan.size import symbol
@@ -33,7 +34,6 @@ from controller.strategies.cxl.memory import HostMemory
 from controller.strategies.cxl.on_gpu import OnGpu
 from controller.strategies.cxl.spread import common_pieces
 from controller.strategies.training.loop import train_steps, training_gpus
-from controller.strategies.training_scenario import TrainingScenario
 from node.hardware.units import format_quantity
 
 

@@ -7,9 +7,9 @@ from math import prod
 
 from controller.errors import BadTopology, BadWorkload
 from controller.models.training import Part
+from controller.models.training_scenario import TrainingScenario
 from controller.strategies.cxl.placement import PLACEMENTS, Group, Nodes
 from controller.strategies.cxl.spread import Place, Spread, spread_group
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.load_store import reaches
 from controller.topology.schema import Device
 from node.errors import BadQuantity

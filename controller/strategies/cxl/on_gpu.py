@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.models.training import Part, TrainingStage
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.ranges import even_ranges
 from controller.program.run import Run
 from controller.strategies.cxl.spread import Spread
 from controller.strategies.training.loop import token_buffers
-from controller.strategies.training_scenario import TrainingScenario
 from node.hardware.operation import ITEM_BYTES
 
 INPUTS = 3

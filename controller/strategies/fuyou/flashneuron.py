@@ -14,6 +14,7 @@ import numpy as np
 
 from controller.models.training import TrainingStage, activation_kinds, emit_adam, parts
 from controller.models.training.recipe import LSE
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import symbol
@@ -23,7 +24,6 @@ from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.options import chosen_gpus
 from controller.strategies.fuyou.report import report_values
 from controller.strategies.training.loop import STEPS, token_buffers, train_steps
-from controller.strategies.training_scenario import TrainingScenario
 
 TURNS = 2
 """Blocks whose activations are on the GPU at once."""

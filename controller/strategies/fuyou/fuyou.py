@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.models.training import parts
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.program.run import Program, Run
@@ -28,7 +29,6 @@ from controller.strategies.fuyou.report import report_values
 from controller.strategies.fuyou.sizing import plan_swaps
 from controller.strategies.fuyou.swap import Swapped
 from controller.strategies.training.loop import train_steps
-from controller.strategies.training_scenario import TrainingScenario
 
 
 class Fuyou:

@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 
 from controller.models.training import Part, TrainingStage
 from controller.models.training.stage import LOGITS_BYTES
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.program.run import Run
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.training.loop import token_buffers
-from controller.strategies.training_scenario import TrainingScenario
 
 SLOTS = 2
 """Parts whose parameters, or gradients, are on the GPU at once: one in use, one on its way."""

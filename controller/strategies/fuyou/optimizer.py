@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.models.training import Part, emit_adam
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
@@ -25,7 +26,6 @@ from controller.strategies.fuyou.groups import SUB_GROUP_ELEMENTS, SubGroup, ele
 from controller.strategies.fuyou.on_gpu import OnGpu
 from controller.strategies.fuyou.options import choice_option, option_count
 from controller.strategies.fuyou.report import Masters
-from controller.strategies.training_scenario import TrainingScenario
 
 ORDERS = ("optimised", "naive", "serial")
 BUFFERS = 8

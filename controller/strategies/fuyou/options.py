@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.errors import BadTopology, BadWorkload
+from controller.models.training_scenario import TrainingScenario
 from controller.strategies.training.loop import training_gpus
-from controller.strategies.training_scenario import TrainingScenario
 
 
 def choice_option(scenario: TrainingScenario, name: str, choices: Sequence[str]) -> str:

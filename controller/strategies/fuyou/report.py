@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from controller.models.training import Part
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import Operand, as_view
 from controller.program.run import Run
 from controller.program.waits import Fetch
-from controller.strategies.training_scenario import TrainingScenario
 
 Masters = Sequence[tuple[Sequence[Operand], Sequence[Part]]]
 """Pieces that begin, one after the other, with the fp32 parameters of some parts in that order."""

@@ -19,6 +19,7 @@ from controller.models.training import (
     recompute_flop,
 )
 from controller.models.training.recipe import LSE
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.bound import bind_attributes, tensor_type
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Kernel
@@ -26,7 +27,6 @@ from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.on_gpu import OnGpu
 from controller.strategies.fuyou.planner import Candidate, Choice, Rates, Work, choose
 from controller.strategies.fuyou.swap import TURNS
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.graph import routes_of
 from node.errors import BadQuantity
 from node.hardware.cost import kernel_cost

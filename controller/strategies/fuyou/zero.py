@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.models.training import Part, emit_adam, parts
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import symbol
@@ -33,7 +34,6 @@ from controller.strategies.fuyou.options import chosen_gpus, host_of
 from controller.strategies.fuyou.report import Masters, report_values
 from controller.strategies.fuyou.swap import Swapped
 from controller.strategies.training.loop import train_steps
-from controller.strategies.training_scenario import TrainingScenario
 
 SCORE_BYTES = 5
 """Of eager attention, for each pair of tokens and head: softmax 2, mask 1, dropped out 2 (arXiv 2205.05198)."""

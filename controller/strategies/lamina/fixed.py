@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from controller.errors import BadWorkload
+from controller.models.scenario import Scenario
+from controller.offload.generation import BoundPlan
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
 from controller.plan.size import Affine, symbol
 from controller.program.run import Run
-from controller.strategies.generation import BoundPlan
 from controller.strategies.lamina.all_reduce import fastest, libraries_of
 from controller.strategies.lamina.cache import FixedCache
 from controller.strategies.lamina.network import NetworkStack
@@ -26,7 +27,6 @@ from controller.strategies.lamina.rotation import Rotation, Turn
 from controller.strategies.lamina.shards import Piece, Shards, pieces_of
 from controller.strategies.lamina.sides import LocalSide, RemoteSide, Side
 from controller.strategies.placement import PREFILL_TOKENS, rows_view
-from controller.strategies.scenario import Scenario
 from node.hardware.operation import ITEM_BYTES
 
 

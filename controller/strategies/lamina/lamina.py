@@ -12,13 +12,13 @@ Checked by: tests/live/test_lamina.py (tokens against the plain run), tests/pape
 
 from __future__ import annotations
 
+from controller.models.scenario import Scenario
+from controller.offload.generation import generate
 from controller.program.run import Program, Run
-from controller.strategies.generation import generate
 from controller.strategies.lamina.fixed import FixedBatch
 from controller.strategies.lamina.options import Pools, choice, gpus_of, has_stream, pools_of
 from controller.strategies.lamina.probe import probe_network
 from controller.strategies.lamina.stream import serve_lamina, serve_tensor_parallel
-from controller.strategies.scenario import Scenario
 
 
 def lamina(run: Run, scenario: Scenario) -> Program:

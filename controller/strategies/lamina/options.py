@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.errors import BadTopology, BadWorkload
+from controller.models.scenario import Scenario
 from controller.strategies.placement import devices, option_int
-from controller.strategies.scenario import Scenario
 
 MODEL, MEMORY = "model", "memory"
 """Groups of a topology that the two pools are taken from."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from controller.models.scenario import Scenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.program.run import Program, Run
 from controller.program.waits import Completion
 from controller.strategies.lamina.network import NetworkStack
 from controller.strategies.lamina.options import Pools
-from controller.strategies.scenario import Scenario
 
 ROUNDS: Final = 100
 """Round trips of the ping-pong."""

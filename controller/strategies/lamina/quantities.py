@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from controller.errors import BadWorkload
-from controller.strategies.scenario import Scenario
+from controller.models.scenario import Scenario
 from node.errors import BadQuantity
 from node.hardware.units import parse
 

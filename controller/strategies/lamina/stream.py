@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 
 from controller.errors import BadTopology, BadWorkload
+from controller.models.scenario import Scenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
@@ -39,7 +40,6 @@ from controller.strategies.lamina.quantities import quantity_option, share_optio
 from controller.strategies.lamina.rotation import Rotation, Turn
 from controller.strategies.lamina.shards import Shards, pieces_of
 from controller.strategies.lamina.sides import LocalSide, RemoteSide, Side
-from controller.strategies.scenario import Scenario
 from controller.workload.files import open_stream
 from controller.workload.requests import RequestStream
 from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions, decode_course

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from controller.errors import BadWorkload
 from controller.models.training import TrainingStage, activation_kinds, emit_adam, parts
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan
 from controller.plan.size import symbol
@@ -23,7 +24,6 @@ from controller.strategies.training.loop import (
     train_steps,
     training_gpus,
 )
-from controller.strategies.training_scenario import TrainingScenario
 
 SAVES = ("all", "inputs")
 """What may be kept of the activations: all that backward reads, or the inputs of the layers."""

@@ -16,11 +16,11 @@ from controller.errors import BadTopology
 from controller.models.shape import weight_shapes
 from controller.models.training import TrainingStage
 from controller.models.training.layout import Part
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import Operand
 from controller.plan.ops import Buffer, Plan
 from controller.program.run import Run, Wish
 from controller.program.waits import Fetch
-from controller.strategies.training_scenario import TrainingScenario
 
 STEPS = "steps"
 """The phase of all training steps."""

@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 
 from controller.errors import BadWorkload, OutOfMemory
+from controller.models.scenario import Scenario
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Size, symbol
@@ -31,7 +32,6 @@ from controller.strategies.lamina.quantities import share_option
 from controller.strategies.lamina.stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES, UTILISATION
 from controller.strategies.lane import Lane
 from controller.strategies.placement import PREFILL_TOKENS, GpuModel, rows_view
-from controller.strategies.scenario import Scenario
 from controller.strategies.vllm.course import RecomputeCourse, blocks_of, recompute_course
 from controller.topology.schema import Topology
 from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions

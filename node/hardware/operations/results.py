@@ -75,6 +75,7 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
             _like_first,
         ),
         "prefill_attention": _like_first,
+        "merge_attention": _like_first,
         "linear": _linear,
         "matmul": _matmul,
         "embedding": _embedding,

@@ -7,12 +7,12 @@ from controller.execute.template import Costs, Template
 from controller.execute.virtual import run_virtual
 from controller.fabric.loads import Fabric
 from controller.models.catalog import load_model
+from controller.models.scenario import Scenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
 from controller.strategies.instinfer import InstInfer
 from controller.strategies.kv_streaming import flexgen
-from controller.strategies.scenario import Scenario
 from controller.topology.loader import load_topology
 
 

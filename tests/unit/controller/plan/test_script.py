@@ -10,7 +10,7 @@ from controller.experiment.run_spec import RunSpec
 from controller.experiment.virtual import prepare, virtual_scenario
 from controller.plan.bound import bind_attributes, tensor_type
 from controller.plan.check import accesses, check_plan
-from controller.plan.ops import Buffer, Kernel, Origin, Plan, Transfer
+from controller.plan.ops import Buffer, Kernel, Origin, Plan, Transfer, View
 from controller.plan.script import Place, Script
 from controller.plan.size import symbol
 from controller.topology.loader import load_topology
@@ -62,6 +62,38 @@ def test_the_second_result_of_an_attention_may_stay_unused() -> None:
     plan = s.plan()
     check_plan(plan, CLUSTER, {"context": 3})
     assert plan.parameters == {"context"}
+
+
+def test_parts_of_an_empty_value_are_written_side_by_side() -> None:
+    s = Script("parts")
+    whole = s.empty(GPU, "fp16", (4, 64))
+    for start in (0, 2):
+        s.op("copy", X.rows(start, start + 2), out=whole.rows(start, start + 2))
+    s.op("linear", whole, W, out=OUT)
+    plan = s.plan()
+    assert plan.after == ((), (), (0, 1))
+    check_plan(plan, CLUSTER)
+
+
+def test_open_extents_carry_on_and_take_the_room_of_their_bound() -> None:
+    rows = symbol("rows")
+    s = Script("open", bounds={"rows": 4})
+    h = s.op("linear", View(X, 0, (rows, 64)), W)
+    s.op("activation", h, kind="relu", out=View(OUT, 0, (rows, 32)))
+    plan = s.plan()
+    assert h.shape == (rows, 32)
+    assert [buffer.nbytes for buffer in s.arenas.buffers] == [4 * 32 * 2]
+    assert plan.parameters == {"rows"}
+    check_plan(plan, CLUSTER, {"rows": 3})
+
+
+def test_a_result_in_place_takes_the_bytes_of_an_input_that_ends() -> None:
+    s = Script("in place")
+    x = s.op("linear", X, W)
+    y = s.op("activation", x, kind="relu", in_place=True)
+    s.op("copy", y, out=OUT)
+    s.plan()
+    assert [buffer.nbytes for buffer in s.arenas.buffers] == [256]
 
 
 def foreign(s: Script) -> None:

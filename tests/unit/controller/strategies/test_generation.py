@@ -5,10 +5,10 @@ import pytest
 
 from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
+from controller.models.scenario import Scenario
+from controller.offload.generation import BoundPlan, generate
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
-from controller.strategies.generation import BoundPlan, generate
-from controller.strategies.scenario import Scenario
 from controller.topology.loader import load_topology
 
 MS = 1e-3

@@ -6,8 +6,8 @@ import pytest
 
 from controller.errors import BadWorkload
 from controller.models.catalog import load_model
-from controller.strategies.scenario import Scenario
-from controller.strategies.training_scenario import TrainingScenario
+from controller.models.scenario import Scenario
+from controller.models.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 

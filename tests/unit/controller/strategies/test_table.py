@@ -9,11 +9,11 @@ import pytest
 from controller.errors import BadWorkload, StrategyFailed, UnknownStrategy
 from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
+from controller.models.scenario import Scenario
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
-from controller.strategies.scenario import Scenario
 from controller.strategies.table import STRATEGIES, TRAINING, blaming, lookup, outside_buffers
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 HEAD = """

@@ -10,10 +10,10 @@ from controller.execute.virtual import run_virtual
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
+from controller.models.training_scenario import TrainingScenario
 from controller.plan.check import check_plan
 from controller.plan.ops import Kernel, Transfer
 from controller.strategies.cxl.cxl_finetune import CxlFinetune, cxl_finetune
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 

@@ -9,6 +9,7 @@ from controller.experiment.result import Experiment
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
+from controller.models.training_scenario import TrainingScenario
 from controller.strategies.fuyou.fuyou import Fuyou
 from controller.strategies.fuyou.sizing import (
     block_flop_per_s,
@@ -16,7 +17,6 @@ from controller.strategies.fuyou.sizing import (
     offloading_order,
     spilled_blocks,
 )
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 

@@ -12,11 +12,11 @@ from controller.execute.virtual import run_virtual
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
+from controller.models.scenario import Scenario
 from controller.strategies.lamina.all_reduce import Library, fastest, libraries_of
 from controller.strategies.lamina.bandwidth import least_bandwidth_bytes_per_s, network_bytes
 from controller.strategies.lamina.options import pools_of
 from controller.strategies.lamina.shards import Shards, pieces_of
-from controller.strategies.scenario import Scenario
 from controller.topology.loader import load_topology
 
 

@@ -12,12 +12,12 @@ from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.models.training import activation_kinds, layer_backward_flop, layer_forward_flop, lse_bytes, parts
+from controller.models.training_scenario import TrainingScenario
 from controller.models.weights import SeededWeights
 from controller.plan.check import check_plan
 from controller.plan.ops import Buffer
 from controller.strategies.training.gpu_only import GpuTraining, train_gpu_only
 from controller.strategies.training.loop import report_training, token_buffers, write_tokens
-from controller.strategies.training_scenario import TrainingScenario
 from controller.topology.loader import load_topology
 
 TOPOLOGY = load_topology("dgx_h100", ("gpu.count=1",))

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.errors import BadWorkload
+from controller.models.limits import check_batch, check_steps, check_tokens
 from controller.models.shape import ModelShape
 from controller.models.weights import Weights
-from controller.strategies.limits import check_batch, check_steps, check_tokens
 from controller.topology.schema import Topology
 from node.hardware.operation import ITEM_BYTES
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+from controller.models.scenario import Scenario
 from controller.plan.ops import Buffer, Plan
 from controller.program.run import Program, Run
-from controller.strategies.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True)

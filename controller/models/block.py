@@ -1,0 +1,213 @@
+"""The transformer layer, emitted once over a script: what every strategy puts its attention and its transfers between.
+
+    block = decoder.block(layer)                            # weights of one layer, on one device
+    q, k, v = block.qkv(s, x, position)
+    attn = block.decode_attention(s, q, [(keys, values)], (context,))       # or the strategy's own, elsewhere
+    x = block.finish(s, x, attn)
+
+Tensors are token-major: x (rows, n) in decode and (rows, tokens, n) in a prompt, q (..., h*d), k and v (..., g*d). The
+numbers of heads follow from the widths, so that a block over a part of the heads is the same block. The shape chooses
+the feed-forward (`feed_forward.py`), the norms, the rotation and what is normed beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.errors import BadWorkload
+from controller.models.feed_forward import feed_forward_of
+from controller.models.shape import ModelShape
+from controller.plan.build import Operand, as_view
+from controller.plan.ops import View
+from controller.plan.script import Script, Source, Value
+from controller.plan.size import Size
+from controller.plan.value import Place
+from node.hardware.operation import ITEM_BYTES
+
+Weights = Mapping[str, Operand]
+"""Name within a layer, as ``q.weight``, to where the weight lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One layer with its weights on one device.
+
+    Attributes:
+        shape: of the model.
+        layer: number of the layer, which decides window and rotation.
+        weights: of the layer; ``qkv.weight`` in place of three where one matrix product gives all of them.
+    """
+
+    shape: ModelShape
+    layer: int
+    weights: Weights
+
+    def qkv(self, s: Script, x: Source, position: Size = 0) -> tuple[Value, Value, Value]:
+        """Norm, projections, norms of q and k, rotation; `position` is that of the first token."""
+        normed = self.norm(s, "attn_norm", x)
+        if "qkv.weight" in self.weights:
+            q, k, v = self.split_qkv(s, self.linear(s, "qkv", normed, "qkv_proj"))
+        else:
+            q, k, v = (self.linear(s, part, normed, "qkv_proj") for part in "qkv")
+        return self.positioned(s, "q", q, position), self.positioned(s, "k", k, position), v
+
+    def split_qkv(self, s: Script, joined: Value) -> tuple[Value, Value, Value]:
+        """q, k and v out of one tensor (..., (h + 2 g) d)."""
+        group = self.shape.heads // self.shape.kv_heads
+        width = joined.shape[-1]
+        assert isinstance(width, int), "widths are never open"
+        kv = width // (group + 2)
+        axes = joined.shape[:-1]
+        kinds = [(joined.dtype, (*axes, size)) for size in (group * kv, kv, kv)]
+        q, k, v = s.results("split", joined, makes=kinds)
+        assert isinstance(q, Value) and isinstance(k, Value) and isinstance(v, Value)
+        return q, k, v
+
+    def positioned(self, s: Script, part: str, x: Value, position: Size) -> Value:
+        """q or k after its norm and its rotation, where the model has them."""
+        shape = self.shape
+        if shape.qk_norm:
+            width, axes = x.shape[-1], x.shape
+            assert isinstance(width, int), "widths are never open"
+            count: Size = width // shape.head_dim
+            for extent in axes[:-1]:
+                count = count * extent if isinstance(extent, int) else extent * count  # type: ignore[operator]
+            weight = self.weights[f"{part}_norm.weight"]
+            by_head = x.reshape(count, shape.head_dim)
+            x = s.op("rms_norm", by_head, weight, eps=shape.norm_eps, offset=shape.norm_offset).reshape(*axes)
+        if shape.positions == "rotary":
+            theta, factor = shape.rotation(self.layer)
+            x = s.op("rotary", x, head_dim=shape.head_dim, position=position, theta=theta, factor=factor)
+        return x
+
+    def prefill_attention(
+        self, s: Script, q: Value, k: Source, v: Source, k_out: Operand | None = None, v_out: Operand | None = None
+    ) -> tuple[Value, Source, Source]:
+        """Causal attention over a prompt.
+
+        Args:
+            s: takes the ops.
+            q: (rows, tokens, h*d).
+            k, v: (rows, tokens, g*d).
+            k_out, v_out: buffers for keys and values by heads (rows, g, tokens, d), instead of values.
+
+        Returns:
+            Attention (rows, tokens, h*d), and keys and values by heads.
+        """
+        q_heads, *kv = (self.to_heads(s, part, out) for part, out in ((q, None), (k, k_out), (v, v_out)))
+        attended = s.op(
+            "prefill_attention", q_heads, *kv, scale=self.shape.attention_scale, window=self.shape.window(self.layer)
+        )
+        return s.op("from_heads", attended), kv[0], kv[1]
+
+    def to_heads(self, s: Script, x: Source, out: Operand | None = None) -> Value:
+        """A prompt's q, k or v (rows, tokens, n*d) by heads (rows, n, tokens, d)."""
+        width = x.shape[-1]
+        assert isinstance(width, int), "widths are never open"
+        return s.op("to_heads", x, out=out, heads=width // self.shape.head_dim)
+
+    def decode_attention(
+        self,
+        s: Script,
+        q: Value,
+        segments: Sequence[tuple[Source, Source]],
+        tokens: Sequence[Size],
+        starts: Sequence[Size] = (),
+        *,
+        on: Place | None = None,
+    ) -> tuple[Value, Value]:
+        """Attention of one new token over cached segments, on the device of q.
+
+        Args:
+            s: takes the ops.
+            q: (rows, h*d).
+            segments: keys and values of each, (rows, g, capacity, d).
+            tokens: valid tokens of each.
+            starts: first token attended of each; empty for 0.
+            on: where it runs; None for the place of q.
+
+        Returns:
+            Attention (rows, h, d) and its log-sum-exp, fp32 (rows, h).
+        """
+        width = q.shape[-1]
+        assert isinstance(width, int), "widths are never open"
+        query = q.reshape(q.shape[0], width // self.shape.head_dim, self.shape.head_dim)
+        out, lse = s.results(
+            "decode_attention", query, *(each for pair in segments for each in pair), on=on,
+            tokens=tuple(tokens), starts=tuple(starts), scale=self.shape.attention_scale,
+        )  # fmt: skip
+        assert isinstance(out, Value) and isinstance(lse, Value)
+        return out, lse
+
+    def finish(self, s: Script, x: Source, attention: Value) -> Value:
+        """The rest of the layer: output projection, feed-forward, and both residual sums."""
+        return self.feed_forward(s, self.attention_output(s, x, attention))
+
+    def attention_output(self, s: Script, x: Source, attention: Value) -> Value:
+        """Output projection of `attention`, in any form of (..., h*d), added to `x`."""
+        width = as_view(self.weights["o.weight"]).shape[1]
+        attended = attention.reshape(*x.shape[:-1], width)
+        projected = self.linear(s, "o", attended, "o_proj")
+        if self.shape.post_norms:
+            projected = self.norm(s, "post_attn_norm", projected)
+        return s.op("add", x, projected)
+
+    def feed_forward(self, s: Script, x: Value) -> Value:
+        """Norm, feed-forward, residual."""
+        made = feed_forward_of(self.shape)(s, self, self.norm(s, "ffn_norm", x))
+        if self.shape.post_norms:
+            made = self.norm(s, "post_ffn_norm", made)
+        return s.op("add", x, made)
+
+    def norm(self, s: Script, name: str, x: Source) -> Value:
+        """The norm of that name."""
+        return norm(s, self.shape, self.weights, name, x)
+
+    def linear(self, s: Script, name: str, x: Source, label: str) -> Value:
+        """A projection, with its bias where it has one."""
+        bias = self.weights.get(f"{name}.bias")
+        return s.op("linear", x, self.weights[f"{name}.weight"], *(() if bias is None else (bias,)), label=label)
+
+
+def norm(s: Script, shape: ModelShape, weights: Weights, name: str, x: Source) -> Value:
+    """Layer norm or RMS norm of `x`, as the shape says."""
+    weight = weights[f"{name}.weight"]
+    if shape.norm == "layer":
+        return s.op("layer_norm", x, weight, weights[f"{name}.bias"], eps=shape.norm_eps)
+    return s.op("rms_norm", x, weight, eps=shape.norm_eps, offset=shape.norm_offset)
+
+
+def embed(s: Script, shape: ModelShape, weights: Weights, ids: Operand, position: Size = 0) -> Value:
+    """Token ids (rows) or (rows, tokens) to the residual stream; `position` is that of the first token.
+
+    Raises:
+        BadWorkload: a learned position beyond the model's table.
+    """
+    axes = as_view(ids).shape
+    x = s.op("embedding", weights["embed"], ids, scale=shape.embedding_scale)
+    if shape.positions != "learned":
+        return x
+    tokens = axes[1] if len(axes) > 1 else 1
+    assert isinstance(tokens, int), "the tokens of a prompt are never open"
+    if isinstance(position, int) and position + tokens > shape.max_positions:
+        raise BadWorkload(
+            f"{tokens} tokens from position {position} on, but {shape.name} has {shape.max_positions} positions; "
+            f"write a shorter prompt or choose another model"
+        )
+    table = as_view(weights["positions"])
+    # Rows position.. of the table, read as one long row that is added to every sequence.
+    width = tokens * shape.hidden
+    row_bytes = shape.hidden * ITEM_BYTES[table.buffer.dtype]
+    rows = View(table.buffer, (position + shape.position_offset) * row_bytes, (width,))
+    return s.op("add", x.reshape(axes[0], width), rows).reshape(*axes, shape.hidden)
+
+
+def logits(s: Script, shape: ModelShape, weights: Weights, x: Value) -> Value:
+    """Final norm and logits (rows, vocab) of the last token."""
+    if len(x.shape) > 2:
+        tokens = x.shape[1]
+        assert isinstance(tokens, int), "the tokens of a prompt are never open"
+        x = s.op("take_rows", x, row=tokens - 1)
+    head = weights["embed" if shape.tie_word_embeddings else "head"]
+    return s.op("linear", norm(s, shape, weights, "final_norm", x), head, label="lm_head")
