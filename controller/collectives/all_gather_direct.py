@@ -8,22 +8,17 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
 
 
-def direct(call: Call) -> Plan:
+def direct(exchange: Exchange) -> None:
     """Every rank to every other, without an order."""
-    build = PlanBuilder(f"all_gather direct {call.count} {call.dtype}")
-    size = call.world_size
-    chunks = call.whole_chunks()
+    size = exchange.world_size
+    chunks = exchange.whole_chunks()
     for rank, own in enumerate(chunks):
-        copy_own(build, call.input(rank), part(call.output(rank), *own))
+        exchange.copy_own(exchange.inputs[rank], part(exchange.outputs[rank], *own))
     for distance in range(1, size):
         for rank, own in enumerate(chunks):
             if own[0] < own[1]:
-                receiver = call.output((rank + distance) % size)
-                build.transfer(call.input(rank), part(receiver, *own), label="gather: send")
-    return build.plan()
+                receiver = exchange.outputs[(rank + distance) % size]
+                exchange.send(exchange.inputs[rank], part(receiver, *own), "gather: send")

@@ -9,26 +9,22 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
+from controller.collectives.exchange import Exchange, part
 from controller.collectives.folding import folding
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
 from controller.plan.ranges import Range
 
 
-def doubling(call: Call) -> Plan:
+def doubling(exchange: Exchange) -> None:
     """Partners differ in one bit of their index, the lowest first."""
-    build = PlanBuilder(f"all_gather doubling {call.count} {call.dtype}")
-    outputs = [call.output(rank) for rank in range(call.world_size)]
-    chunks = call.whole_chunks()
+    outputs = [exchange.outputs[rank] for rank in range(exchange.world_size)]
+    chunks = exchange.whole_chunks()
     for rank, own in enumerate(chunks):
-        copy_own(build, call.input(rank), part(outputs[rank], *own))
-    active, folded = folding(call.world_size)
+        exchange.copy_own(exchange.inputs[rank], part(outputs[rank], *own))
+    active, folded = folding(exchange.world_size)
 
     def send(sender: int, receiver: int, known: Range, label: str) -> None:
         if known[0] < known[1]:
-            build.transfer(part(outputs[sender], *known), part(outputs[receiver], *known), label=label)
+            exchange.send(part(outputs[sender], *known), part(outputs[receiver], *known), label)
 
     known: dict[int, Range] = {rank: chunks[rank] for rank in active}
     for away, stays in folded:
@@ -46,5 +42,4 @@ def doubling(call: Call) -> Plan:
     for away, stays in folded:
         start, stop = chunks[away]
         send(stays, away, (0, start), "unfold: send")
-        send(stays, away, (stop, call.count), "unfold: send")
-    return build.plan()
+        send(stays, away, (stop, exchange.count), "unfold: send")

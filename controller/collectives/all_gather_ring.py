@@ -8,20 +8,16 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own, ring_gather
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
+from controller.collectives.rings import ring_gather
 
 
-def ring(call: Call) -> Plan:
+def ring(exchange: Exchange) -> None:
     """All ranks in order."""
-    build = PlanBuilder(f"all_gather ring {call.count} {call.dtype}")
-    ranks = range(call.world_size)
-    outputs = [call.output(rank) for rank in ranks]
-    for rank, (start, stop) in enumerate(call.whole_chunks()):
-        copy_own(build, call.input(rank), part(outputs[rank], start, stop))
-    for step in range(call.world_size - 1):
-        for piece in range(call.pieces):
-            ring_gather(build, ranks, call.chunks(piece), outputs, step)
-    return build.plan()
+    ranks = range(exchange.world_size)
+    outputs = [exchange.outputs[rank] for rank in ranks]
+    for rank, (start, stop) in enumerate(exchange.whole_chunks()):
+        exchange.copy_own(exchange.inputs[rank], part(outputs[rank], start, stop))
+    for step in range(exchange.world_size - 1):
+        for piece in range(exchange.pieces):
+            ring_gather(exchange, ranks, exchange.chunks(piece), outputs, step)

@@ -9,20 +9,17 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.all_reduce_ring import emit_rings
-from controller.collectives.call import Call
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
-from controller.plan.ranges import Range, even_ranges
+from controller.collectives.all_reduce_ring import Ring, emit_rings
+from controller.collectives.exchange import Exchange
+from controller.plan.ranges import even_ranges
 
 
-def bidirectional_ring(call: Call) -> Plan:
+def bidirectional_ring(exchange: Exchange) -> None:
     """All ranks in order for one half, in reverse order for the other."""
-    build = PlanBuilder(f"all_reduce bidirectional ring {call.count} {call.dtype}")
-    up, down = range(call.world_size), range(call.world_size - 1, -1, -1)
-    rings: list[tuple[range, tuple[Range, ...]]] = []
-    for piece in range(call.pieces):
-        halves = [even_ranges(stop - start, 2, start) for start, stop in call.chunks(piece)]
-        rings += [(up, tuple(first for first, _ in halves)), (down, tuple(second for _, second in halves))]
-    emit_rings(build, call, rings)
-    return build.plan()
+    up, down = range(exchange.world_size), range(exchange.world_size - 1, -1, -1)
+    rings: list[Ring] = []
+    for piece in range(exchange.pieces):
+        halves = [even_ranges(stop - start, 2, start) for start, stop in exchange.chunks(piece)]
+        rings.append(Ring(up, tuple(first for first, _ in halves), channel=0))
+        rings.append(Ring(down, tuple(second for _, second in halves), channel=1))
+    emit_rings(exchange, rings)

@@ -10,21 +10,16 @@ Checked by: tests/unit/controller/collectives/test_trees.py, the conformance sui
 
 from __future__ import annotations
 
-from controller.collectives.call import Call
-from controller.collectives.rings import copy_own
+from controller.collectives.exchange import Exchange
 from controller.collectives.trees import inorder_tree, tree_all_reduce
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
 from controller.plan.ranges import even_ranges
 
 
-def double_binary_tree(call: Call) -> Plan:
+def double_binary_tree(exchange: Exchange) -> None:
     """The in-order binary tree for one half, the same turned by one rank for the other."""
-    build = PlanBuilder(f"all_reduce double binary tree {call.count} {call.dtype}")
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
-        return build.plan()
-    for shift, (start, stop) in enumerate(even_ranges(call.count, 2)):
-        tree = inorder_tree(call.world_size, shift)
-        tree_all_reduce(build, call, tree, even_ranges(stop - start, call.pieces, start))
-    return build.plan()
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    for shift, (start, stop) in enumerate(even_ranges(exchange.count, 2)):
+        tree = inorder_tree(exchange.world_size, shift)
+        tree_all_reduce(exchange, tree, even_ranges(stop - start, exchange.pieces, start), channel=shift)

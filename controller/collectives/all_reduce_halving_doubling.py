@@ -11,42 +11,38 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
+from controller.collectives.exchange import Exchange, part
 from controller.collectives.folding import folding
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan, View
+from controller.plan.ops import View
 from controller.plan.ranges import Range, even_ranges
 
 
-def halving_doubling(call: Call) -> Plan:
+def halving_doubling(exchange: Exchange) -> None:
     """Partners differ in one bit of their index, the highest first."""
-    build = PlanBuilder(f"all_reduce halving-doubling {call.count} {call.dtype}")
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
     else:
-        for number, piece in enumerate(even_ranges(call.count, call.pieces)):
+        for number, piece in enumerate(even_ranges(exchange.count, exchange.pieces)):
             if piece[0] < piece[1]:
-                _emit(build, call, piece, number)
-    return build.plan()
+                _emit(exchange, piece, number)
 
 
-def _emit(build: PlanBuilder, call: Call, whole: Range, number: int) -> None:
-    active, folded = folding(call.world_size)
+def _emit(exchange: Exchange, whole: Range, number: int) -> None:
+    active, folded = folding(exchange.world_size)
     power = len(active)
-    values = {rank: part(call.input(rank), *whole) for rank in range(call.world_size)}
-    outputs = {rank: part(call.output(rank), *whole) for rank in range(call.world_size)}
+    values = {rank: part(exchange.inputs[rank], *whole) for rank in range(exchange.world_size)}
+    outputs = {rank: part(exchange.outputs[rank], *whole) for rank in range(exchange.world_size)}
     for away, stays in folded:
-        room = part(call.scratch(stays, "folded"), *whole)
-        build.transfer(values[away], room, label="fold: send")
-        build.kernel("reduce", room.buffer.device, [values[stays], room], [outputs[stays]], kind="sum")
+        room = part(exchange.scratch(stays, "folded"), *whole)
+        exchange.send(values[away], room, "fold: send")
+        exchange.add(stays, [values[stays], room], outputs[stays])
         values[stays] = outputs[stays]
     size = whole[1] - whole[0]
     held: dict[int, Range] = dict.fromkeys(active, (0, size))
     used = dict.fromkeys(active, 0)
     # The larger half of an odd range, at every halving, may come to one element more than the range.
     elements = size + power.bit_length()
-    rooms = {rank: call.scratch(rank, f"scratch{number}", elements) for rank in active}
+    rooms = {rank: exchange.scratch(rank, f"scratch{number}", elements) for rank in active}
     masks = [1 << bit for bit in reversed(range(power.bit_length() - 1))]
     for mask in masks:
         halves = {rank: _halves(held[rank], index & mask) for index, rank in enumerate(active)}
@@ -55,13 +51,13 @@ def _emit(build: PlanBuilder, call: Call, whole: Range, number: int) -> None:
             kept = halves[partner][0]
             if kept[0] < kept[1]:
                 room = _room(rooms[partner], used[partner], kept)
-                build.transfer(part(values[rank], *kept), room, label="halve: send")
+                exchange.send(part(values[rank], *kept), room, "halve: send")
         for rank in active:
             kept = halves[rank][0]
             if kept[0] < kept[1]:
                 room = _room(rooms[rank], used[rank], kept)
                 total = part(outputs[rank], *kept)
-                build.kernel("reduce", room.buffer.device, [room, part(values[rank], *kept)], [total], kind="sum")
+                exchange.add(rank, [room, part(values[rank], *kept)], total)
             used[rank] += kept[1] - kept[0]
             held[rank], values[rank] = kept, outputs[rank]
     for mask in reversed(masks):
@@ -69,15 +65,13 @@ def _emit(build: PlanBuilder, call: Call, whole: Range, number: int) -> None:
             start, stop = held[rank]
             if start < stop:
                 partner = active[index ^ mask]
-                build.transfer(
-                    part(outputs[rank], start, stop), part(outputs[partner], start, stop), label="double: send"
-                )
+                exchange.send(part(outputs[rank], start, stop), part(outputs[partner], start, stop), "double: send")
         ranges = dict(held)
         for index, rank in enumerate(active):
             other = ranges[active[index ^ mask]]
             held[rank] = min(ranges[rank][0], other[0]), max(ranges[rank][1], other[1])
     for away, stays in folded:
-        build.transfer(outputs[stays], outputs[away], label="unfold: send")
+        exchange.send(outputs[stays], outputs[away], "unfold: send")
 
 
 def _halves(held: Range, upper: int) -> tuple[Range, Range]:

@@ -1,80 +1,106 @@
-"""all_reduce in two levels: inside of every host, between hosts, inside again.
+"""all_reduce in levels, one for each level of bandwidth: reduce-scatters from the inside out, all-gathers back.
 
 Paper: Jia et al., Highly scalable deep learning training system with mixed-precision, arXiv 1807.11205, section 4.2, in
-    the form with all ranks of a host at work.
-Follows: a ring reduce-scatter in each host leaves every rank one chunk; ranks of one index in their hosts all-reduce it
-    over a ring of their own, side by side; a ring all-gather in each host ends it. Between hosts each rank sends
-    2 (hosts - 1) / hosts of its chunk, not of all data.
-Differs: nothing.
-Checked by: tests/unit/controller/collectives/test_hierarchical.py, the conformance suite.
+    the form with all ranks of a host at work (two levels: hosts, between hosts). Dash et al., arXiv 2501.04266, on
+    Frontier (three levels: two GCDs of a package at 200 GB/s, eight of a node at 50 to 100 GB/s, then the network).
+Follows: rings of the innermost level reduce-scatter the data, those of the next the chunk that is left to each rank,
+    and so on; all-gathers go back the same way. Each level carries as many times fewer bytes than the one inside as
+    that has ranks: between hosts a rank sends 2 (hosts - 1) / hosts of its chunk, not of all data.
+Differs: Dash et al. give each level a state of training (weights, gradients, optimizer); here one all-reduce uses all
+    levels. A package is two ranks that follow each other in their host, as Frontier numbers its GCDs; where a host has
+    an odd number of ranks there are no packages and two levels are left.
+Checked by: test_hierarchical.py and test_three_level.py in tests/unit/controller/collectives, the conformance suite.
 """
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own, ring_gather, ring_reduce
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from collections.abc import Sequence
+
+from controller.collectives.exchange import Exchange, part
+from controller.collectives.rings import ring_gather, ring_reduce
 from controller.plan.ranges import Range, even_ranges
 
+Level = Sequence[Sequence[int]]
+"""Rings of equal length in which every rank is once."""
 
-def hierarchical(call: Call) -> Plan:
-    """Hosts as the group has them; each must have as many ranks as the others.
+PACKAGE = 2
+"""Ranks of a package."""
+
+
+def hierarchical(exchange: Exchange) -> None:
+    """Inside of every host, then between hosts; each must have as many ranks as the others.
 
     Raises:
         BadCall: hosts with different numbers of ranks.
     """
-    hosts = call.group.equal_hosts("hierarchical")
-    local = len(hosts[0])
-    build = PlanBuilder(f"all_reduce hierarchical {call.count} {call.dtype}")
-    ranks = range(call.world_size)
-    inputs, outputs = [call.input(rank) for rank in ranks], [call.output(rank) for rank in ranks]
-    if call.world_size == 1:
-        copy_own(build, inputs[0], outputs[0])
-        return build.plan()
-    scratch = [call.scratch(rank) for rank in ranks]
-    inner = [_by_rank(hosts, _inner(call, local, piece)) for piece in range(call.pieces)]
-    # What the hosts add up is the input where a host has one rank, and otherwise its ranks' sums.
-    partial = inputs if local == 1 else outputs
-    for step in range(local - 1):
-        for chunks in inner:
-            sums = [part(outputs[rank], *chunks[rank]) for rank in ranks]
-            for host in hosts:
-                ring_reduce(build, host, chunks, inputs, scratch, sums, step)
-    outer = [_outer(hosts, chunks) for chunks in inner]
-    for step in range(len(hosts) - 1):
-        for chunks in outer:
-            sums = [part(outputs[rank], *chunks[rank]) for rank in ranks]
-            for index in range(local):
-                peers = [host[index] for host in hosts]
-                ring_reduce(build, peers, chunks, partial, scratch, sums, step)
-    for step in range(len(hosts) - 1):
-        for chunks in outer:
-            for index in range(local):
-                ring_gather(build, [host[index] for host in hosts], chunks, outputs, step)
-    for step in range(local - 1):
-        for chunks in inner:
-            for host in hosts:
-                ring_gather(build, host, chunks, outputs, step)
-    return build.plan()
+    hosts = exchange.group.equal_hosts("hierarchical")
+    by_levels(exchange, [hosts, _across(hosts)], whole_levels=1)
 
 
-def _inner(call: Call, local: int, piece: int) -> list[Range]:
-    """Piece number `piece` of the chunk of every index in a host."""
-    return [even_ranges(stop - start, call.pieces, start)[piece] for start, stop in even_ranges(call.count, local)]
+def three_level(exchange: Exchange) -> None:
+    """Inside of every package, among the packages of a host, then between hosts.
+
+    Raises:
+        BadCall: hosts with different numbers of ranks.
+    """
+    hosts = exchange.group.equal_hosts("three_level")
+    size = PACKAGE if len(hosts[0]) % PACKAGE == 0 else 1
+    packages = [[host[first : first + size] for first in range(0, len(host), size)] for host in hosts]
+    inner = [package for host in packages for package in host]
+    among = [ring for host in packages for ring in _across(host)]
+    by_levels(exchange, [inner, among, _across(hosts)])
 
 
-def _by_rank(hosts: tuple[tuple[int, ...], ...], of_index: list[Range]) -> list[Range]:
-    """The same ranges in every host, by rank."""
-    found = {rank: of_index[index] for ranks in hosts for index, rank in enumerate(ranks)}
-    return [found[rank] for rank in range(len(found))]
+def by_levels(exchange: Exchange, levels: Sequence[Level], whole_levels: int = 0) -> None:
+    """all_reduce over rings within rings.
+
+    Args:
+        exchange: the collective.
+        levels: from the inside out.
+        whole_levels: levels after which what is left to a rank is cut into pieces; 0 for cutting the data first.
+    """
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    ranks, outputs = range(exchange.world_size), exchange.outputs
+    scratch = [exchange.scratch(rank) for rank in ranks]
+    pieces = [_owned(exchange, levels, whole_levels, piece) for piece in range(exchange.pieces)]
+    partial = exchange.inputs
+    for level, rings in enumerate(levels):
+        sums = [[part(outputs[rank], *owned[level][rank]) for rank in ranks] for owned in pieces]
+        for step in range(len(rings[0]) - 1):
+            for owned, totals in zip(pieces, sums, strict=True):
+                for ring in rings:
+                    ring_reduce(exchange, ring, owned[level], partial, scratch, totals, step)
+        if len(rings[0]) > 1:
+            # From here on ranks add up what the level inside has summed.
+            partial = outputs
+    for level, rings in reversed(list(enumerate(levels))):
+        for step in range(len(rings[0]) - 1):
+            for owned in pieces:
+                for ring in rings:
+                    ring_gather(exchange, ring, owned[level], outputs, step)
 
 
-def _outer(hosts: tuple[tuple[int, ...], ...], inner: list[Range]) -> list[Range]:
-    """What each rank owns of its chunk between the hosts."""
-    found: dict[int, Range] = {}
-    for number, ranks in enumerate(hosts):
-        for rank in ranks:
-            start, stop = inner[rank]
-            found[rank] = even_ranges(stop - start, len(hosts), start)[number]
-    return [found[rank] for rank in range(len(inner))]
+def _across(inner: Level) -> list[list[int]]:
+    """One ring for each place: the ranks that have it in the rings inside."""
+    return [[ring[place] for ring in inner] for place in range(len(inner[0]))]
+
+
+def _owned(exchange: Exchange, levels: Sequence[Level], whole_levels: int, piece: int) -> list[list[Range]]:
+    """What each rank owns after each level: its part of what it owned before. Empty ranges are not sent."""
+    whole: Range = (0, exchange.count)
+    held = [whole if whole_levels else _part_of(whole, exchange.pieces, piece)] * exchange.world_size
+    found: list[list[Range]] = []
+    for number, rings in enumerate(levels, start=1):
+        after = list(held)
+        for ring in rings:
+            for place, rank in enumerate(ring):
+                after[rank] = _part_of(held[rank], len(ring), place)
+        held = [_part_of(each, exchange.pieces, piece) for each in after] if number == whole_levels else after
+        found.append(held)
+    return found
+
+
+def _part_of(held: Range, parts: int, number: int) -> Range:
+    return even_ranges(held[1] - held[0], parts, held[0])[number]

@@ -11,37 +11,31 @@ Checked by: tests/unit/controller/collectives/test_in_switch.py, the conformance
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
+from controller.collectives.exchange import Exchange, part
 from controller.collectives.in_switch import Stages, need_switch
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
 from controller.plan.ranges import even_ranges
 
 
-def two_shot(call: Call) -> Plan:
+def two_shot(exchange: Exchange) -> None:
     """Reduce-scatter by the switch, then all-gather by multicast.
 
     Raises:
         BadCall: no switch between the ranks adds up this type, or none multiplies.
     """
-    need_switch(call, "in_switch_two_shot", adds=True, copies=True)
-    build = PlanBuilder(f"all_reduce in-switch two-shot {call.count} {call.dtype}")
-    ranks = range(call.world_size)
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
-        return build.plan()
-    inputs, outputs = [call.input(rank) for rank in ranks], [call.output(rank) for rank in ranks]
-    stages = Stages(build)
-    for piece in range(call.pieces):
-        for rank, (start, stop) in enumerate(call.chunks(piece)):
+    need_switch(exchange, "in_switch_two_shot", adds=True, copies=True)
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    inputs, outputs = exchange.inputs, exchange.outputs
+    stages = Stages(exchange)
+    for piece in range(exchange.pieces):
+        for rank, (start, stop) in enumerate(exchange.chunks(piece)):
             stages.pull_sum(rank, [part(view, start, stop) for view in inputs], part(outputs[rank], start, stop))
-        for rank, (start, stop) in enumerate(call.chunks(piece)):
+        for rank, (start, stop) in enumerate(exchange.chunks(piece)):
             stages.push_all(rank, part(outputs[rank], start, stop), [part(view, start, stop) for view in outputs])
-    return build.plan()
 
 
-def one_shot(call: Call) -> Plan:
+def one_shot(exchange: Exchange) -> None:
     """Every rank reads the sum of everything.
 
     In place a rank would overwrite what others still read, so sums then pass a scratch buffer.
@@ -49,19 +43,18 @@ def one_shot(call: Call) -> Plan:
     Raises:
         BadCall: no switch between the ranks adds up this type.
     """
-    need_switch(call, "in_switch_one_shot", adds=True, copies=False)
-    build = PlanBuilder(f"all_reduce in-switch one-shot {call.count} {call.dtype}")
-    ranks = range(call.world_size)
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
-        return build.plan()
-    stages = Stages(build)
-    for start, stop in even_ranges(call.count, call.pieces):
-        sources = [part(call.input(rank), start, stop) for rank in ranks]
-        sums = [part(call.scratch(rank) if call.in_place else call.output(rank), start, stop) for rank in ranks]
+    need_switch(exchange, "in_switch_one_shot", adds=True, copies=False)
+    ranks = range(exchange.world_size)
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    stages = Stages(exchange)
+    for start, stop in even_ranges(exchange.count, exchange.pieces):
+        sources = [part(view, start, stop) for view in exchange.inputs]
+        targets = [exchange.scratch(rank) for rank in ranks] if exchange.in_place else exchange.outputs
+        sums = [part(view, start, stop) for view in targets]
         for rank, total in enumerate(sums):
             stages.pull_sum(rank, sources, total)
-        if call.in_place and start < stop:
+        if exchange.in_place and start < stop:
             for rank in ranks:
-                build.transfer(sums[rank], part(call.output(rank), start, stop), label="copy")
-    return build.plan()
+                exchange.copy(sums[rank], part(exchange.outputs[rank], start, stop))

@@ -12,38 +12,33 @@ Checked by: tests/unit/controller/collectives/test_in_switch.py, the conformance
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
+from controller.collectives.exchange import Exchange, part
 from controller.collectives.in_switch import GATHER, SCATTER, STAGED, Stages, need_switch
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
 from controller.plan.ranges import even_ranges
 
 
-def nvls(call: Call) -> Plan:
+def nvls(exchange: Exchange) -> None:
     """Each piece of the data is one loop of the pipeline.
 
     Raises:
         BadCall: no switch between the ranks adds up this type, or none multiplies.
     """
-    need_switch(call, "nvls", adds=True, copies=True)
-    build = PlanBuilder(f"all_reduce nvls {call.count} {call.dtype}")
-    ranks = range(call.world_size)
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
-        return build.plan()
-    staged, summed = [call.scratch(rank) for rank in ranks], [call.scratch(rank, "summed") for rank in ranks]
-    stages = Stages(build, STAGED)
-    for whole_start, whole_stop in even_ranges(call.count, call.pieces):
+    need_switch(exchange, "nvls", adds=True, copies=True)
+    ranks = range(exchange.world_size)
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    staged, summed = [exchange.scratch(rank) for rank in ranks], [exchange.scratch(rank, "summed") for rank in ranks]
+    stages = Stages(exchange, STAGED)
+    for whole_start, whole_stop in even_ranges(exchange.count, exchange.pieces):
         for rank in ranks:
-            source, room = (part(view, whole_start, whole_stop) for view in (call.input(rank), staged[rank]))
+            source, room = (part(view, whole_start, whole_stop) for view in (exchange.inputs[rank], staged[rank]))
             stages.copy(SCATTER, rank, source, room)
-        chunks = even_ranges(whole_stop - whole_start, call.world_size, whole_start)
+        chunks = even_ranges(whole_stop - whole_start, exchange.world_size, whole_start)
         for rank, (start, stop) in enumerate(chunks):
             stages.pull_sum(rank, [part(view, start, stop) for view in staged], part(summed[rank], start, stop))
         for rank, (start, stop) in enumerate(chunks):
             stages.push_all(rank, part(summed[rank], start, stop), [part(view, start, stop) for view in summed])
         for rank in ranks:
-            room, target = (part(view, whole_start, whole_stop) for view in (summed[rank], call.output(rank)))
+            room, target = (part(view, whole_start, whole_stop) for view in (summed[rank], exchange.outputs[rank]))
             stages.copy(GATHER, rank, room, target)
-    return build.plan()

@@ -11,34 +11,46 @@ Checked by: tests/golden/test_ring.py (timeline by hand), tests/unit/controller/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own, ring_gather, ring_reduce
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
+from controller.collectives.rings import ring_gather, ring_reduce
 from controller.plan.ranges import Range
 
 
-def ring(call: Call) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A part of the data that goes round.
+
+    Attributes:
+        order: ranks.
+        chunks: what each rank will own of it.
+        channel: of its messages.
+    """
+
+    order: Sequence[int]
+    chunks: tuple[Range, ...]
+    channel: int = 0
+
+
+def ring(exchange: Exchange) -> None:
     """All ranks in order, all data one way round."""
-    build = PlanBuilder(f"all_reduce ring {call.count} {call.dtype}")
-    order = range(call.world_size)
-    emit_rings(build, call, [(order, call.chunks(piece)) for piece in range(call.pieces)])
-    return build.plan()
+    order = range(exchange.world_size)
+    emit_rings(exchange, [Ring(order, exchange.chunks(piece)) for piece in range(exchange.pieces)])
 
 
-def emit_rings(build: PlanBuilder, call: Call, rings: Sequence[tuple[Sequence[int], tuple[Range, ...]]]) -> None:
+def emit_rings(exchange: Exchange, rings: Sequence[Ring]) -> None:
     """all_reduce of several parts of the data, each over a ring of its own, step by step side by side."""
-    ranks = range(call.world_size)
-    inputs, outputs = [call.input(rank) for rank in ranks], [call.output(rank) for rank in ranks]
-    if call.world_size == 1:
-        copy_own(build, inputs[0], outputs[0])
+    ranks = range(exchange.world_size)
+    inputs, outputs = exchange.inputs, exchange.outputs
+    if exchange.world_size == 1:
+        exchange.copy_own(inputs[0], outputs[0])
         return
-    scratch = [call.scratch(rank) for rank in ranks]
-    for step in range(call.world_size - 1):
-        for order, chunks in rings:
-            sums = [part(outputs[rank], *chunks[rank]) for rank in ranks]
-            ring_reduce(build, order, chunks, inputs, scratch, sums, step)
-    for step in range(call.world_size - 1):
-        for order, chunks in rings:
-            ring_gather(build, order, chunks, outputs, step)
+    scratch = [exchange.scratch(rank) for rank in ranks]
+    own = [[part(outputs[rank], *ring.chunks[rank]) for rank in ranks] for ring in rings]
+    for step in range(exchange.world_size - 1):
+        for ring, sums in zip(rings, own, strict=True):
+            ring_reduce(exchange, ring.order, ring.chunks, inputs, scratch, sums, step, ring.channel)
+    for step in range(exchange.world_size - 1):
+        for ring in rings:
+            ring_gather(exchange, ring.order, ring.chunks, outputs, step, ring.channel)

@@ -9,29 +9,24 @@ Checked by: tests/paper/test_tpi_llm.py (8 tau), tests/unit/controller/collectiv
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
 from controller.plan.ranges import even_ranges
 
 
-def star(call: Call) -> Plan:
-    """The call's root is the master."""
-    build = PlanBuilder(f"all_reduce star {call.count} {call.dtype}")
-    master = call.root
-    workers = [rank for rank in range(call.world_size) if rank != master]
+def star(exchange: Exchange) -> None:
+    """The root is the master."""
+    master = exchange.root
+    workers = [rank for rank in range(exchange.world_size) if rank != master]
     if not workers:
-        copy_own(build, call.input(master), call.output(master))
-        return build.plan()
-    for start, stop in even_ranges(call.count, call.pieces):
+        exchange.copy_own(exchange.inputs[master], exchange.outputs[master])
+        return
+    for start, stop in even_ranges(exchange.count, exchange.pieces):
         if start == stop:
             continue
-        arrived = [part(call.scratch(master, f"scratch{rank}"), start, stop) for rank in workers]
+        arrived = [part(exchange.scratch(master, f"scratch{rank}"), start, stop) for rank in workers]
         for rank, room in zip(workers, arrived, strict=True):
-            build.transfer(part(call.input(rank), start, stop), room, label="reduce: send")
-        own, total = part(call.input(master), start, stop), part(call.output(master), start, stop)
-        build.kernel("reduce", own.buffer.device, [own, *arrived], [total], kind="sum")
+            exchange.send(part(exchange.inputs[rank], start, stop), room, "reduce: send")
+        own, total = part(exchange.inputs[master], start, stop), part(exchange.outputs[master], start, stop)
+        exchange.add(master, [own, *arrived], total)
         for rank in workers:
-            build.transfer(total, part(call.output(rank), start, stop), label="broadcast: send")
-    return build.plan()
+            exchange.send(total, part(exchange.outputs[rank], start, stop), "broadcast: send")

@@ -8,20 +8,15 @@ Checked by: tests/paper/test_tpi_llm.py (16 tau), the conformance suite.
 
 from __future__ import annotations
 
-from controller.collectives.call import Call
-from controller.collectives.rings import copy_own
+from controller.collectives.exchange import Exchange
 from controller.collectives.trees import even_tree, tree_all_reduce
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
 from controller.plan.ranges import even_ranges
 
 
-def tree(call: Call, fanout: int = 2) -> Plan:
-    """The tree of least depth with at most `fanout` children for each rank, its root at the call's."""
-    build = PlanBuilder(f"all_reduce tree {call.count} {call.dtype}")
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
+def tree(exchange: Exchange, fanout: int = 2) -> None:
+    """The tree of least depth with at most `fanout` children for each rank, its root at the collective's."""
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
     else:
-        shape = even_tree(call.world_size, fanout, call.root)
-        tree_all_reduce(build, call, shape, even_ranges(call.count, call.pieces))
-    return build.plan()
+        shape = even_tree(exchange.world_size, fanout, exchange.root)
+        tree_all_reduce(exchange, shape, even_ranges(exchange.count, exchange.pieces))

@@ -8,28 +8,26 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan, View
+from controller.collectives.exchange import Exchange, part
+from controller.plan.ops import View
 
 
-def block(call: Call, sender: int, receiver: int) -> tuple[View, View]:
+def block(exchange: Exchange, sender: int, receiver: int) -> tuple[View, View]:
     """Where the block from `sender` to `receiver` lies at either."""
-    start, stop = call.whole_chunks()[receiver]
+    start, stop = exchange.whole_chunks()[receiver]
     size = stop - start
-    return part(call.input(sender), start, stop), part(call.output(receiver), sender * size, (sender + 1) * size)
+    return part(exchange.inputs[sender], start, stop), part(
+        exchange.outputs[receiver], sender * size, (sender + 1) * size
+    )
 
 
-def direct(call: Call) -> Plan:
+def direct(exchange: Exchange) -> None:
     """Every rank to every other, without an order."""
-    build = PlanBuilder(f"all_to_all direct {call.count} {call.dtype}")
-    size = call.world_size
+    size = exchange.world_size
     for rank in range(size):
-        copy_own(build, *block(call, rank, rank))
+        exchange.copy_own(*block(exchange, rank, rank))
     for distance in range(1, size):
         for rank in range(size):
-            source, destination = block(call, rank, (rank + distance) % size)
-            if source.shape != (0,):
-                build.transfer(source, destination, label="block")
-    return build.plan()
+            source, destination = block(exchange, rank, (rank + distance) % size)
+            if source.shape[-1] != 0:
+                exchange.send(source, destination, "block")

@@ -14,53 +14,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.collectives.all_to_all_direct import block
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
 
 
-def hierarchical(call: Call) -> Plan:
+def hierarchical(exchange: Exchange) -> None:
     """Hosts as the group has them; each must have as many ranks as the others.
 
     Raises:
         BadCall: hosts with different numbers of ranks.
     """
-    hosts = call.group.equal_hosts("hierarchical", "direct")
+    hosts = exchange.group.equal_hosts("hierarchical", "direct")
     local = len(hosts[0])
-    build = PlanBuilder(f"all_to_all hierarchical {call.count} {call.dtype}")
-    chunks = call.whole_chunks()
+    chunks = exchange.whole_chunks()
     for number, host in enumerate(hosts):
         for other in (*hosts[number + 1 :], *hosts[:number]):
             for place, receiver in enumerate(other):
-                _gather_and_send(build, call, host, place, receiver, chunks[receiver][1] - chunks[receiver][0])
+                _gather_and_send(exchange, host, place, receiver, chunks[receiver][1] - chunks[receiver][0])
     for host in hosts:
         for distance in range(local):
             for place, sender in enumerate(host):
                 receiver = host[(place + distance) % local]
-                source, destination = block(call, sender, receiver)
+                source, destination = block(exchange, sender, receiver)
                 if sender == receiver:
-                    copy_own(build, source, destination)
-                elif source.shape != (0,):
-                    build.transfer(source, destination, label="block")
-    return build.plan()
+                    exchange.copy_own(source, destination)
+                elif source.shape[-1] != 0:
+                    exchange.send(source, destination, "block")
 
 
-def _gather_and_send(build: PlanBuilder, call: Call, host: Sequence[int], place: int, receiver: int, size: int) -> None:
+def _gather_and_send(exchange: Exchange, host: Sequence[int], place: int, receiver: int, size: int) -> None:
     """Every block of `host` for one rank elsewhere, over the rank of the host that has its place."""
     if not size:
         return
     carrier = host[place]
     if len(host) == 1:
-        build.transfer(*block(call, carrier, receiver), label="between")
+        exchange.send(*block(exchange, carrier, receiver), "between")
         return
-    room = call.scratch(carrier, f"for{receiver}", size * len(host))
+    room = exchange.scratch(carrier, f"for{receiver}", size * len(host))
     for index, sender in enumerate(host):
-        source = block(call, sender, receiver)[0]
-        build.transfer(source, part(room, index * size, (index + 1) * size), label="gather")
+        source, target = block(exchange, sender, receiver)[0], part(room, index * size, (index + 1) * size)
+        if sender == carrier:
+            exchange.copy(source, target, "gather")
+        else:
+            exchange.send(source, target, "gather")
     for first, count in _runs(host):
-        output = part(call.output(receiver), host[first] * size, (host[first] + count) * size)
-        build.transfer(part(room, first * size, (first + count) * size), output, label="between")
+        output = part(exchange.outputs[receiver], host[first] * size, (host[first] + count) * size)
+        exchange.send(part(room, first * size, (first + count) * size), output, "between")
 
 
 def _runs(host: Sequence[int]) -> list[tuple[int, int]]:

@@ -9,27 +9,22 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 from __future__ import annotations
 
 from controller.collectives.all_to_all_direct import block
-from controller.collectives.call import Call
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange
 
 
-def pairwise(call: Call) -> Plan:
+def pairwise(exchange: Exchange) -> None:
     """Round d: to the rank d further on."""
-    build = PlanBuilder(f"all_to_all pairwise {call.count} {call.dtype}")
-    size = call.world_size
+    size = exchange.world_size
     for rank in range(size):
-        copy_own(build, *block(call, rank, rank))
+        exchange.copy_own(*block(exchange, rank, rank))
     done: dict[int, list[int]] = {rank: [] for rank in range(size)}
     for distance in range(1, size):
         this_round: dict[int, list[int]] = {rank: [] for rank in range(size)}
         for rank in range(size):
             other = (rank + distance) % size
-            source, destination = block(call, rank, other)
-            if source.shape != (0,):
-                op = build.transfer(source, destination, label="block", after=[*done[rank], *done[other]])
+            source, destination = block(exchange, rank, other)
+            if source.shape[-1] != 0:
+                op = exchange.send(source, destination, "block", after=[*done[rank], *done[other]])
                 this_round[rank].append(op)
                 this_round[other].append(op)
         done = {rank: this_round[rank] or done[rank] for rank in range(size)}
-    return build.plan()

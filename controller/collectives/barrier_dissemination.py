@@ -9,18 +9,14 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
 
 
-def dissemination(call: Call) -> Plan:
+def dissemination(exchange: Exchange) -> None:
     """Flags lie by distance: element i of rank r is the flag of rank r - i, so that what a rank knows is one range."""
-    build = PlanBuilder("barrier dissemination")
-    size = call.world_size
+    size = exchange.world_size
     for rank in range(size):
-        copy_own(build, call.input(rank), part(call.output(rank), 0, 1))
+        exchange.copy_own(exchange.inputs[rank], part(exchange.outputs[rank], 0, 1))
     distance = 1
     told_by: dict[int, int] = {}
     while distance < size:
@@ -28,10 +24,12 @@ def dissemination(call: Call) -> Plan:
         this_round: dict[int, int] = {}
         for rank in range(size):
             receiver = (rank + distance) % size
-            known, room = part(call.output(rank), 0, told), part(call.output(receiver), distance, distance + told)
+            known, room = (
+                part(exchange.outputs[rank], 0, told),
+                part(exchange.outputs[receiver], distance, distance + told),
+            )
             # A rank goes to its next round when it was told in this one, even where it has less to pass on.
             after = [told_by[rank]] if rank in told_by else []
-            this_round[receiver] = build.transfer(known, room, label="flags", after=after)
+            this_round[receiver] = exchange.send(known, room, "flags", after=after)
         told_by = this_round
         distance *= 2
-    return build.plan()

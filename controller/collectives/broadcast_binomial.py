@@ -9,32 +9,27 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
 from controller.plan.ranges import even_ranges
 
 
-def binomial(call: Call) -> Plan:
+def binomial(exchange: Exchange) -> None:
     """Counted from the root on, in rounds of doubling distance."""
-    build = PlanBuilder(f"broadcast binomial {call.count} {call.dtype}")
-    size = call.world_size
-    for start, stop in even_ranges(call.count, call.pieces):
+    size = exchange.world_size
+    for start, stop in even_ranges(exchange.count, exchange.pieces):
         if start == stop:
             continue
-        given = part(call.input(call.root), start, stop)
-        copy_own(build, given, part(call.output(call.root), start, stop))
+        given = part(exchange.inputs[exchange.root], start, stop)
+        exchange.copy_own(given, part(exchange.outputs[exchange.root], start, stop))
         distance = 1
         last: dict[int, int] = {}
         while distance < size:
             for index in range(min(distance, size - distance)):
-                sender, receiver = (call.root + index) % size, (call.root + index + distance) % size
+                sender, receiver = (exchange.root + index) % size, (exchange.root + index + distance) % size
                 # The root sends what it was given, so that nobody waits for its own copy.
-                source = given if sender == call.root else part(call.output(sender), start, stop)
+                source = given if sender == exchange.root else part(exchange.outputs[sender], start, stop)
                 after = [last[sender]] if sender in last else []
-                last[sender] = build.transfer(
-                    source, part(call.output(receiver), start, stop), label="broadcast: send", after=after
+                last[sender] = exchange.send(
+                    source, part(exchange.outputs[receiver], start, stop), "broadcast: send", after=after
                 )
             distance *= 2
-    return build.plan()

@@ -8,30 +8,25 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
 from controller.plan.ranges import even_ranges
 
 
-def chain(call: Call) -> Plan:
+def chain(exchange: Exchange) -> None:
     """From the root on, in the order of the ranks."""
-    build = PlanBuilder(f"broadcast chain {call.count} {call.dtype}")
-    size = call.world_size
-    copy_own(build, call.input(call.root), call.output(call.root))
+    size = exchange.world_size
+    exchange.copy_own(exchange.inputs[exchange.root], exchange.outputs[exchange.root])
     last: dict[int, int] = {}
-    for start, stop in even_ranges(call.count, call.pieces):
+    for start, stop in even_ranges(exchange.count, exchange.pieces):
         if start == stop:
             continue
         for index in range(size - 1):
-            sender, receiver = (call.root + index) % size, (call.root + index + 1) % size
-            source = call.input(sender) if sender == call.root else call.output(sender)
+            sender, receiver = (exchange.root + index) % size, (exchange.root + index + 1) % size
+            source = exchange.inputs[sender] if sender == exchange.root else exchange.outputs[sender]
             after = [last[sender]] if sender in last else []
-            last[sender] = build.transfer(
+            last[sender] = exchange.send(
                 part(source, start, stop),
-                part(call.output(receiver), start, stop),
-                label="broadcast: send",
+                part(exchange.outputs[receiver], start, stop),
+                "broadcast: send",
                 after=after,
             )
-    return build.plan()

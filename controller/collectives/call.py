@@ -1,4 +1,4 @@
-"""One call of a collective: who, how much, of which type, and where its buffers lie.
+"""One call of a collective that is measured: who, how much, of which type, and where its buffers lie.
 
 Buffers by convention, on every rank's tier: ``input`` and ``output`` for the caller, ``scratch`` for what arrives and
 is not reduced yet. In place, there is one of the caller's buffers less and the shorter side is a range of the longer
@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.collectives.errors import BadCall
+from controller.collectives.exchange import Emitter, Exchange, part
 from controller.collectives.group import Group
 from controller.plan.ops import Buffer, View
 from controller.plan.ranges import Range, even_ranges
@@ -92,10 +93,6 @@ class Call:
         """The chunk of every rank, as ranges of elements; the last may be empty."""
         return even_ranges(self.count, self.world_size)
 
-    def chunks(self, piece: int = 0) -> tuple[Range, ...]:
-        """Piece number `piece` of the chunk of every rank, as ranges of elements; some may be empty."""
-        return tuple(even_ranges(stop - start, self.pieces, start)[piece] for start, stop in self.whole_chunks())
-
     def input(self, rank: int) -> View:
         """What `rank` gives."""
         start, stop = self._own(rank)
@@ -120,21 +117,21 @@ class Call:
             elements = self.world_size
         return self._buffer(rank, "output", elements)
 
-    def scratch(self, rank: int, name: str = "scratch", elements: int | None = None) -> View:
-        """Room for what arrives; of `count` elements unless told otherwise."""
-        return self._buffer(rank, name, self.count if elements is None else elements)
+    def scratch(self, rank: int, name: str, elements: int) -> View:
+        """Room for what arrives."""
+        return self._buffer(rank, name, elements)
+
+    def exchange(self, emitter: Emitter) -> Exchange:
+        """The call as an algorithm sees it; ops go to `emitter`."""
+        ranks = range(self.world_size)
+        inputs, outputs = [self.input(rank) for rank in ranks], [self.output(rank) for rank in ranks]
+        return Exchange(
+            emitter, self.collective, self.group, inputs, outputs, self.scratch, self.count, self.dtype,
+            self.in_place, self.root, self.pieces,
+        )  # fmt: skip
 
     def _own(self, rank: int) -> Range:
         return self.whole_chunks()[rank]
 
     def _buffer(self, rank: int, name: str, elements: int) -> View:
         return Buffer(self.group.devices[rank], self.group.tiers[rank], name, self.dtype, (elements,)).view()
-
-
-def part(view: View, start: int, stop: int) -> View:
-    """Elements ``start:stop`` of a one-dimensional view."""
-    offset = view.offset_bytes
-    assert isinstance(offset, int), "buffers of collectives have no open sizes"
-    if start == 0 and (stop,) == view.shape:
-        return view
-    return View(view.buffer, offset + start * ITEM_BYTES[view.buffer.dtype], (stop - start,))

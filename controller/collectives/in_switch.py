@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
-from controller.plan.build import PlanBuilder
+from controller.collectives.exchange import Exchange
 from controller.plan.ops import View
 
 STAGED, DIRECT = 1, 8
@@ -21,11 +20,11 @@ SCATTER, GATHER = "scatter: copy in", "gather: copy out"
 """Labels of copies within a rank that the channels of a library make; a protocol holds them to its rate."""
 
 
-def need_switch(call: Call, name: str, *, adds: bool, copies: bool, inside: bool = False) -> None:
+def need_switch(exchange: Exchange, name: str, *, adds: bool, copies: bool, inside: bool = False) -> None:
     """Checks that the switch between the ranks can do what an algorithm asks of it.
 
     Args:
-        call: what is to be done.
+        exchange: what is to be done.
         name: of the algorithm.
         adds, copies: what it asks for.
         inside: of the switches inside of every host, not of one between all ranks.
@@ -33,19 +32,19 @@ def need_switch(call: Call, name: str, *, adds: bool, copies: bool, inside: bool
     Raises:
         BadCall: it cannot, or not for this element type; names what is missing.
     """
-    if call.world_size == 1:
+    if exchange.world_size == 1:
         return
-    able = call.group.in_hosts if inside else call.group.in_switch
+    able = exchange.group.in_hosts if inside else exchange.group.in_switch
     if able is None:
         where = "in every host" if inside else "between all ranks"
         raise BadCall(
             f"{name} needs a switch {where} that declares reduction: true or multicast: true; "
             f"use ring, or a topology whose switch does"
         )
-    if adds and call.dtype not in able.types:
-        what = f"adds {', '.join(able.types)}, not {call.dtype}" if able.types else "adds nothing up"
+    if adds and exchange.dtype not in able.types:
+        what = f"adds {', '.join(able.types)}, not {exchange.dtype}" if able.types else "adds nothing up"
         raise BadCall(
-            f"{name} needs a switch that adds {call.dtype} up, and the one between the ranks {what}; use ring"
+            f"{name} needs a switch that adds {exchange.dtype} up, and the one between the ranks {what}; use ring"
         )
     if copies and not able.multicast:
         raise BadCall(f"{name} needs a switch with multicast, and the one between the ranks has none; use ring")
@@ -58,8 +57,8 @@ class Stages:
     arrive together; one at a time each would wait for the latency of the one before.
     """
 
-    def __init__(self, build: PlanBuilder, in_flight: int = DIRECT) -> None:
-        self._build, self._in_flight = build, in_flight
+    def __init__(self, exchange: Exchange, in_flight: int = DIRECT) -> None:
+        self._exchange, self._in_flight = exchange, in_flight
         self._last: dict[tuple[str, int], list[int]] = {}
 
     def pull_sum(self, rank: int, sources: Sequence[View], destination: View) -> None:
@@ -75,8 +74,8 @@ class Stages:
         self._add(label, rank, [source], [destination])
 
     def _add(self, label: str, rank: int, sources: Sequence[View], into: Sequence[View], reduction: str = "") -> None:
-        if into[0].shape == (0,):
+        if into[0].shape[-1] == 0:
             return
         last = self._last.setdefault((label, rank), [])
         after = last[-self._in_flight : len(last) - self._in_flight + 1]
-        last.append(self._build.transfer(sources, into, reduction=reduction, label=label, after=after))
+        last.append(self._exchange.through_switch(sources, into, label, reduction, after))

@@ -9,42 +9,37 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
 from controller.plan.ranges import even_ranges
 
 
-def direct(call: Call) -> Plan:
+def direct(exchange: Exchange) -> None:
     """Every rank to every other, without an order; pieces are added as they come."""
-    build = PlanBuilder(f"reduce_scatter direct {call.count} {call.dtype}")
-    size = call.world_size
+    size = exchange.world_size
     if size == 1:
-        copy_own(build, call.input(0), call.output(0))
-        return build.plan()
-    chunks = call.whole_chunks()
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    chunks = exchange.whole_chunks()
     rooms = {
-        (rank, peer): call.scratch(rank, f"from{peer}", chunks[rank][1] - chunks[rank][0])
+        (rank, peer): exchange.scratch(rank, f"from{peer}", chunks[rank][1] - chunks[rank][0])
         for rank in range(size)
         for peer in range(size)
         if peer != rank and chunks[rank][0] < chunks[rank][1]
     }
-    for piece in range(call.pieces):
-        cut = [even_ranges(stop - start, call.pieces)[piece] for start, stop in chunks]
+    for piece in range(exchange.pieces):
+        cut = [even_ranges(stop - start, exchange.pieces)[piece] for start, stop in chunks]
         for distance in range(1, size):
             for rank in range(size):
                 owner = (rank + distance) % size
                 low, high = cut[owner]
                 if low < high:
                     first = chunks[owner][0]
-                    source = part(call.input(rank), first + low, first + high)
-                    build.transfer(source, part(rooms[owner, rank], low, high), label="reduce: send")
+                    source = part(exchange.inputs[rank], first + low, first + high)
+                    exchange.send(source, part(rooms[owner, rank], low, high), "reduce: send")
         for rank in range(size):
             low, high = cut[rank]
             if low < high:
-                own = part(call.input(rank), chunks[rank][0] + low, chunks[rank][0] + high)
+                own = part(exchange.inputs[rank], chunks[rank][0] + low, chunks[rank][0] + high)
                 arrived = [part(rooms[rank, (rank - distance) % size], low, high) for distance in range(1, size)]
-                total = part(call.output(rank), low, high)
-                build.kernel("reduce", own.buffer.device, [own, *arrived], [total], kind="sum")
-    return build.plan()
+                total = part(exchange.outputs[rank], low, high)
+                exchange.add(rank, [own, *arrived], total)

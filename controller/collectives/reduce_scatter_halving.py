@@ -10,28 +10,25 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
+from controller.collectives.exchange import Exchange, part
 from controller.collectives.folding import folding
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan, View
+from controller.plan.ops import View
 from controller.plan.ranges import Range
 
 
-def halving(call: Call) -> Plan:
+def halving(exchange: Exchange) -> None:
     """Partners differ in one bit of their index, the highest first."""
-    build = PlanBuilder(f"reduce_scatter halving {call.count} {call.dtype}")
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
-        return build.plan()
-    active, folded = folding(call.world_size)
-    chunks = call.whole_chunks()
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    active, folded = folding(exchange.world_size)
+    chunks = exchange.whole_chunks()
     # Of each rank that exchanges: what it holds the partial sum of, and where that lies (view, its first element).
-    held: dict[int, tuple[View, int]] = {rank: (call.input(rank), 0) for rank in active}
+    held: dict[int, tuple[View, int]] = {rank: (exchange.inputs[rank], 0) for rank in active}
     for away, stays in folded:
-        room = call.scratch(stays, "folded")
-        build.transfer(call.input(away), room, label="fold: send")
-        build.kernel("reduce", room.buffer.device, [call.input(stays), room], [room], kind="sum")
+        room = exchange.scratch(stays, "folded")
+        exchange.send(exchange.inputs[away], room, "fold: send")
+        exchange.add(stays, [exchange.inputs[stays], room], room)
         held[stays] = (room, 0)
     leavers = {stays: away for away, stays in folded}
     first = {rank: chunks[rank][0] for rank in active}
@@ -43,27 +40,27 @@ def halving(call: Call) -> Plan:
         kept: dict[int, Range] = {
             rank: (first[active[low]], last[active[high - 1]]) for rank, (low, high) in half.items()
         }
-        rooms = {rank: call.scratch(rank, f"half{mask}", stop - start) for rank, (start, stop) in kept.items()}
+        rooms = {rank: exchange.scratch(rank, f"half{mask}", stop - start) for rank, (start, stop) in kept.items()}
         for index, rank in enumerate(active):
             partner = active[index ^ mask]
             start, stop = kept[partner]
             if start < stop:
-                build.transfer(_of(held[rank], start, stop), rooms[partner], label="halve: send")
+                exchange.send(_of(held[rank], start, stop), rooms[partner], "halve: send")
         for rank in active:
             start, stop = kept[rank]
             if start < stop:
                 room = rooms[rank]
-                total = call.output(rank) if mask == 1 and rank not in leavers else room
-                build.kernel("reduce", room.buffer.device, [room, _of(held[rank], start, stop)], [total], kind="sum")
+                total = exchange.outputs[rank] if mask == 1 and rank not in leavers else room
+                exchange.add(rank, [room, _of(held[rank], start, stop)], total)
             held[rank], spans[rank] = (rooms[rank], start), half[rank]
         mask >>= 1
     for away, stays in folded:
-        for rank in (away, stays):
-            start, stop = chunks[rank]
-            if start < stop:
-                label = "unfold: send" if rank == away else "copy"
-                build.transfer(_of(held[stays], start, stop), call.output(rank), label=label)
-    return build.plan()
+        start, stop = chunks[away]
+        if start < stop:
+            exchange.send(_of(held[stays], start, stop), exchange.outputs[away], "unfold: send")
+        start, stop = chunks[stays]
+        if start < stop:
+            exchange.copy(_of(held[stays], start, stop), exchange.outputs[stays])
 
 
 def _half(span: Range, upper: int) -> Range:

@@ -9,29 +9,23 @@ Checked by: tests/unit/controller/collectives/test_in_switch.py, the conformance
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
+from controller.collectives.exchange import Exchange, part
 from controller.collectives.in_switch import Stages, need_switch
-from controller.collectives.rings import copy_own
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
 
 
-def in_switch(call: Call) -> Plan:
+def in_switch(exchange: Exchange) -> None:
     """One read of the switch for every rank and piece.
 
     Raises:
         BadCall: no switch between the ranks adds up this type.
     """
-    need_switch(call, "in_switch", adds=True, copies=False)
-    build = PlanBuilder(f"reduce_scatter in-switch {call.count} {call.dtype}")
-    if call.world_size == 1:
-        copy_own(build, call.input(0), call.output(0))
-        return build.plan()
-    inputs = [call.input(rank) for rank in range(call.world_size)]
-    offsets = [start for start, _ in call.whole_chunks()]
-    stages = Stages(build)
-    for piece in range(call.pieces):
-        for rank, (start, stop) in enumerate(call.chunks(piece)):
-            target = part(call.output(rank), start - offsets[rank], stop - offsets[rank])
-            stages.pull_sum(rank, [part(view, start, stop) for view in inputs], target)
-    return build.plan()
+    need_switch(exchange, "in_switch", adds=True, copies=False)
+    if exchange.world_size == 1:
+        exchange.copy_own(exchange.inputs[0], exchange.outputs[0])
+        return
+    offsets = [start for start, _ in exchange.whole_chunks()]
+    stages = Stages(exchange)
+    for piece in range(exchange.pieces):
+        for rank, (start, stop) in enumerate(exchange.chunks(piece)):
+            target = part(exchange.outputs[rank], start - offsets[rank], stop - offsets[rank])
+            stages.pull_sum(rank, [part(view, start, stop) for view in exchange.inputs], target)

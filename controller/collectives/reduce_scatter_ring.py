@@ -8,25 +8,21 @@ Checked by: tests/unit/controller/collectives/test_alpha_beta.py, the conformanc
 
 from __future__ import annotations
 
-from controller.collectives.call import Call, part
-from controller.collectives.rings import copy_own, ring_reduce
-from controller.plan.build import PlanBuilder
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange, part
+from controller.collectives.rings import ring_reduce
 
 
-def ring(call: Call) -> Plan:
+def ring(exchange: Exchange) -> None:
     """All ranks in order."""
-    build = PlanBuilder(f"reduce_scatter ring {call.count} {call.dtype}")
-    ranks = range(call.world_size)
-    inputs, outputs = [call.input(rank) for rank in ranks], [call.output(rank) for rank in ranks]
-    if call.world_size == 1:
-        copy_own(build, inputs[0], outputs[0])
-        return build.plan()
-    scratch = [call.scratch(rank) for rank in ranks]
-    base = [start for start, _ in call.whole_chunks()]
-    for step in range(call.world_size - 1):
-        for piece in range(call.pieces):
-            chunks = call.chunks(piece)
+    ranks = range(exchange.world_size)
+    inputs, outputs = exchange.inputs, exchange.outputs
+    if exchange.world_size == 1:
+        exchange.copy_own(inputs[0], outputs[0])
+        return
+    scratch = [exchange.scratch(rank) for rank in ranks]
+    base = [start for start, _ in exchange.whole_chunks()]
+    for step in range(exchange.world_size - 1):
+        for piece in range(exchange.pieces):
+            chunks = exchange.chunks(piece)
             sums = [part(outputs[rank], chunks[rank][0] - base[rank], chunks[rank][1] - base[rank]) for rank in ranks]
-            ring_reduce(build, ranks, chunks, inputs, scratch, sums, step)
-    return build.plan()
+            ring_reduce(exchange, ranks, chunks, inputs, scratch, sums, step)

@@ -9,31 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.collectives.call import part
-from controller.plan.build import PlanBuilder
+from controller.collectives.exchange import Exchange, part
 from controller.plan.ops import View
 from controller.plan.ranges import Range
 
 
 def ring_reduce(
-    build: PlanBuilder,
+    exchange: Exchange,
     ring: Sequence[int],
     chunks: Sequence[Range],
     inputs: Sequence[View],
     scratch: Sequence[View],
     sums: Sequence[View],
     step: int,
+    channel: int = 0,
 ) -> None:
     """Step number `step` of reducing: every rank sends one chunk, and reduces the one that it gets.
 
     Args:
-        build: where ops are added.
+        exchange: the collective.
         ring: ranks in order.
         chunks: range of elements that each rank will own; empty ones are not sent.
         inputs: of each rank, all elements.
         scratch: of each rank, room for all elements.
         sums: of each rank, room for its own chunk.
         step: from 0 to world_size - 2.
+        channel: of the messages.
     """
     size = len(ring)
     for position, sender in enumerate(ring):
@@ -44,34 +45,33 @@ def ring_reduce(
             continue
         carried = inputs[sender] if step == 0 else scratch[sender]
         arrived = part(scratch[receiver], start, stop)
-        build.transfer(part(carried, start, stop), arrived, label="reduce: send")
+        exchange.send(part(carried, start, stop), arrived, "reduce: send", channel=channel)
         total = sums[receiver] if owner == receiver else arrived
-        build.kernel("reduce", total.buffer.device, [arrived, part(inputs[receiver], start, stop)], [total], kind="sum")
+        exchange.add(receiver, [arrived, part(inputs[receiver], start, stop)], total)
 
 
 def ring_gather(
-    build: PlanBuilder, ring: Sequence[int], chunks: Sequence[Range], outputs: Sequence[View], step: int
+    exchange: Exchange,
+    ring: Sequence[int],
+    chunks: Sequence[Range],
+    outputs: Sequence[View],
+    step: int,
+    channel: int = 0,
 ) -> None:
     """Step number `step` of gathering: every rank passes on the chunk that it got last.
 
     Args:
-        build: where ops are added.
+        exchange: the collective.
         ring: ranks in order.
         chunks: range of elements that each rank owns; empty ones are not sent.
         outputs: of each rank, all elements, its own chunk already there.
         step: from 0 to world_size - 2.
+        channel: of the messages.
     """
     size = len(ring)
     for position, sender in enumerate(ring):
         receiver = ring[(position + 1) % size]
         start, stop = chunks[ring[(position - step) % size]]
         if start < stop:
-            build.transfer(
-                part(outputs[sender], start, stop), part(outputs[receiver], start, stop), label="gather: send"
-            )
-
-
-def copy_own(build: PlanBuilder, source: View, destination: View) -> None:
-    """Brings a rank's own data from its input to its output, unless they are the same bytes or none."""
-    if source != destination and source.shape != (0,):
-        build.transfer(source, destination, label="copy")
+            source, target = part(outputs[sender], start, stop), part(outputs[receiver], start, stop)
+            exchange.send(source, target, "gather: send", channel=channel)

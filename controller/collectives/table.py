@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from controller.collectives.call import Call
 from controller.collectives.errors import UnknownAlgorithm
-from controller.plan.ops import Plan
+from controller.collectives.exchange import Exchange
 from controller.topology.nearest import hint
 
-Algorithm = Callable[[Call], Plan]
+Algorithm = Callable[[Exchange], None]
 
 COLLECTIVES: Mapping[str, Mapping[str, str]] = {
     "all_reduce": {
@@ -22,7 +21,7 @@ COLLECTIVES: Mapping[str, Mapping[str, str]] = {
         "tree": "controller.collectives.all_reduce_tree:tree",
         "halving_doubling": "controller.collectives.all_reduce_halving_doubling:halving_doubling",
         "hierarchical": "controller.collectives.all_reduce_hierarchical:hierarchical",
-        "three_level": "controller.collectives.all_reduce_three_level:three_level",
+        "three_level": "controller.collectives.all_reduce_hierarchical:three_level",
         "star": "controller.collectives.all_reduce_star:star",
         "in_switch_two_shot": "controller.collectives.all_reduce_in_switch:two_shot",
         "in_switch_one_shot": "controller.collectives.all_reduce_in_switch:one_shot",
@@ -88,6 +87,11 @@ def algorithms(collective: str) -> tuple[str, ...]:
     return tuple(COLLECTIVES[collective])
 
 
+def is_file(name: str) -> bool:
+    """Whether an algorithm's name is a file of MSCCL."""
+    return name.endswith(".xml")
+
+
 def algorithm(collective: str, name: str) -> Algorithm:
     """The function behind an entry, imported now; a name that ends in ``.xml`` is an MSCCL file.
 
@@ -95,7 +99,7 @@ def algorithm(collective: str, name: str) -> Algorithm:
         UnknownAlgorithm: no such collective or algorithm; names the nearest one.
     """
     known = algorithms(collective)
-    if name.endswith(".xml"):
+    if is_file(name):
         from controller.collectives.msccl.plan import from_file
 
         return partial(from_file, name)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controller.collectives.call import Call, part
-from controller.plan.build import PlanBuilder
+from controller.collectives.exchange import Exchange, part
 from controller.plan.ops import View
 from controller.plan.ranges import Range
 
@@ -67,7 +66,7 @@ def inorder_tree(size: int, shift: int = 0) -> Tree:
     return tree_of(parents)
 
 
-def tree_all_reduce(build: PlanBuilder, call: Call, tree: Tree, pieces: Sequence[Range]) -> None:
+def tree_all_reduce(exchange: Exchange, tree: Tree, pieces: Sequence[Range], channel: int = 0) -> None:
     """Sums each of `pieces` at the root of `tree` and brings the sum to every rank.
 
     Pieces follow each other: a rank sends one to its parent, or to a child, when the one before has left, so that a
@@ -78,24 +77,24 @@ def tree_all_reduce(build: PlanBuilder, call: Call, tree: Tree, pieces: Sequence
     def send(sender: int, receiver: int, source: View, destination: View, label: str) -> None:
         before = last.get((sender, receiver))
         after = [] if before is None else [before]
-        last[sender, receiver] = build.transfer(source, destination, label=label, after=after)
+        last[sender, receiver] = exchange.send(source, destination, label, channel=channel, after=after)
 
     for start, stop in pieces:
         if start == stop:
             continue
         totals: dict[int, View] = {}
         for rank in reversed(tree.order):
-            own = part(call.input(rank), start, stop)
+            own = part(exchange.inputs[rank], start, stop)
             children = tree.children(rank)
-            arrived = [part(call.scratch(rank, f"scratch{slot}"), start, stop) for slot in range(len(children))]
+            arrived = [part(exchange.scratch(rank, f"scratch{slot}"), start, stop) for slot in range(len(children))]
             for child, room in zip(children, arrived, strict=True):
                 send(child, rank, totals[child], room, "reduce: send")
             is_root = tree.parents[rank] == rank
             totals[rank] = own
             if children:
-                totals[rank] = part(call.output(rank), start, stop) if is_root else arrived[0]
-                build.kernel("reduce", own.buffer.device, [own, *arrived], [totals[rank]], kind="sum")
+                totals[rank] = part(exchange.outputs[rank], start, stop) if is_root else arrived[0]
+                exchange.add(rank, [own, *arrived], totals[rank])
         for rank in tree.order[1:]:
             parent = tree.parents[rank]
-            source = part(call.output(parent), start, stop)
-            send(parent, rank, source, part(call.output(rank), start, stop), "broadcast: send")
+            source = part(exchange.outputs[parent], start, stop)
+            send(parent, rank, source, part(exchange.outputs[rank], start, stop), "broadcast: send")

@@ -26,10 +26,16 @@ def as_view(operand: Operand) -> View:
 
 
 class PlanBuilder:
-    """Collects ops and derives their order."""
+    """Collects ops and derives their order.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args:
+        name: of the plan.
+        derives: whether edges follow from what ops read and write; else they are those of `after` alone, and the plan
+            is checked before it runs.
+    """
+
+    def __init__(self, name: str, *, derives: bool = True) -> None:
+        self.name, self._derives = name, derives
         self._ops: list[Op] = []
         self._after: list[tuple[int, ...]] = []
         self._parameters: dict[str, None] = {}
@@ -71,12 +77,13 @@ class PlanBuilder:
         rate_limit_bytes_per_s: float = 0.0,
         reduction: str = "",
         label: str = "",
+        connection: str = "",
         after: Iterable[int] = (),
     ) -> int:
         """Adds a transfer and returns its index. One operand or several on either side; sizes must agree."""
         ins = tuple(map(as_view, [source] if isinstance(source, Buffer | View) else source))
         outs = tuple(map(as_view, [destination] if isinstance(destination, Buffer | View) else destination))
-        op = Transfer(ins, outs, reduction, queue, path, rate_limit_bytes_per_s, label)
+        op = Transfer(ins, outs, reduction, queue, path, rate_limit_bytes_per_s, label, connection)
         return self._add(op, ins, outs, after)
 
     def alloc(self, buffer: Buffer, *, wait: bool = False) -> int:
@@ -93,17 +100,19 @@ class PlanBuilder:
     def plan(self) -> Plan:
         """The plan so far; the builder may go on."""
         plan = Plan(self.name, tuple(self._ops), tuple(self._after), frozenset(self._parameters))
-        return vouched(plan, Origin.BUILDER)
+        return vouched(plan, Origin.BUILDER) if self._derives else plan
 
     def _add(self, op: Op, inputs: tuple[View, ...], outputs: tuple[View, ...], after: Iterable[int]) -> int:
         index = len(self._ops)
         waits = set(after)
         for view in inputs:
             self._note_view(view)
-            self._hazards.read(index, view, waits)
+            if self._derives:
+                self._hazards.read(index, view, waits)
         for view in outputs:
             self._note_view(view)
-            self._hazards.write(index, view, waits)
+            if self._derives:
+                self._hazards.write(index, view, waits)
         waits.discard(index)
         return self._append(op, waits)
 

@@ -149,6 +149,9 @@ class Transfer:
             the last-level cache of the host takes as much as it holds.
         rate_limit_bytes_per_s: further limit of a software path with a source, 0 for none [bytes/s].
         label: what reports group by; "" means ``transfer``.
+        connection: channel of a message between its two devices; messages of one (source device, destination device,
+            connection) are meant to arrive in the order of the plan. "" for a copy that belongs to none. No executor
+            goes by it yet.
     """
 
     sources: tuple[View, ...]
@@ -158,6 +161,7 @@ class Transfer:
     path: str = ""
     rate_limit_bytes_per_s: float = 0.0
     label: str = ""
+    connection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,14 +25,14 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from controller.collectives.all_to_all_direct import block, direct
-from controller.collectives.call import Call, part
+from controller.collectives.call import Call
+from controller.collectives.exchange import Exchange, part
 from controller.collectives.group import first_ranks
-from controller.collectives.measure.calls import Measured, measure
+from controller.collectives.measure.calls import Measured, measure, plan_of
 from controller.collectives.protocol import Protocol, as_seen, with_start
-from controller.collectives.rings import copy_own
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
-from controller.plan.ops import Buffer, Plan
+from controller.plan.ops import Buffer
 from controller.program.run import Program, Run
 from controller.program.waits import Completion
 from controller.reproduce.rows import Paper, PublishedRow
@@ -107,7 +107,7 @@ def operator_time_s(system: str, name: str, ep: int, variant: str, fixed_us: flo
     topology = load_topology(source, overrides)
     group = first_ranks(topology, ep)
     call = Call("all_to_all", group, TOKENS * EXPERTS_PER_TOKEN * operator.message_bytes, "int8")
-    plan = with_flags(call, operator.flags) if variant == "per_peer" else direct(call)
+    plan = plan_of(call, partial(with_flags, operator.flags) if variant == "per_peer" else direct, variant)
     start_us = operator.fixed_us[variant] if fixed_us is None else fixed_us
     # One fused kernel: nothing inside of it is launched, and the fabric alone says what a hop and a byte cost.
     fused = Protocol("fused", start_us * 1e-6, hop_s=0.0, rate_bytes_per_s=math.inf)
@@ -117,37 +117,35 @@ def operator_time_s(system: str, name: str, ep: int, variant: str, fixed_us: flo
     return entry.time_s
 
 
-def with_flags(call: Call, flags: str) -> Plan:
+def with_flags(flags: str, exchange: Exchange) -> None:
     """Everybody to everybody, and what tells the receivers that it has arrived.
 
     Args:
-        call: of an all-to-all.
         flags: ``per_peer`` or ``per_block``, see `Operator`.
+        exchange: an all-to-all.
     """
-    build = PlanBuilder(f"all_to_all with flags {flags}")
-    size = call.world_size
+    size = exchange.world_size
     sent: dict[int, list[int]] = {rank: [] for rank in range(size)}
     for rank in range(size):
-        copy_own(build, *block(call, rank, rank))
+        exchange.copy_own(*block(exchange, rank, rank))
     for distance in range(1, size):
         for rank in range(size):
-            source, destination = block(call, rank, (rank + distance) % size)
-            sent[rank].append(build.transfer(source, destination, label="block"))
+            source, destination = block(exchange, rank, (rank + distance) % size)
+            sent[rank].append(exchange.send(source, destination, "block"))
     for rank in range(size):
-        barrier = build.kernel(
-            "delay", call.group.devices[rank], [], [], label="barrier", after=sent[rank], seconds=0.0
+        barrier = exchange.emitter.kernel(
+            "delay", exchange.group.devices[rank], [], [], label="barrier", after=sent[rank], seconds=0.0
         )
-        told = part(call.input(rank), 0, FLAG_BYTES)
+        told = part(exchange.inputs[rank], 0, FLAG_BYTES)
         flags_of_core: list[int] = []
         for turn in range(size - 1):
             peer = (rank + 1 + turn) % size
-            heard = call.scratch(peer, f"flag_of_{rank}", FLAG_BYTES)
+            heard = exchange.scratch(peer, f"flag_of_{rank}", FLAG_BYTES)
             if flags == "per_block":
                 after = [sent[rank][turn]]
             else:
                 after = [barrier if turn < VECTOR_CORES else flags_of_core[turn - VECTOR_CORES]]
-            flags_of_core.append(build.transfer(told, heard, label="flag", after=after))
-    return build.plan()
+            flags_of_core.append(exchange.send(told, heard, "flag", after=after))
 
 
 @lru_cache(maxsize=64)

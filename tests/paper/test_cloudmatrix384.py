@@ -74,13 +74,16 @@ def test_latency_of_the_rdma_plane_is_that_of_its_four_links():
 
 
 def test_a_flag_waits_for_the_data_of_its_die():
+    from functools import partial
+
     from controller.collectives.call import Call
     from controller.collectives.group import first_ranks
+    from controller.collectives.measure.calls import plan_of
     from controller.plan.ops import Transfer
     from controller.topology.loader import load_topology
 
     call = Call("all_to_all", first_ranks(load_topology("cloudmatrix384"), 4), 4096, "int8")
-    plan = with_flags(call, "per_peer")
+    plan = plan_of(call, partial(with_flags, "per_peer"), "with_flags")
     flags = [index for index, op in enumerate(plan.ops) if isinstance(op, Transfer) and op.label == "flag"]
     assert len(flags) == 4 * 3
     for index in flags:

@@ -10,9 +10,10 @@ import numpy as np
 from controller.collectives.call import Call
 from controller.collectives.measure.verify import Array, seeded_input, wrong_count
 from controller.collectives.protocol import PLAIN, Protocol, with_start
-from controller.collectives.table import BUS_FACTORS, algorithm
+from controller.collectives.table import BUS_FACTORS, Algorithm, algorithm, is_file
 from controller.execute.outcome import Outcome
 from controller.execute.virtual import run_virtual
+from controller.plan.build import PlanBuilder
 from controller.plan.check import accesses
 from controller.plan.ops import Buffer, Plan
 from controller.program.run import Program, ProgramFunction, Run
@@ -55,13 +56,28 @@ class Measured:
         return self.algbw_bytes_per_s * BUS_FACTORS[self.call.collective].of(self.call.world_size)
 
 
+def plan_of(call: Call, run: Algorithm, name: str = "") -> Plan:
+    """The plan of a call.
+
+    Args:
+        call: what to do.
+        run: the algorithm.
+        name: of the algorithm; that of its function when absent. One that ends in ``.xml`` is a file that says itself
+            what waits for what.
+    """
+    title = f"{call.collective} {name or run.__name__} {call.count} {call.dtype}"
+    build = PlanBuilder(title, derives=not is_file(name))
+    run(call.exchange(build))
+    return build.plan()
+
+
 def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> Measured:
     """The plan of a call, ready to be run.
 
     Raises:
         UnknownAlgorithm: no such collective or algorithm.
     """
-    plan = algorithm(call.collective, name)(call)
+    plan = plan_of(call, algorithm(call.collective, name), name)
     return Measured(call, name, protocol.name, with_start(plan, call.group, protocol))
 
 

@@ -8,6 +8,7 @@ from controller.collectives.all_to_all_hierarchical import hierarchical
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
+from controller.collectives.measure.calls import plan_of
 from controller.plan.ops import Transfer
 
 
@@ -21,7 +22,7 @@ def over(hosts: str) -> Group:
 def test_every_element_is_right(hosts, count):
     call = Call("all_to_all", over(hosts), count)
     for pick in (earliest, latest):
-        assert wrong_elements(call, hierarchical(call), pick) == [0] * len(hosts)
+        assert wrong_elements(call, plan_of(call, hierarchical), pick) == [0] * len(hosts)
 
 
 def between(call: Call, plan) -> list[tuple[str, str, int]]:
@@ -38,7 +39,7 @@ def between(call: Call, plan) -> list[tuple[str, str, int]]:
 
 def test_messages_between_hosts_are_fewer_and_larger():
     call = Call("all_to_all", over("aaaabbbb"), 8 * 16)
-    ours, theirs = between(call, hierarchical(call)), between(call, direct(call))
+    ours, theirs = between(call, plan_of(call, hierarchical)), between(call, plan_of(call, direct))
     assert len(ours) == 8 and len(theirs) == 32
     assert sum(size for *_, size in ours) == sum(size for *_, size in theirs)
     assert all(int(sender[3:]) % 4 == int(receiver[3:]) % 4 for sender, receiver, _ in ours)
@@ -46,4 +47,4 @@ def test_messages_between_hosts_are_fewer_and_larger():
 
 def test_uneven_hosts_are_refused():
     with pytest.raises(BadCall, match="use direct"):
-        hierarchical(Call("all_to_all", over("aab"), 8))
+        plan_of(Call("all_to_all", over("aab"), 8), hierarchical)

@@ -8,7 +8,7 @@ import pytest
 from plan_values import earliest, latest, wrong_elements
 
 from controller.collectives.call import NO_IN_PLACE, Call
-from controller.collectives.measure.calls import measure, prepare
+from controller.collectives.measure.calls import measure, plan_of, prepare
 from controller.collectives.measure.verify import seeded_input, wrong_count
 from controller.collectives.table import BUS_FACTORS, COLLECTIVES, algorithm
 from controller.plan.check import check_plan
@@ -28,7 +28,7 @@ def calls(collective, group, dtype="fp32", counts=(5, 37), pieces=(1, 3)):
 @pytest.mark.parametrize("size", SIZES)
 def test_every_element_is_right_in_either_order_that_the_edges_allow(collective, name, size, group):
     for call in calls(collective, group(size)):
-        plan = algorithm(collective, name)(call)
+        plan = plan_of(call, algorithm(collective, name), name)
         for pick in (earliest, latest):
             assert wrong_elements(call, plan, pick) == [0] * size, f"{call}, {pick.__name__}"
 
@@ -37,7 +37,7 @@ def test_every_element_is_right_in_either_order_that_the_edges_allow(collective,
 @pytest.mark.parametrize("dtype", ["int32", "fp16", "bf16", "int8"])
 def test_every_type(collective, name, dtype, group):
     for call in calls(collective, group(6), dtype, counts=(37,)):
-        assert wrong_elements(call, algorithm(collective, name)(call)) == [0] * 6
+        assert wrong_elements(call, plan_of(call, algorithm(collective, name), name)) == [0] * 6
 
 
 @pytest.mark.parametrize(("collective", "name"), ENTRIES)
@@ -53,7 +53,7 @@ def test_it_is_executable_and_takes_time_unless_there_is_nothing_to_do(collectiv
 @pytest.mark.parametrize(("collective", "name"), ENTRIES)
 def test_the_same_call_gives_the_same_plan(collective, name, group):
     call = Call(collective, group(7), 100)
-    assert algorithm(collective, name)(call) == algorithm(collective, name)(call)
+    assert plan_of(call, algorithm(collective, name), name) == plan_of(call, algorithm(collective, name), name)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_same_call_gives_the_same_plan(collective, name, group):
 def test_any_rank_can_be_the_root(collective, name, group):
     for root in range(5):
         call = Call(collective, group(5), 11, root=root)
-        assert wrong_elements(call, algorithm(collective, name)(call)) == [0] * 5
+        assert wrong_elements(call, plan_of(call, algorithm(collective, name), name)) == [0] * 5
 
 
 @pytest.mark.parametrize(("collective", "name"), ENTRIES)
@@ -81,7 +81,7 @@ def test_every_collective_has_a_bus_factor():
 def test_a_plan_that_loses_an_op_is_caught(collective, name, group):
     """The proof must be able to fail: without its last op a plan leaves something wrong."""
     call = Call(collective, group(4), 64)
-    plan = algorithm(collective, name)(call)
+    plan = plan_of(call, algorithm(collective, name), name)
     shorter = replace(plan, ops=plan.ops[:-1], after=plan.after[:-1])
     assert sum(wrong_elements(call, shorter)) > 0
 

@@ -8,7 +8,7 @@ from controller.collectives.call import Call
 from controller.collectives.choose.algorithm import choose
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, first_ranks, group_of
-from controller.collectives.measure.calls import measure, prepare
+from controller.collectives.measure.calls import measure, plan_of, prepare
 from controller.collectives.protocol import PLAIN, as_seen
 from controller.plan.ops import Transfer
 from controller.topology.loader import load_topology
@@ -28,12 +28,12 @@ def test_every_element_is_right(hosts, count):
         for pieces in (1, 2):
             call = Call("all_reduce", over(hosts), count, in_place=in_place, pieces=pieces)
             for pick in (earliest, latest):
-                assert wrong_elements(call, hierarchical(call), pick) == [0] * len(hosts)
+                assert wrong_elements(call, plan_of(call, hierarchical), pick) == [0] * len(hosts)
 
 
 def test_uneven_hosts_are_refused_and_left_out_by_auto():
     with pytest.raises(BadCall, match="hosts here have 1, 2; use ring instead"):
-        hierarchical(Call("all_reduce", over("aab"), 8))
+        plan_of(Call("all_reduce", over("aab"), 8), hierarchical)
     group = group_of(TWO, ["gpu_a0", "gpu_a1", "gpu_b0"])
     assert choose(TWO, Call("all_reduce", group, 64), ("hierarchical", "ring"), (PLAIN,)).best.algorithm == "ring"
 
@@ -41,7 +41,7 @@ def test_uneven_hosts_are_refused_and_left_out_by_auto():
 def test_each_rank_sends_its_chunk_alone_between_hosts():
     call = Call("all_reduce", first_ranks(TWO, 16), 16 * 64)
     sent: dict[str, int] = {}
-    for op in hierarchical(call).ops:
+    for op in plan_of(call, hierarchical).ops:
         if isinstance(op, Transfer):
             source, destination = op.sources[0].buffer.device, op.destinations[0].buffer.device
             if TWO.devices[source].host != TWO.devices[destination].host:

@@ -8,6 +8,7 @@ from controller.collectives.call import Call
 from controller.collectives.choose.nccl import choose_nccl, estimates, library_of
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, InSwitch, first_ranks, group_of
+from controller.collectives.measure.calls import plan_of
 from controller.plan.ops import Transfer
 from controller.topology.loader import load_topology
 
@@ -28,14 +29,14 @@ def test_every_element_is_right(hosts, count):
         for pieces in (1, 3):
             call = Call("all_reduce", over(hosts), count, in_place=in_place, pieces=pieces)
             for pick in (earliest, latest):
-                assert wrong_elements(call, nvls_tree(call), pick) == [0] * len(hosts)
+                assert wrong_elements(call, plan_of(call, nvls_tree), pick) == [0] * len(hosts)
 
 
 def test_hosts_must_be_alike_and_their_switches_able():
     with pytest.raises(BadCall, match="hosts here have 1, 2"):
-        nvls_tree(Call("all_reduce", over("aab"), 8))
+        plan_of(Call("all_reduce", over("aab"), 8), nvls_tree)
     with pytest.raises(BadCall, match="needs a switch in every host"):
-        nvls_tree(Call("all_reduce", over("aabb", None), 8))
+        plan_of(Call("all_reduce", over("aabb", None), 8), nvls_tree)
 
 
 def test_a_group_knows_the_switches_of_its_hosts():
@@ -47,7 +48,7 @@ def test_a_group_knows_the_switches_of_its_hosts():
 def test_each_rank_sends_its_chunk_alone_between_hosts():
     call = Call("all_reduce", first_ranks(TWO, 16), 16 * 64)
     sent: dict[str, int] = {}
-    for op in nvls_tree(call).ops:
+    for op in plan_of(call, nvls_tree).ops:
         if isinstance(op, Transfer) and len(op.sources) == len(op.destinations) == 1:
             source, destination = op.sources[0].buffer.device, op.destinations[0].buffer.device
             if TWO.devices[source].host != TWO.devices[destination].host:

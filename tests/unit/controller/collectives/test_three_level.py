@@ -3,12 +3,11 @@
 import pytest
 from plan_values import earliest, latest, wrong_elements
 
-from controller.collectives.all_reduce_hierarchical import hierarchical
-from controller.collectives.all_reduce_three_level import three_level
+from controller.collectives.all_reduce_hierarchical import hierarchical, three_level
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, first_ranks
-from controller.collectives.measure.calls import Measured, measure, prepare
+from controller.collectives.measure.calls import Measured, measure, plan_of, prepare
 from controller.collectives.protocol import PLAIN, as_seen
 from controller.plan.ops import Transfer
 from controller.topology.loader import load_topology
@@ -28,12 +27,12 @@ def test_every_element_is_right(hosts, count):
         for pieces in (1, 2):
             call = Call("all_reduce", over(hosts), count, in_place=in_place, pieces=pieces)
             for pick in (earliest, latest):
-                assert wrong_elements(call, three_level(call), pick) == [0] * len(hosts)
+                assert wrong_elements(call, plan_of(call, three_level), pick) == [0] * len(hosts)
 
 
 def test_uneven_hosts_are_refused():
     with pytest.raises(BadCall, match="hosts here have 1, 2"):
-        three_level(Call("all_reduce", over("aab"), 8))
+        plan_of(Call("all_reduce", over("aab"), 8), three_level)
 
 
 def sent_by_level(plan) -> dict[str, int]:
@@ -52,10 +51,10 @@ def test_most_bytes_stay_in_the_pair():
     count = 16 * 64
     call = Call("all_reduce", over("a" * 8 + "b" * 8), count)
     # Half within the pair, three quarters of that half among pairs, half of an eighth between hosts; all twice.
-    assert sent_by_level(three_level(call)) == {
+    assert sent_by_level(plan_of(call, three_level)) == {
         "pair": 2 * count // 2, "host": 2 * (count // 2 * 3 // 4), "between": 2 * (count // 8 // 2),
     }  # fmt: skip
-    assert sent_by_level(hierarchical(call))["between"] == 2 * (count // 8 // 2)
+    assert sent_by_level(plan_of(call, hierarchical))["between"] == 2 * (count // 8 // 2)
 
 
 def frontier_like(latency: float = 0.0) -> Topology:
@@ -83,7 +82,7 @@ def time_on(topology: Topology, algorithm, count: int) -> float:
     hosts = tuple(device.host for device in topology.devices.values())
     group = Group(tuple(topology.devices), ("hbm",) * 16, hosts)
     call = Call("all_reduce", group, count, in_place=True)
-    entry = Measured(call, algorithm.__name__, "plain", algorithm(call))
+    entry = Measured(call, algorithm.__name__, "plain", plan_of(call, algorithm))
     assert measure(topology, entry).ok
     return entry.time_s
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,10 @@ from controller.cli.main import main
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
-from controller.collectives.measure.calls import measure, prepare
+from controller.collectives.measure.calls import measure, plan_of, prepare
 from controller.collectives.msccl.parse import parse
 from controller.collectives.msccl.plan import from_file
 from controller.collectives.msccl.prove import prove
-from controller.collectives.table import algorithm
 from controller.plan.check import check_plan
 
 FILES = Path(__file__).parents[4] / "fixtures" / "msccl"
@@ -43,7 +43,7 @@ def changed(tmp_path: Path, path: str, *changes: tuple[str, str]) -> str:
 def test_every_element_is_right(path, dtype, count, box):
     for in_place in (False, True) if path == RING else (False,):
         call = Call("all_reduce", group(), count, dtype, in_place)
-        plan = from_file(path, call)
+        plan = prepare(call, path).plan
         check_plan(plan, box(4))
         for pick in (earliest, latest):
             assert wrong_elements(call, plan, pick) == [0] * 4
@@ -67,12 +67,12 @@ def test_a_ring_from_a_file_sends_what_the_ring_of_the_table_sends(box):
 
 def test_a_name_that_is_a_file_is_looked_up_as_one():
     call = Call("all_reduce", group(), 64)
-    assert algorithm("all_reduce", RING)(call) == from_file(RING, call)
+    assert prepare(call, RING).plan == plan_of(call, partial(from_file, RING), RING)
 
 
 def test_what_is_wrong_is_refused_with_rank_chunk_and_step():
     with pytest.raises(BadCall) as refused:
-        from_file(BROKEN, Call("all_reduce", group(), 64))
+        prepare(Call("all_reduce", group(), 64), BROKEN)
     said = str(refused.value)
     for word in ("does not compute all_reduce", "chunk 1 of the output of rank", "threadblock 0, step", "lacks"):
         assert word in said
@@ -140,16 +140,16 @@ def test_an_encoding_that_is_not_read(encoding, tmp_path):
 
 def test_a_file_that_is_not_there_and_calls_that_it_is_not_for(tmp_path):
     with pytest.raises(BadCall, match="cannot read the algorithm"):
-        from_file(str(tmp_path / "none.xml"), Call("all_reduce", group(), 4))
+        prepare(Call("all_reduce", group(), 4), str(tmp_path / "none.xml"))
     with pytest.raises(BadCall, match="not for all_gather"):
-        from_file(RING, Call("all_gather", group(), 4))
+        prepare(Call("all_gather", group(), 4), RING)
     with pytest.raises(BadCall, match="4 ranks, and the group has 3"):
-        from_file(RING, Call("all_reduce", group(3), 4))
+        prepare(Call("all_reduce", group(3), 4), RING)
     with pytest.raises(BadCall, match="for example -b 16"):
-        from_file(RING, Call("all_reduce", group(), 6))
+        prepare(Call("all_reduce", group(), 6), RING)
     small = changed(tmp_path, RING, ('maxBytes="0"', 'maxBytes="64"'))
     with pytest.raises(BadCall, match="meant for 0 to 64 bytes"):
-        from_file(small, Call("all_reduce", group(), 64))
+        prepare(Call("all_reduce", group(), 64), small)
 
 
 def others(kind: str, inplace: int) -> str:
@@ -180,7 +180,7 @@ def test_the_other_collectives(kind, ours, inplace, tmp_path, box):
     path.write_text(others(kind, inplace))
     for in_place in (False, True) if inplace else (False,):
         call = Call(ours, group(2), 32, in_place=in_place)
-        plan = from_file(str(path), call)
+        plan = prepare(call, str(path)).plan
         check_plan(plan, box(2))
         for pick in (earliest, latest):
             assert wrong_elements(call, plan, pick) == [0, 0]

@@ -13,7 +13,7 @@ from plan_values import earliest, latest, wrong_elements
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
-from controller.collectives.msccl.plan import from_file
+from controller.collectives.measure.calls import prepare
 
 FILES = Path(__file__).parents[4] / "fixtures" / "msccl"
 GROUP = Group(tuple(f"gpu{rank}" for rank in range(4)), ("hbm",) * 4)
@@ -39,7 +39,7 @@ def test_what_is_proven_is_right(name, data, tmp_path):
     path.write_text(f'{text[: place.start()]}{place[1]}="{value}"{text[place.end() :]}')
     call = Call("all_reduce", GROUP, 32)
     try:
-        plan = from_file(str(path), call)
+        plan = prepare(call, str(path)).plan
     except BadCall as refused:
         assert str(path) in str(refused)
         outcomes["refused"] += 1

@@ -1,0 +1,225 @@
+"""A collective as its algorithm sees it: who gives what, who gets what, and where ops go.
+
+An algorithm is a function of an `Exchange`. It sends ranges of elements from rank to rank and adds up what arrives, and
+does not know what the operands are: buffers of a call that is measured, or values of a script. They have one axis or
+two. With two, an "element" is a column of the last axis, as long as the first, which may be open until the plan is
+bound; so an algorithm counts in whole numbers, whatever the batch is. Columns follow each other in memory: number k of
+a chunk is the k-th range of that length of the flat tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Protocol
+
+from controller.collectives.errors import BadCall
+from controller.collectives.group import Group
+from controller.plan.ops import OpAttribute, View
+from controller.plan.ranges import Range, even_ranges
+from controller.plan.size import Affine, Size
+from node.hardware.operation import ITEM_BYTES
+
+
+class Emitter(Protocol):
+    """Takes ops and derives their order; returns the index of each."""
+
+    def kernel(
+        self,
+        op: str,
+        device: str,
+        inputs: Sequence[View],
+        outputs: Sequence[View],
+        *,
+        queue: str = "",
+        label: str = "",
+        after: Iterable[int] = (),
+        **attributes: OpAttribute,
+    ) -> int:
+        """Adds a launch."""
+        ...
+
+    def transfer(
+        self,
+        source: View | Sequence[View],
+        destination: View | Sequence[View],
+        *,
+        rate_limit_bytes_per_s: float = 0.0,
+        reduction: str = "",
+        label: str = "",
+        connection: str = "",
+        after: Iterable[int] = (),
+    ) -> int:
+        """Adds a transfer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a library's call costs inside of a plan, where `controller.collectives.protocol` changes no device.
+
+    Attributes:
+        name: of the protocol; ``plain`` costs nothing.
+        start_s: from the call to the first byte, with the software share of all hops [s].
+        bytes_per_s: that one rank can send [bytes/s]; 0 for what its port declares.
+    """
+
+    name: str = "plain"
+    start_s: float = 0.0
+    bytes_per_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One collective that is being emitted.
+
+    Attributes:
+        emitter: where ops go.
+        collective: its name in the table.
+        group: the ranks.
+        inputs, outputs: of each rank, what it gives and gets (see `controller.collectives.call`).
+        room: (rank, name, elements) to room for what arrives; the same for the same name.
+        count: elements of the longer side of one rank.
+        dtype: element type.
+        in_place: whether input and output share their bytes.
+        root: rank that a broadcast starts at, or that a star reduces on.
+        pieces: independent parts that each chunk is cut into.
+        label: of all ops; "" for what the algorithm calls them.
+        launch: what a library's call costs.
+        communicator: whose connections the messages take.
+    """
+
+    emitter: Emitter
+    collective: str
+    group: Group
+    inputs: Sequence[View]
+    outputs: Sequence[View]
+    room: Callable[[int, str, int], View]
+    count: int
+    dtype: str
+    in_place: bool = False
+    root: int = 0
+    pieces: int = 1
+    label: str = ""
+    launch: Launch = Launch()
+    communicator: str = "collective"
+    _channels: list[str] = field(default_factory=list)
+    _started: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.launch.start_s > 0:
+            # On the queue of kernels, so behind what makes the input.
+            label = f"{self.label} start".lstrip()
+            for device in self.group.devices:
+                self._started[device] = self.emitter.kernel(
+                    "delay", device, (), (), label=label, seconds=self.launch.start_s
+                )
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return len(self.group.devices)
+
+    def scratch(self, rank: int, name: str = "scratch", elements: int | None = None) -> View:
+        """Room for what arrives; of `count` elements unless told otherwise."""
+        return self.room(rank, name, self.count if elements is None else elements)
+
+    def whole_chunks(self) -> tuple[Range, ...]:
+        """The chunk of every rank, as ranges of elements; the last may be empty."""
+        return even_ranges(self.count, self.world_size)
+
+    def chunks(self, piece: int = 0) -> tuple[Range, ...]:
+        """Piece number `piece` of the chunk of every rank, as ranges of elements; some may be empty."""
+        return tuple(even_ranges(stop - start, self.pieces, start)[piece] for start, stop in self.whole_chunks())
+
+    def send(
+        self,
+        source: View,
+        destination: View,
+        label: str,
+        *,
+        channel: int = 0,
+        at_once: int = 1,
+        after: Iterable[int] = (),
+    ) -> int:
+        """A message from rank to rank; returns its op.
+
+        Args:
+            source, destination: of equal size, on two ranks.
+            label: what reports group by, unless the exchange has one for all.
+            channel: messages between two ranks keep their order within one.
+            at_once: messages that a rank sends side by side, which share what a library can send.
+            after: ops that must have ended.
+        """
+        while channel >= len(self._channels):
+            self._channels.append(f"{self.communicator}.{len(self._channels)}")
+        if self._started:
+            after = (*after, self._started[source.buffer.device])
+        return self.emitter.transfer(
+            source,
+            destination,
+            rate_limit_bytes_per_s=self.launch.bytes_per_s / at_once,
+            label=self.label or label,
+            connection=self._channels[channel],
+            after=after,
+        )
+
+    def copy(self, source: View, destination: View, label: str = "copy", after: Iterable[int] = ()) -> int:
+        """A copy within the memory of a rank; returns its op."""
+        return self.emitter.transfer(source, destination, label=self.label or label, after=after)
+
+    def copy_own(self, source: View, destination: View) -> None:
+        """Brings a rank's own data from its input to its output, unless they are the same bytes or none."""
+        if source != destination and source.shape[-1] != 0:
+            self.copy(source, destination)
+
+    def add(self, rank: int, operands: Sequence[View], total: View, label: str = "", after: Iterable[int] = ()) -> int:
+        """`rank` adds up what lies in its memory; returns the op."""
+        device = self.group.devices[rank]
+        return self.emitter.kernel(
+            "reduce", device, operands, (total,), label=self.label or label, after=after, kind="sum"
+        )
+
+    def through_switch(
+        self, sources: Sequence[View], destinations: Sequence[View], label: str, reduction: str, after: Iterable[int]
+    ) -> int:
+        """What a switch adds up or multiplies on the way; returns the op."""
+        return self.emitter.transfer(
+            sources, destinations, reduction=reduction, label=self.label or label, after=after
+        )  # fmt: skip
+
+
+def part(view: View, start: int, stop: int) -> View:
+    """Elements ``start:stop`` of what an exchange sends: columns of the last axis, one after the other."""
+    shape, item = view.shape, ITEM_BYTES[view.buffer.dtype]
+    if start == 0 and shape[-1] == stop:
+        return view
+    if len(shape) == 1:
+        return View(view.buffer, view.offset_bytes + start * item, (stop - start,))
+    column = column_of(shape)
+    first: Size = column * (start * item) if start else 0
+    before = view.offset_bytes
+    if not isinstance(before, Affine):
+        return View(view.buffer, first + before, (column, stop - start))
+    if isinstance(first, Affine):
+        raise BadCall(
+            f"a range of {view.buffer} has an open offset ({before.symbol}) and columns of open length "
+            f"({first.symbol}); move what the collective acts on to a buffer of its own"
+        )
+    return View(view.buffer, before + first, (column, stop - start))
+
+
+def column_of(shape: Sequence[Size]) -> Size:
+    """Elements of a column of the last axis: all other extents together.
+
+    Raises:
+        BadCall: two of them are open.
+    """
+    open_ones = [extent for extent in shape[:-1] if isinstance(extent, Affine)]
+    closed = prod(extent for extent in shape[:-1] if not isinstance(extent, Affine))
+    if len(open_ones) > 1:
+        raise BadCall(
+            f"a collective over the shape {tuple(shape)}, in which {len(open_ones)} extents are open; leave one open"
+        )
+    return open_ones[0] * closed if open_ones else closed
