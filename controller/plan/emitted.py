@@ -20,9 +20,10 @@ class Made:
         arena: that it lies in.
         nbytes: its size, with open extents at their bounds [bytes].
         is_open: an extent is open, so that it gets a buffer of its own.
-        first, last: indices of the ops that make it and that use it last.
+        first, last: indices of the ops that make it and up to which it keeps its address.
         line: file and line of the strategy that made it.
         spare: nobody has to use it, as a further result of an op.
+        used: an op reads it.
         parted: ops read or write parts of it.
     """
 
@@ -33,6 +34,7 @@ class Made:
     last: int
     line: tuple[str, int]
     spare: bool = False
+    used: bool = False
     parted: bool = False
 
 

@@ -195,12 +195,18 @@ class Script:
 
     @contextmanager
     def staging(self, name: str, turn: int, turns: int = 2) -> Iterator[None]:
-        """Values made in the body lie apart from those of other turns, so that one may leave while the next is made."""
-        before, self.microbatch = self.microbatch, f"{self.microbatch}.{name}{turn % turns}"
+        """Values made in the body lie apart until the same turn comes again: one may leave while the next is made.
+
+        None of them takes the bytes of another that has left, whose transfer it would have to wait for.
+        """
+        before, self.microbatch = self.microbatch, f"{self.microbatch}.{name}.{turn % turns}"
+        first = len(self._made)
         try:
             yield
         finally:
             self.microbatch = before
+            for made in self._made[first:]:
+                made.last = max(made.last, len(self._emitted) - 1)
 
     def plan(self) -> Plan:
         """The plan of all ops so far; the script ends with it.
@@ -209,7 +215,7 @@ class Script:
             BadPlan: a value that no op uses, or makes; names the line that made it.
         """
         for made in self._made:
-            if made.last == made.first and not made.spare:
+            if not made.used and not made.spare and made.last >= 0:
                 file, line = made.line
                 raise BadPlan(f"{file}:{line}: the value made here is never used; use it, or remove the op")
             if made.last < 0:
@@ -273,7 +279,8 @@ class Script:
         index, made = len(self._emitted), self._made
         for each in emitted.inputs:
             if type(each) is Value:
-                made[each.number].last = index
+                entry = made[each.number]
+                entry.last, entry.used = index, True
         for each in emitted.outputs:
             if type(each) is Value:
                 entry = made[each.number]

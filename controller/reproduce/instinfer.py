@@ -7,8 +7,8 @@ The paper's absolute throughput contradicts its own hardware: with the stated me
 line needs 3.4 times the stated internal bandwidth of one drive. One quantity explains every line at once: the context
 that attention effectively reads. It is the one knob, set from the dense row at batch 256, and applied to every strategy
 alike; the row of 1,536 context tokens is that run without it, as ``windtunnel run`` has it. What SparF reads of its
-pages is the paper's own "about half" (see `strategies.sparf`); table III, per layer of a run with the stated context,
-is printed beside what our drives read and write.
+pages is the paper's own "about half" (`controller.offload.sparf`); table III, per layer of a run with the stated
+context, is printed beside what our drives read and write.
 
 Two ratios speak of vLLM with recomputation, the first of which puts it at 61.2 / 1.713 = 35.7 tokens/s at batch 256. A
 GPU that reads 25.7 GB of weights at 768 GB/s gives that to less than two sequences at a time, and its memory holds 20

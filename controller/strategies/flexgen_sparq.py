@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from controller.errors import BadWorkload
 from controller.models.scenario import Scenario
 from controller.offload.generation import BoundPlan, generate
+from controller.offload.sparf import STATED_COMPRESSION, share_option
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
@@ -25,7 +26,6 @@ from controller.program.run import Program, Run
 from controller.strategies.kv_streaming import flexgen_rate
 from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, rows_view
-from controller.strategies.sparf import STATED_COMPRESSION, share_option
 from node.hardware.operation import ITEM_BYTES
 
 GROUP_TOKENS = 256

@@ -10,7 +10,6 @@ ROOT = Path(__file__).parents[2]
 
 KNOWN = [
     ["controller.models.decoder", "controller.models.stage"],
-    ["controller.strategies.instinfer", "controller.strategies.sparf"],
 ]
 """Circles that are still there. The list is exact: a circle that is opened goes from here."""
 

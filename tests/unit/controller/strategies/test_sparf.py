@@ -7,8 +7,8 @@ import pytest
 from controller.errors import BadWorkload
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
+from controller.offload.sparf import LAYOUTS, STATED_PAGE_RATIO, page_share
 from controller.strategies.instinfer import instinfer
-from controller.strategies.sparf import LAYOUTS, STATED_PAGE_RATIO, page_share
 
 BASE = {"batch": 16, "prompt_tokens": 64, "output_tokens": 33}
 

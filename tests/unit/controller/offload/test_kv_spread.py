@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.offload.kv_spread import GROUP_TOKENS, KvSpread
 from controller.plan.ranges import even_ranges
-from controller.strategies.kv_spread import GROUP_TOKENS, KvSpread
 
 
 def test_even_ranges_give_the_rest_to_the_first() -> None:
