@@ -24,9 +24,13 @@ REPORT_MEANING = {"predicted_s": " (the planner's own prediction of a step [s], 
 """What is said behind a value that a program reports, where its name alone could be taken for a result."""
 
 
+EXECUTOR_TEXT = {"virtual": "virtual", "live": "live on node processes", "local": "local, in this process"}
+
+
 @click.command(cls=StrategyCommand)
 @strategy_options
 @click.option("--live/--virtual", "live", default=False, help="On node processes with real tensors, or timed only.")
+@click.option("--local", is_flag=True, help="With real tensors in this process, without nodes; time is virtual.")
 @click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
 @node_timeout_option
 @click.option("--ray", metavar="ADDRESS", help="Place node processes on a Ray cluster: auto, HOST:PORT (--live).")
@@ -86,7 +90,7 @@ def _run(request: RunSpec, as_json: bool) -> None:
     before_s = process_age_s()
     with progress() as tell:
         experiment = run_experiment(request, progress=tell)
-    if request.live:
+    if request.live or request.local:
         experiment.phases_wall_s = {"import": before_s, **experiment.phases_wall_s}
     if request.trace is not None and experiment.trace is not None:
         from controller.report.chrome_trace import write_chrome_trace
@@ -135,7 +139,7 @@ def _print(experiment: Experiment) -> None:
     facts: list[tuple[str, str]] = [
         (
             "strategy",
-            f"{experiment.strategy.name}, {'live on node processes' if experiment.request.live else 'virtual'}",
+            f"{experiment.strategy.name}, {EXECUTOR_TEXT[experiment.request.executor]}",
         ),
         ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
         ("model", f"{experiment.shape.name} in {scenario.dtype}"),

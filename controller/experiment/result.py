@@ -81,7 +81,7 @@ class Experiment:
         outcome, scenario, energy = self.outcome, self.scenario, self.energy
         return {
             "strategy": self.strategy.name,
-            "executor": "live" if self.request.live else "virtual",
+            "executor": self.request.executor,
             "topology": self.topology.name,
             "model": self.shape.name,
             "workload": scenario.workload(),

@@ -6,9 +6,12 @@ from controller.errors import BadWorkload
 from controller.execute.trace import Trace
 from controller.experiment.result import Experiment
 from controller.experiment.run_spec import RunSpec
+from controller.experiment.scenario_runner import RunScenario
 from controller.experiment.virtual import prepare, run_virtual_experiment
+from controller.models.shape import ModelShape
 from controller.program.run import ProgressSink
-from controller.strategies.table import TRAINING
+from controller.strategies.table import TRAINING, Strategy
+from controller.topology.schema import Topology
 
 
 def run_experiment(request: RunSpec, *, progress: ProgressSink | None = None) -> Experiment:
@@ -25,12 +28,34 @@ def run_experiment(request: RunSpec, *, progress: ProgressSink | None = None) ->
     for option, path in (("--trace", request.trace), ("--report", request.report)):
         if path is not None and not path.absolute().parent.is_dir():
             raise BadWorkload(f"{option} {path}: there is no folder {path.absolute().parent}; make it first")
-    if request.live:
-        if strategy.task == TRAINING:
-            from controller.experiment.live_training import run_live_training
-
-            return run_live_training(request, strategy, topology, shape, trace, progress)
-        from controller.experiment.live_generation import run_live_generation
-
-        return run_live_generation(request, strategy, topology, shape, trace, progress)
+    if request.live and request.local:
+        raise BadWorkload("--live and --local name two executors: remove one of them")
+    for option, value in (("--pace", request.pace), ("--ray", request.ray)):
+        if request.local and value is not None:
+            raise BadWorkload(f"{option} is for node processes, and --local starts none: write --live in its place")
+    if request.live or request.local:
+        return _run_with_values(request, strategy, topology, shape, trace, progress)
     return run_virtual_experiment(request, strategy, topology, shape, trace, progress)
+
+
+def _run_with_values(
+    request: RunSpec,
+    strategy: Strategy,
+    topology: Topology,
+    shape: ModelShape,
+    trace: Trace | None,
+    progress: ProgressSink | None,
+) -> Experiment:
+    """Imports what the executor and the task need: torch in any case, grpc for nodes alone."""
+    run_scenario: RunScenario
+    if request.local:
+        from controller.experiment.local import run_scenario
+    else:
+        from controller.experiment.live import run_scenario
+    if strategy.task == TRAINING:
+        from controller.experiment.training import run_training
+
+        return run_training(request, strategy, topology, shape, trace, progress, run_scenario)
+    from controller.experiment.generation import run_generation
+
+    return run_generation(request, strategy, topology, shape, trace, progress, run_scenario)

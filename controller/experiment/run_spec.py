@@ -41,6 +41,7 @@ class RunSpec:
         explain: whether to find the critical path and the exposed transfer time.
         report: HTML file to write; None for none.
         ray: address of the Ray cluster that carries the node processes of a live run; None for this machine.
+        local: with values computed in this process, without nodes.
     """
 
     strategy: str
@@ -64,6 +65,12 @@ class RunSpec:
     explain: bool = False
     report: Path | None = None
     ray: str | None = None
+    local: bool = False
+
+    @property
+    def executor(self) -> str:
+        """``virtual``, ``live`` or ``local``."""
+        return "live" if self.live else "local" if self.local else "virtual"
 
     @property
     def recorder(self) -> PathRecord | None:

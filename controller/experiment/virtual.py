@@ -68,7 +68,7 @@ def run_virtual_experiment(
         UserError: a workload that cannot be, or an option of live runs.
     """
     if request.prompt is not None:
-        raise BadWorkload("a text prompt needs values: add --live, or give its length with --prompt-tokens")
+        raise BadWorkload("a text prompt needs values: add --live or --local, or give its length with --prompt-tokens")
     if request.pace is not None:
         raise BadWorkload("--pace holds node processes to device speed: add --live")
     if request.ray is not None:

@@ -51,6 +51,10 @@ def test_help_imports_nothing_but_click():
             ("run", "instinfer", "--model", "tiny-opt", "--output-tokens", "2"),
             ("torch", "grpc", "zarr", "transformers"),
         ),
+        (
+            ("run", "instinfer", "--model", "tiny-opt", "--output-tokens", "2", "--local"),
+            ("grpc", "zarr", "transformers"),
+        ),
     ],
 )
 def test_what_a_command_does_not_need_it_does_not_import(arguments, absent):

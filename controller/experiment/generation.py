@@ -1,4 +1,4 @@
-"""A live generation from names: makes the prompt, runs it on nodes, compares tokens and logits with a plain run."""
+"""A generation with values, from names: makes the prompt, runs it, compares tokens and logits with a plain run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from controller.errors import BadWorkload
 from controller.execute.phases import Phases
 from controller.execute.trace import Trace
-from controller.experiment.live import run_scenario
 from controller.experiment.result import Experiment
 from controller.experiment.run_spec import LIVE_DTYPE, PROMPT_TOKENS, RunSpec
+from controller.experiment.scenario_runner import RunScenario
 from controller.experiment.values import compare_generation
 from controller.models.gguf_weights import GgufWeights
 from controller.models.plain import PlainDecoder
@@ -28,22 +28,25 @@ from controller.strategies.table import Strategy
 from controller.topology.schema import Topology
 
 
-def run_live_generation(
+def run_generation(
     request: RunSpec,
     strategy: Strategy,
     topology: Topology,
     shape: ModelShape,
     trace: Trace | None,
     progress: ProgressSink | None,
+    run_scenario: RunScenario,
 ) -> Experiment:
-    """Runs `request` on node processes and compares what they generated with a plain single-process run.
+    """Runs `request` on an executor that has values and compares what it generated with a plain run.
 
     Raises:
         UserError: wrong input, or a machine that cannot carry the run; nothing was started.
         RunError: the run itself ended badly.
     """
     if request.effective_context is not None:
-        raise BadWorkload("an effective context is a knob of virtual runs; a live run attends to what is there")
+        raise BadWorkload(
+            f"an effective context is a knob of virtual runs; a {request.executor} run attends to what is there"
+        )
     phases = Phases(progress)
     phases.begin("load", "opening the weights")
     weights = open_weights(shape, request.seed, phases.say)
@@ -82,7 +85,8 @@ def _beside(
     request: RunSpec, decoder: PlainDecoder | None, weights: Weights, scenario: Scenario
 ) -> AbstractContextManager[ReferenceProcess | None]:
     """The plain run, started where it may run beside the nodes: it would make those late that keep to a pace."""
-    if request.pace is not None or decoder is not None or not isinstance(weights, GgufWeights):
+    beside_nodes = request.live and request.pace is None
+    if not beside_nodes or decoder is not None or not isinstance(weights, GgufWeights):
         return nullcontext()
     assert scenario.prompt_ids is not None
     return ReferenceProcess(weights.shape, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
@@ -108,7 +112,7 @@ def _compare(
 
 
 def _plain_decoder(strategy: Strategy, weights: Weights, scenario: Scenario) -> PlainDecoder | None:
-    """What a live run is compared with; None for the model as it is."""
+    """What a run is compared with; None for the model as it is."""
     if not strategy.reference:
         return None
     module, _, function = strategy.reference.partition(":")

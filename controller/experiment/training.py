@@ -1,13 +1,13 @@
-"""A live training run from names: draws the data, runs on node processes, compares with plain torch."""
+"""A training run with values, from names: draws the data, runs it, compares losses and parameters with plain torch."""
 
 from __future__ import annotations
 
 from controller.errors import BadWorkload
 from controller.execute.phases import Phases
 from controller.execute.trace import Trace
-from controller.experiment.live import run_scenario
 from controller.experiment.result import Experiment
 from controller.experiment.run_spec import LIVE_DTYPE, RunSpec, training_seq
+from controller.experiment.scenario_runner import RunScenario
 from controller.experiment.values import compare_training
 from controller.models.shape import ModelShape
 from controller.models.training import InitialWeights, draw_tokens
@@ -18,15 +18,16 @@ from controller.strategies.table import Strategy
 from controller.topology.schema import Topology
 
 
-def run_live_training(
+def run_training(
     request: RunSpec,
     strategy: Strategy,
     topology: Topology,
     shape: ModelShape,
     trace: Trace | None,
     progress: ProgressSink | None,
+    run_scenario: RunScenario,
 ) -> Experiment:
-    """Runs `request` on node processes and compares losses and parameters with a plain single-process run.
+    """Runs `request` on an executor that has values and compares losses and parameters with a plain run.
 
     Raises:
         UserError: wrong input, or a machine that cannot carry the run; nothing was started.
