@@ -25,6 +25,7 @@
     ├── NotPrepared                a commit of what was not prepared
     ├── WaitTimeout                a command waited for an event that did not come
     ├── PeerUnreachable            a push or a signal to another node failed
+    ├── StreamLost                 a call that continues a stream which the node does not keep any more
     ├── Unsupported                the device kind cannot do that
     ├── TooManyCalls               more calls of a kind are open than a node serves
     ├── NotAdmitted                a call without the token of the run
@@ -147,6 +148,10 @@ class WaitTimeout(NodeError):
 
 class PeerUnreachable(NodeError):
     """Another node did not take a push or a signal."""
+
+
+class StreamLost(NodeError):
+    """A call that continues a stream which the node does not keep any more."""
 
 
 class Unsupported(NodeError):

@@ -14,6 +14,8 @@ TOKEN_KEY = "authorization"
 """Metadata of a request that carries the token of the cluster."""
 FAILURE_KEY = "windtunnel-failure-bin"
 """Metadata of a refusal that carries its `Failure`."""
+STREAM_KEY = "windtunnel-stream"
+"""Metadata of a call that may be continued: the name of the stream, a space, and how many calls it had before."""
 
 MESSAGE_BYTES = 32 << 20
 """The largest message that either side takes [bytes]."""
@@ -32,5 +34,9 @@ WAIT_S = 600.0
 """The longest that one call waits for events [s of wall time]."""
 BATCH_TIMEOUT_S = 600.0
 """How long commands wait for their events unless told otherwise [s of wall time]."""
-RUN_DEADLINE_S = 7 * 86400.0
-"""Deadline of the streams that stay open as long as a run [s of wall time]."""
+STREAM_DEADLINE_S = 600.0
+"""Deadline of a call that carries a stream, which goes on with the next call [s of wall time]."""
+STREAM_CALL_S = STREAM_DEADLINE_S / 10
+"""When a client goes on with the next call [s of wall time]; so it may stand still for most of the deadline."""
+HORIZON_S = 7 * 86400.0
+"""How far ahead of now an instant may lie that a request names [s of wall time]; no call waits for it."""

@@ -7,6 +7,10 @@ All times are device time unless a field says wall: seconds since the epoch of t
 count them. Sizes are bytes. Names of buffers match [A-Za-z0-9._/-]{1,200} and never hold "..".
 A request that cannot be meant ends with a gRPC status and, in the trailing metadata "windtunnel-failure-bin", a
 serialised Failure that says which error of node/errors.py it was.
+
+Every call has a deadline of minutes. Stream and Grant last longer: a client names the stream in the metadata
+"windtunnel-stream" ("NAME 0" in its first call), half-closes the call before its deadline, hears it end, and opens the
+next one ("NAME 1"). The node keeps what it was told and the replies that are still due until the next call comes.
 """
 
 from collections import abc as _abc

@@ -7,7 +7,7 @@ from threading import Lock
 
 from node.clock import wall_now
 from node.errors import ShuttingDown, Unsupported
-from node.protocol import RUN_DEADLINE_S
+from node.protocol import HORIZON_S
 from node.runtime.batch import BatchRun, Call, Command
 from node.runtime.events import Cause
 from node.runtime.kernels import KernelCall
@@ -122,7 +122,7 @@ class EmulatedDevice(DeviceParts):
         """
         if isinstance(self.timekeeper, PacedTime):
             clock = self.timekeeper.clock
-            checked_number("ready_at", ready_at, "s", clock.now() + RUN_DEADLINE_S / clock.dilation)
+            checked_number("ready_at", ready_at, "s", clock.now() + HORIZON_S / clock.dilation)
 
         def ended(batch: BatchRun) -> None:
             self.counters.batch(size, len(batch.failures), sum(batch.overrun))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -16,7 +16,7 @@ from node.errors import BadAttribute, DtypeMismatch, PeerUnreachable, UnknownTie
 from node.memory.attach import Attachment, Segment
 from node.memory.resources import DeviceResources, Side
 from node.memory.tensors import copy_bytes
-from node.protocol import ARBITER, RUN_DEADLINE_S
+from node.protocol import ARBITER
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.events import Cause
 from node.wire.channel import open_channel
@@ -24,6 +24,7 @@ from node.wire.checks import checked_range
 from node.wire.commands import Operand
 from node.wire.credentials import Credentials, check_target
 from node.wire.status import error_of
+from node.wire.turns import Turn, turns
 
 _DRAIN = 2048
 """How many events one signal message carries at most."""
@@ -114,10 +115,12 @@ class Grants:
     def _receive(self, requests: _Requests) -> None:
         why = "it closed the stream"
         try:
-            for reply in self._stub.Grant(iter(requests.get, None), timeout=RUN_DEADLINE_S):
-                flow = self._flows.get(reply.flow)
-                if flow is not None:
-                    flow.replies.put(reply)
+            for turn in turns(requests):
+                call = self._stub.Grant(iter(turn), timeout=turn.deadline_s, metadata=turn.metadata)
+                for reply in call:
+                    flow = self._flows.get(reply.flow)
+                    if flow is not None:
+                        flow.replies.put(reply)
         except grpc.RpcError as call:
             why = str(call.details())
         requests.put(None)  # lets gRPC's sending thread end
@@ -150,6 +153,9 @@ class Place:
     dtype: str
 
 
+_Signal = node_pb2.SignalMessage | tuple[int, float | Cause]
+
+
 class Peer:
     """One other node.
 
@@ -163,7 +169,7 @@ class Peer:
         self._own = own
         self._client = NodeClient(target, name, credentials=credentials)
         self.grants = Grants(name, self._client.stub)
-        self._outbox: SimpleQueue[node_pb2.SignalMessage | tuple[int, float | Cause]] = SimpleQueue()
+        self._outbox: SimpleQueue[_Signal | None] = SimpleQueue()
         self._places: dict[str, Place] = {}
         self._resources: DeviceResources | None = None
         self._lock = Lock()
@@ -256,16 +262,20 @@ class Peer:
 
     def _send(self) -> None:
         try:
-            self._client.stub.Signal(self._messages(), timeout=RUN_DEADLINE_S)
+            calls: Iterator[Turn[_Signal]] = turns(self._outbox)
+            for turn in calls:
+                self._client.stub.Signal(self._messages(turn), timeout=turn.deadline_s)
         except grpc.RpcError:
             # The controller watches every process and ends the run; here nobody is left to be told.
             return
 
-    def _messages(self) -> Iterator[node_pb2.SignalMessage]:
-        while True:
+    def _messages(self, entries: Iterable[_Signal]) -> Iterator[node_pb2.SignalMessage]:
+        for first in entries:
             message = node_pb2.SignalMessage(device=self._own)
-            entry = self._outbox.get()
+            entry: _Signal | None = first
             for _ in range(_DRAIN):
+                if entry is None:
+                    break
                 if isinstance(entry, node_pb2.SignalMessage):
                     message.arrivals.extend(entry.arrivals)
                 else:

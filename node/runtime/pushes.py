@@ -10,7 +10,7 @@ from node.errors import PeerUnreachable, ShapeMismatch
 from node.memory.resources import Resource, Side, Use, joined
 from node.memory.tensors import copy_bytes
 from node.memory.tier import Buffer
-from node.protocol import RUN_DEADLINE_S
+from node.protocol import HORIZON_S
 from node.runtime.parts import DeviceParts
 from node.runtime.peers import Grants, MovedBuffer
 from node.runtime.timekeeping import LogicalTime, PacedTime
@@ -167,7 +167,7 @@ class PushCall:
         alone_s = Use(size_bytes, rate_limit, 0.0, everything).alone_s
         marks = self._marks(clock.dilation, size_bytes, alone_s)
         taken_s = (self._push.latency_s + alone_s * _PATIENCE) * clock.dilation
-        patience_s = min(_PATIENCE_S + taken_s, RUN_DEADLINE_S)
+        patience_s = min(_PATIENCE_S + taken_s, HORIZON_S)
         clock.sleep_until(start_at)
         ahead = min(2, len(marks))
         flow = pacer.open(marks[ahead - 1], rate_limit, own, flows_at)

@@ -10,7 +10,7 @@ from threading import Lock, Thread
 import grpc
 
 from node.errors import BadAttribute
-from node.protocol import RUN_DEADLINE_S
+from node.protocol import WAIT_S
 from node.rpc import node_pb2
 from node.runtime.batch import BatchRun, Call, Command
 from node.runtime.device import EmulatedDevice, MemoryCall
@@ -22,17 +22,16 @@ from node.wire.status import failure_of
 class CommandStream:
     """One client's stream."""
 
-    def __init__(self, device: EmulatedDevice) -> None:
-        self._device = device
+    def __init__(self, device: EmulatedDevice, replies: SimpleQueue[node_pb2.BatchReply | None]) -> None:
+        """Takes the queue for a reply as each batch ends, and for a None when the client has closed its side."""
+        self._device, self._replies = device, replies
         self._calls: dict[int, Call] = {}
-        self._replies: SimpleQueue[node_pb2.BatchReply | None] = SimpleQueue()
         self._running = 1  # the reader
         self._lock = Lock()
 
-    def serve(self, batches: Iterator[node_pb2.Batch]) -> Iterator[node_pb2.BatchReply]:
-        """Replies as batches end, until the client has closed its side and all have."""
+    def begin(self, batches: Iterator[node_pb2.Batch]) -> None:
+        """Reads batches in a thread of its own."""
         Thread(target=self._read, args=(batches,), name="batches", daemon=True).start()
-        return iter(self._replies.get, None)
 
     def _read(self, batches: Iterator[node_pb2.Batch]) -> None:
         try:
@@ -40,7 +39,7 @@ class CommandStream:
                 with self._lock:
                     self._running += 1
                 try:
-                    self._begin(message)
+                    self._start(message)
                 except Exception as error:  # whatever it is, the client hears of it and the stream goes on
                     self._reply(node_pb2.BatchReply(batch=message.batch, refused=failure_of(error)))
         except grpc.RpcError:
@@ -48,7 +47,7 @@ class CommandStream:
         finally:
             self._ended()
 
-    def _begin(self, message: node_pb2.Batch) -> None:
+    def _start(self, message: node_pb2.Batch) -> None:
         device, calls = self._device, self._calls
         if message.forget_calls:
             calls.clear()
@@ -91,7 +90,7 @@ class CommandStream:
 def _check(message: node_pb2.Batch, calls: Mapping[int, Call]) -> None:
     """Raises BadAttribute for a batch that cannot be meant, before any of it runs."""
     checked_number("ready_at", message.ready_at, "s", LONGEST_S)
-    checked_number("timeout_s", message.timeout_s, "s", RUN_DEADLINE_S)
+    checked_number("timeout_s", message.timeout_s, "s", WAIT_S)
     size = len(message.id)
     if not size == len(message.call) == len(message.wait_count) == len(message.notify_count):
         raise BadAttribute(

@@ -15,39 +15,47 @@ from node.memory.resources import Resource
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.grants import Conversation, GrantDesk
 from node.service.status import statuses
+from node.service.streams import Streams
 from node.wire.checks import checked_epoch
 from node.wire.status import failure_of
 
+GrantStreams = Streams[node_pb2.GrantRequest, node_pb2.GrantReply]
 
-def granted(
-    requests: Iterator[node_pb2.GrantRequest], desk_now: Callable[[], GrantDesk | None]
-) -> Iterator[node_pb2.GrantReply]:
-    """Replies as requests are reached, until the asker closes the stream."""
-    replies: SimpleQueue[node_pb2.GrantReply | None] = SimpleQueue()
 
-    def read() -> None:
-        conversations: dict[int, Conversation] = {}
-        try:
-            for request in requests:
-                desk = desk_now()  # a clock that is started again comes with a desk of its own
-                if desk is None:
-                    error = Unsupported("bandwidth is granted with pacing only; start the run with it")
-                    replies.put(node_pb2.GrantReply(flow=request.flow, failure=failure_of(error)))
-                    continue
-                conversation = conversations.get(id(desk))
-                if conversation is None:
-                    conversations.clear()
-                    conversation = conversations[id(desk)] = desk.conversation(replies.put)
-                conversation.take(request)
-        except grpc.RpcError:
-            pass  # the asker has gone
-        finally:
-            for conversation in conversations.values():
-                conversation.end()
-            replies.put(None)
+def grants(desk_now: Callable[[], GrantDesk | None]) -> GrantStreams:
+    """The Grant streams of one process."""
 
-    Thread(target=read, name="grants", daemon=True).start()
-    return iter(replies.get, None)
+    def begin(requests: Iterator[node_pb2.GrantRequest], replies: SimpleQueue[node_pb2.GrantReply | None]) -> None:
+        Thread(target=_read, args=(requests, replies, desk_now), name="grants", daemon=True).start()
+
+    return Streams(begin)
+
+
+def _read(
+    requests: Iterator[node_pb2.GrantRequest],
+    replies: SimpleQueue[node_pb2.GrantReply | None],
+    desk_now: Callable[[], GrantDesk | None],
+) -> None:
+    """Has requests replied to as they are reached, until the asker closes the stream."""
+    conversations: dict[int, Conversation] = {}
+    try:
+        for request in requests:
+            desk = desk_now()  # a clock that is started again comes with a desk of its own
+            if desk is None:
+                error = Unsupported("bandwidth is granted with pacing only; start the run with it")
+                replies.put(node_pb2.GrantReply(flow=request.flow, failure=failure_of(error)))
+                continue
+            conversation = conversations.get(id(desk))
+            if conversation is None:
+                conversations.clear()
+                conversation = conversations[id(desk)] = desk.conversation(replies.put)
+            conversation.take(request)
+    except grpc.RpcError:
+        pass  # the asker has gone
+    finally:
+        for conversation in conversations.values():
+            conversation.end()
+        replies.put(None)
 
 
 class ArbiterService(node_pb2_grpc.ArbiterServicer):
@@ -57,12 +65,13 @@ class ArbiterService(node_pb2_grpc.ArbiterServicer):
         self._links, self._dilation = links, dilation
         self._lock = Lock()
         self._start(epoch)
+        self._grants = grants(lambda: self._desk)
 
     def Grant(
         self, requests: Iterator[node_pb2.GrantRequest], context: grpc.ServicerContext
     ) -> Iterator[node_pb2.GrantReply]:
         """See the contract in proto/node/rpc/node.proto."""
-        return granted(requests, lambda: self._desk)
+        return self._grants.serve(requests, context)
 
     def StartClock(
         self, request: node_pb2.StartClockRequest, context: grpc.ServicerContext

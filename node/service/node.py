@@ -21,8 +21,9 @@ from node.runtime.device import EmulatedDevice
 from node.runtime.events import Cause, DependencyFailed
 from node.runtime.peers import Address
 from node.service.batches import CommandStream
-from node.service.grants import granted
+from node.service.grants import grants
 from node.service.status import end_with, statuses
+from node.service.streams import Streams
 from node.wire.checks import checked_epoch, checked_number, checked_range, saturated
 from node.wire.specs import spec_to_json
 
@@ -35,6 +36,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def __init__(self, device: EmulatedDevice, stop: Gate) -> None:
         self._device, self._stop = device, stop
+        self._commands: Streams[node_pb2.Batch, node_pb2.BatchReply] = Streams(
+            lambda batches, replies: CommandStream(device, replies).begin(batches)
+        )
+        self._grants = grants(lambda: device.grants)
 
     def Describe(self, request: node_pb2.DescribeRequest, context: grpc.ServicerContext) -> node_pb2.Description:
         """See the contract in proto/node/rpc/node.proto."""
@@ -116,7 +121,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def Stream(self, batches: Iterator[node_pb2.Batch], context: grpc.ServicerContext) -> Iterator[node_pb2.BatchReply]:
         """See the contract in proto/node/rpc/node.proto."""
-        return CommandStream(self._device).serve(batches)
+        return self._commands.serve(batches, context)
 
     def Wait(self, request: node_pb2.WaitRequest, context: grpc.ServicerContext) -> node_pb2.WaitReply:
         """See the contract in proto/node/rpc/node.proto."""
@@ -167,7 +172,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self, requests: Iterator[node_pb2.GrantRequest], context: grpc.ServicerContext
     ) -> Iterator[node_pb2.GrantReply]:
         """See the contract in proto/node/rpc/node.proto."""
-        return granted(requests, lambda: self._device.grants)
+        return self._grants.serve(requests, context)
 
     def Meet(self, request: node_pb2.MeetRequest, context: grpc.ServicerContext) -> node_pb2.MeetReply:
         """See the contract in proto/node/rpc/node.proto."""

@@ -8,7 +8,7 @@ from math import inf, nextafter, prod
 
 from node.errors import BadAttribute, BadName, DtypeMismatch, OutOfRange, ShapeMismatch
 from node.hardware.operation import ITEM_BYTES
-from node.protocol import RUN_DEADLINE_S
+from node.protocol import HORIZON_S
 
 NAME_LENGTH = 200
 MAX_RANK = 8
@@ -65,7 +65,7 @@ def checked_epoch(epoch: float, now: float) -> float:
     Raises:
         BadAttribute: it is not.
     """
-    return checked_number("epoch", epoch, "s", now + RUN_DEADLINE_S)
+    return checked_number("epoch", epoch, "s", now + HORIZON_S)
 
 
 def checked_size_bytes(dtype: str, shape: Sequence[int]) -> int:

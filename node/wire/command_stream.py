@@ -11,10 +11,11 @@ from threading import Lock, Thread
 import grpc
 
 from node.errors import MessageTooLarge, ShuttingDown
-from node.protocol import MESSAGE_BYTES, RUN_DEADLINE_S
+from node.protocol import MESSAGE_BYTES
 from node.rpc import node_pb2, node_pb2_grpc
 from node.wire.commands import CallTable, Command, Completion, completions
 from node.wire.status import error_of
+from node.wire.turns import turns
 
 
 class CommandStream:
@@ -72,17 +73,22 @@ class CommandStream:
 
     def _receive(self, requests: SimpleQueue[node_pb2.Batch | None]) -> None:
         try:
-            for reply in self._stub.Stream(iter(requests.get, None), timeout=RUN_DEADLINE_S):
-                entry = self._waiting.pop(reply.batch, None)
-                if entry is None:
-                    continue
-                future, ids = entry
-                if reply.refused.type:
-                    future.set_exception(error_of(reply.refused))
-                else:
-                    future.set_result(completions(reply, ids))
+            for turn in turns(requests):
+                call = self._stub.Stream(iter(turn), timeout=turn.deadline_s, metadata=turn.metadata)
+                for reply in call:
+                    self._take(reply)
             error: Exception = ShuttingDown(f"{self._device} closed its command stream; it takes no more commands")
         except grpc.RpcError as call:
             error = self._error_of_call(call)
         requests.put(None)  # lets gRPC's sending thread end
         self.fail(error, requests)
+
+    def _take(self, reply: node_pb2.BatchReply) -> None:
+        entry = self._waiting.pop(reply.batch, None)
+        if entry is None:
+            return
+        future, ids = entry
+        if reply.refused.type:
+            future.set_exception(error_of(reply.refused))
+        else:
+            future.set_result(completions(reply, ids))

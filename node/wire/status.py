@@ -33,6 +33,7 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.CorruptTier: _CODE.DATA_LOSS,
     errors.WaitTimeout: _CODE.DEADLINE_EXCEEDED,
     errors.PeerUnreachable: _CODE.UNAVAILABLE,
+    errors.StreamLost: _CODE.FAILED_PRECONDITION,
     errors.Unsupported: _CODE.UNIMPLEMENTED,
     errors.NotPrepared: _CODE.FAILED_PRECONDITION,
     errors.TooManyCalls: _CODE.RESOURCE_EXHAUSTED,

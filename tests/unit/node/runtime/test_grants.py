@@ -75,7 +75,9 @@ class Stub:
     def __init__(self) -> None:
         self.streams = 0
 
-    def Grant(self, requests: Iterator[node_pb2.GrantRequest], timeout: float) -> Iterator[node_pb2.GrantReply]:
+    def Grant(
+        self, requests: Iterator[node_pb2.GrantRequest], timeout: float, metadata: object
+    ) -> Iterator[node_pb2.GrantReply]:
         self.streams += 1
         number = self.streams
         for request in requests:
