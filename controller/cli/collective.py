@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli.collective_limits import check_flows, live_warning
-from controller.cli.fabric_options import fabric_options, with_fabric
+from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def collective(
     routing: str | None,
     fail: tuple[str, ...],
     degrade: tuple[str, ...],
+    faults: Path | None,
     overrides: tuple[str, ...],
     catalog: tuple[Path, ...],
     as_json: bool,
@@ -92,8 +93,8 @@ def collective(
     from controller.collectives.protocol import protocol_of, protocols_of
     from controller.collectives.table import algorithm as lookup
     from controller.collectives.table import algorithms
-    from controller.execute.link_changes import check_options
-    from controller.faults.schedule import faults_of
+    from controller.fabric.routing.table import policy_of
+    from controller.faults.schedule import with_faults
     from controller.report.json_output import dumps
     from controller.report.nccl_table import TYPE_NAMES, table_header, table_json, wrong_total
     from controller.report.progress import progress
@@ -112,13 +113,14 @@ def collective(
     dtype = {theirs: ours for ours, theirs in TYPE_NAMES.items()}.get(dtype, dtype)
     if dtype not in TYPE_NAMES:
         raise BadCall(f"no element type {dtype!r}; there are {', '.join(TYPE_NAMES)}")
-    declared = load_topology(topology, with_fabric(overrides, routing, fail, degrade), catalog)
-    check_options(declared)
+    declared = load_topology(topology, with_routing(overrides, routing), catalog)
+    declared = with_faults(declared, faults_asked(faults, fail, degrade))
+    policy_of(declared.options)
     if devices is not None and ranks is not None:
         raise BadCall("--ranks and --devices both say who takes part; give one of them")
     group = first_ranks(declared, ranks) if devices is None else group_of(declared, devices.split(","))
     joined = {link.name: None for link in only(declared, group).links}
-    elsewhere = [fault.text for fault in faults_of(declared) if fault.link not in joined]
+    elsewhere = [fault.text for fault in declared.faults if fault.link not in joined]
     allowed = protocols_of(declared) if protocol == "auto" else (protocol_of(declared, protocol),)
     step = None if stepbytes is None else parse_size(stepbytes)
     sizes: tuple[int, ...] = (ITEM_BYTES[dtype],)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from controller.topology.schema import Fault
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def fabric_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--routing --fail --degrade`` to a command; see `with_fabric`."""
+    """Adds ``--routing --faults --fail --degrade`` to a command."""
     options: tuple[Decorator, ...] = (
         click.option("--routing", help="Over equal paths: single, ecmp, spray or ethereal.  [default: the topology's]"),
+        click.option(
+            "--faults",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE.yaml",
+            help="Let links fail or slow down in mid-run, as a file declares; `windtunnel help faults` shows one.",
+        ),
         click.option(
             "--fail",
             multiple=True,
@@ -32,16 +42,18 @@ def fabric_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def with_fabric(
-    overrides: tuple[str, ...], routing: str | None, fail: tuple[str, ...], degrade: tuple[str, ...]
-) -> tuple[str, ...]:
-    """The overrides with those that stand for ``--routing``, ``--fail`` and ``--degrade``.
+def with_routing(overrides: tuple[str, ...], routing: str | None) -> tuple[str, ...]:
+    """The overrides with the one that stands for ``--routing``."""
+    return overrides if routing is None else (*overrides, f"options.routing={routing}")
+
+
+def faults_asked(file: Path | None, fail: tuple[str, ...], degrade: tuple[str, ...]) -> tuple[Fault, ...]:
+    """The faults of ``--faults``, ``--fail`` and ``--degrade``, in this order.
 
     Raises:
-        BadTopology: a fault that cannot be meant.
+        BadTopology: a file or text that declares no fault.
     """
-    from controller.faults.schedule import joined
+    from controller.faults.file import read_faults
+    from controller.faults.schedule import parse_faults
 
-    faults = joined(fail, degrade)
-    added = () if routing is None else (f"options.routing={routing}",)
-    return (*overrides, *added, *((f"options.faults={faults}",) if faults else ()))
+    return (*(read_faults(file) if file is not None else ()), *parse_faults(fail, degrade))

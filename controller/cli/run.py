@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.fabric_options import fabric_options, with_fabric
+from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 from controller.cli.strategy_command import StrategyCommand, strategy_options
 
@@ -64,6 +64,7 @@ def run(
     routing: str | None,
     fail: tuple[str, ...],
     degrade: tuple[str, ...],
+    faults: Path | None,
     overrides: tuple[str, ...],
     **asked: Any,
 ) -> None:
@@ -75,8 +76,9 @@ def run(
     from controller.experiment.run_spec import RunSpec
 
     _refuse_a_stream(asked["trace"])
-    changed = with_fabric(overrides, routing, fail, degrade)
-    _run(RunSpec(**asked, overrides=changed, options=strategy_options), as_json)
+    changed = with_routing(overrides, routing)
+    broken = faults_asked(faults, fail, degrade)
+    _run(RunSpec(**asked, overrides=changed, faults=broken, options=strategy_options), as_json)
 
 
 def _run(request: RunSpec, as_json: bool) -> None:

@@ -24,9 +24,7 @@ from controller.engine.errors import Deadlock as Stuck
 from controller.errors import LinkFailed
 from controller.execute.template import Bound, Template
 from controller.fabric.loads import Fabric
-from controller.fabric.routing.table import policy_of
-from controller.faults.schedule import Change, faults_of
-from controller.topology.schema import Topology
+from controller.faults.schedule import Change
 
 NAMED = 4
 """Transfers that an error names before it says how many more there are."""
@@ -54,16 +52,6 @@ class Moved:
         self.weights = self.bound.load_weight.copy()
         base = self.bound
         self.bound = Bound(base.work, base.latency_s, base.rate_limit, base.load_weight.copy())
-
-
-def check_options(topology: Topology) -> None:
-    """Checks the options ``routing`` and ``faults`` before anything is built from them.
-
-    Raises:
-        BadTopology: a policy, value or link that there is not.
-    """
-    policy_of(topology.options)
-    faults_of(topology)
 
 
 class LinkChanges:

@@ -49,7 +49,7 @@ class LiveRun:
         if cluster.pace is not None and (virtual.fabric.routes_flows or virtual.link_changes.declared):
             raise BadTopology(
                 f"{virtual.topology.name}: nodes hold each transfer to one path and know neither routing "
-                f"({virtual.fabric.routing}) nor links that change; leave out --pace, or the options routing and faults"
+                f"({virtual.fabric.routing}) nor links that change; remove --pace, or --routing and every fault"
             )
         self.topology = virtual.topology
         self.dispatch = Dispatch(virtual.topology, virtual.fabric)

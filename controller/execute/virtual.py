@@ -26,7 +26,7 @@ from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
 from controller.fabric.loads import Fabric
-from controller.faults.schedule import changes_of, faults_of, may_fail
+from controller.faults.schedule import changes_of, may_fail
 from controller.plan.check import check_submission
 from controller.plan.extents import check_binding, check_forms, describe
 from controller.plan.ops import Buffer, Plan, View
@@ -63,8 +63,7 @@ class VirtualRun:
     ) -> None:
         self.topology = topology
         self.trace, self.record = trace, record
-        faults = faults_of(topology)
-        self.fabric = Fabric(topology, may_fail(faults))
+        self.fabric = Fabric(topology, may_fail(topology.faults))
         self.engine = Engine(
             names=Names(
                 self._activity_name,
@@ -74,7 +73,7 @@ class VirtualRun:
         )
         self.engine.add_resources(self.fabric.capacity)
         self.engine.add_queues(self.fabric.slots)
-        self.link_changes = LinkChanges(self.fabric, self.engine, changes_of(faults))
+        self.link_changes = LinkChanges(self.fabric, self.engine, changes_of(topology.faults))
         self.costs = Costs(topology, self.fabric)
         self.occupancy = Occupancy(topology, trace)
         self.ledger = Ledger(self.fabric)

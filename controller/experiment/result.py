@@ -129,6 +129,7 @@ class Experiment:
                 "topology_digest": self.topology.digest,
                 "seed": scenario.seed,
                 "overrides": list(self.topology.overrides),
+                "faults": [fault.text for fault in self.topology.faults],
             },
             "trace": None if self.request.trace is None else str(self.request.trace),
             "explanation": None if self.explanation is None else self.explanation.to_json(),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from controller.execute.critical import PathRecord
 from controller.models.shape import ModelShape
+from controller.topology.schema import Fault
 from node.protocol import NODE_TIMEOUT_S
 
 LIVE_DTYPE = "fp32"
@@ -40,6 +41,7 @@ class RunSpec:
         trace: file to write; None for no trace.
         explain: whether to find the critical path and the exposed transfer time.
         report: HTML file to write; None for none.
+        faults: links that fail or slow down in mid-run.
         ray: address of the Ray cluster that carries the node processes of a live run; None for this machine.
         local: with values computed in this process, without nodes.
     """
@@ -66,6 +68,7 @@ class RunSpec:
     report: Path | None = None
     ray: str | None = None
     local: bool = False
+    faults: tuple[Fault, ...] = ()
 
     @property
     def executor(self) -> str:

@@ -8,6 +8,7 @@ from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
 from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import PROMPT_TOKENS, RunSpec, training_seq
+from controller.faults.schedule import with_faults
 from controller.models.catalog import load_model
 from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
@@ -27,7 +28,7 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
     strategy = lookup(request.strategy)
     strategy.check_options(request.options)
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
-    return strategy, topology, load_model(request.model)
+    return strategy, with_faults(topology, request.faults), load_model(request.model)
 
 
 def virtual_scenario(request: RunSpec, strategy: Strategy, topology: Topology, shape: ModelShape) -> AnyScenario:

@@ -7,43 +7,24 @@
 ``up0-1 = 0.5 @ 0 s : 5 ms``    until 5 ms
 ==============================  ===================================================================================
 
-Times are device time since the start of the run, or of each call of a collective. Several faults are joined by ``;``
-in the option ``faults`` of a topology, which ``--fail`` and ``--degrade`` add to. Where faults of one link overlap the
-worst one counts.
+Times are device time since the start of the run, or of each call of a collective. ``--fail`` and ``--degrade`` take
+such texts, ``--faults`` a file of them (`file.py`). Where faults of one link overlap the worst one counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from math import inf
 
 from controller.errors import BadTopology
 from controller.topology.nearest import hint
-from controller.topology.schema import Topology
+from controller.topology.schema import Fault, Topology
 from node.errors import BadQuantity
 from node.hardware.units import parse
 
-OPTION = "faults"
 EXAMPLE = "write LINK@TIME, LINK@TIME:UNTIL or LINK=SHARE@TIME, for example 'up0-1=0.5@2 ms:5 ms'"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One declared fault.
-
-    Attributes:
-        text: as written.
-        link: whose.
-        share: of its capacity that is left; 0 when it has failed.
-        at_s, until_s: from when on and until when [s]; inf for good.
-    """
-
-    text: str
-    link: str
-    share: float
-    at_s: float
-    until_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,54 +42,62 @@ class Change:
     share: float
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str, where: str = "") -> Fault:
     """One fault from its text.
 
+    Args:
+        text: as in the table above.
+        where: ``FILE:LINE`` for errors; "" on the command line.
+
     Raises:
-        BadTopology: no such form, a share that is not between 0 and 1, or times that cannot be.
+        BadTopology: another form, a share that is not between 0 and 1, or times in the wrong order.
     """
     what, at, when = text.rpartition("@")
     link, equals, share_text = (part.strip() for part in what.partition("="))
-    if not at or not link:
-        raise BadTopology(f"fault {text.strip()!r}: {EXAMPLE}")
-    share = _share(text, share_text) if equals else 0.0
     start, colon, end = when.partition(":")
-    at_s = _time(text, start)
-    until_s = _time(text, end) if colon else inf
+    fault = Fault(text.strip(), link, 0.0, 0.0, inf, where)
+    if not at or not link:
+        raise BadTopology(f"{fault}: {EXAMPLE}")
+    share = _share(fault, share_text) if equals else 0.0
+    at_s = _time(fault, start)
+    until_s = _time(fault, end) if colon else inf
     if until_s <= at_s:
-        raise BadTopology(f"fault {text.strip()!r} ends at {until_s:g} s, not after its beginning at {at_s:g} s")
-    return Fault(text.strip(), link, share, at_s, until_s)
+        raise BadTopology(f"{fault} ends at {until_s:g} s, not after its beginning at {at_s:g} s")
+    return replace(fault, share=share, at_s=at_s, until_s=until_s)
 
 
-def faults_of(topology: Topology) -> tuple[Fault, ...]:
-    """The faults that a topology declares in its option.
-
-    Raises:
-        BadTopology: as `parse_fault`, or a link that the topology lacks; names the nearest one.
-    """
-    texts = topology.options.get(OPTION, "")
-    faults = tuple(parse_fault(text) for text in texts.split(";") if text.strip())
-    if faults:
-        known = {link.name: None for link in topology.links}
-        for fault in faults:
-            if fault.link not in known:
-                raise BadTopology(f"fault {fault.text!r}: no link {fault.link!r}{hint(fault.link, known, 'links')}")
-    return faults
-
-
-def joined(failed: Iterable[str], degraded: Iterable[str]) -> str:
-    """The value of the option for texts of ``--fail`` and ``--degrade``.
+def parse_faults(failed: Iterable[str], degraded: Iterable[str]) -> tuple[Fault, ...]:
+    """The faults that ``--fail`` and ``--degrade`` declare.
 
     Raises:
-        BadTopology: as `parse_fault`, or a text that belongs to the other of the two.
+        BadTopology: as `parse_fault`, or a text that belongs to the other of the two options.
     """
-    texts: list[str] = []
+    faults: list[Fault] = []
     for text, must_fail in [(text, True) for text in failed] + [(text, False) for text in degraded]:
-        if (parse_fault(text).share == 0.0) != must_fail:
+        fault = parse_fault(text)
+        if (fault.share == 0.0) != must_fail:
             right = "--fail takes LINK@TIME without a share" if must_fail else "--degrade takes LINK=SHARE@TIME"
-            raise BadTopology(f"fault {text!r}: {right}")
-        texts.append(text.strip())
-    return "; ".join(texts)
+            raise BadTopology(f"{fault}: {right}")
+        faults.append(fault)
+    return tuple(faults)
+
+
+def with_faults(topology: Topology, faults: Iterable[Fault]) -> Topology:
+    """`topology` with `faults` declared on it; its digest is another one, since times are.
+
+    Raises:
+        BadTopology: a link that the topology lacks; names the nearest one.
+    """
+    declared = tuple(faults)
+    if not declared:
+        return topology
+    known = {link.name: None for link in topology.links}
+    for fault in declared:
+        if fault.link not in known:
+            raise BadTopology(f"{fault}: no link {fault.link!r}{hint(fault.link, known, 'links')}")
+    content = [topology.digest, *(f"{each.link} {each.share!r} {each.at_s!r} {each.until_s!r}" for each in declared)]
+    digest = sha256("\n".join(content).encode()).hexdigest()
+    return replace(topology, faults=declared, digest=digest)
 
 
 def changes_of(faults: Sequence[Fault]) -> tuple[Change, ...]:
@@ -132,29 +121,21 @@ def may_fail(faults: Sequence[Fault]) -> frozenset[str]:
     return frozenset(fault.link for fault in faults if fault.share == 0.0)
 
 
-def without(options: Mapping[str, str], kept: Iterable[str]) -> dict[str, str]:
-    """Options whose faults are those of the links in `kept` alone, for a part of a topology."""
-    names = dict.fromkeys(kept)
-    texts = [text for text in options.get(OPTION, "").split(";") if text.strip()]
-    left = [text.strip() for text in texts if parse_fault(text).link in names]
-    return {**options, OPTION: "; ".join(left)} if texts else dict(options)
-
-
-def _time(text: str, given: str) -> float:
+def _time(fault: Fault, given: str) -> float:
     try:
         return parse(given.strip(), "s")
     except BadQuantity as error:
-        raise BadTopology(f"fault {text.strip()!r}: {error}") from error
+        raise BadTopology(f"{fault}: {error}") from error
 
 
-def _share(text: str, given: str) -> float:
+def _share(fault: Fault, given: str) -> float:
     try:
         share = float(given)
     except ValueError:
         share = -1.0
     if not 0.0 < share < 1.0:
         raise BadTopology(
-            f"fault {text.strip()!r}: a link that is degraded keeps a share between 0 and 1, not {given!r}; "
-            f"one that fails is written without a share"
+            f"{fault}: a degraded link keeps a share between 0 and 1, not {given!r}; write a link that fails without "
+            f"a share"
         )
     return share

@@ -136,7 +136,7 @@ def _assumed(request: RunSpec) -> Mapping[str, _Assumed]:
             found.setdefault(path, _Assumed(entry.text, entry.source, *scaled))
     for name, text in topology.options.items():
         path, scaled = f"options.{name}", scaled_text(text, 1 + STEP)
-        if path not in given and scaled is not None and not name.startswith("price.") and not name.endswith(".version"):
+        if path not in given and scaled is not None and not name.endswith(".version"):
             found.setdefault(path, _Assumed(text, f"option of {topology.name}", *scaled))
     return found
 

@@ -91,6 +91,12 @@ class Duration(Quantity):
     dimension: ClassVar[str] = "s"
 
 
+class Rent(Quantity):
+    """What one device costs an hour [USD/h]."""
+
+    dimension: ClassVar[str] = "USD/h"
+
+
 def _constant_text(given: Any) -> Any:
     """Counts and ratios have no unit, so a YAML number is taken as its text; the sheet says whether that is enough."""
     return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
@@ -234,6 +240,7 @@ class Declaration(Entry):
     links: list[LinkEntry] = Field(default_factory=list)
     damage: list[DamageEntry] = Field(default_factory=list)
     options: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    prices: dict[StrictStr, Rent] = Field(default_factory=dict)
 
 
 def declaration_of(document: Document) -> Declaration:

@@ -16,13 +16,14 @@ from controller.topology.links import Vertices, declared_links
 from controller.topology.names import name_complaint
 from controller.topology.nearest import hint
 from controller.topology.overrides import Override, parse_overrides
+from controller.topology.prices import declared_prices, moved_option
 from controller.topology.schema import Device, Link, Topology
 from controller.topology.shipped import list_topologies, topology_path
 
 __all__ = ["list_topologies", "load_topology"]
 
-SETTABLE = ("routing", "routing.seed", "routing.connections", "faults")
-"""Options that every topology has, declared or not; see `controller.fabric.routing` and `controller.faults`."""
+SETTABLE = ("routing", "routing.seed", "routing.connections")
+"""Options that every topology has, declared or not; see `controller.fabric.routing`."""
 
 
 def load_topology(
@@ -55,7 +56,8 @@ def load_topology(
     switches.update(woven.switches)
     links, failed = declared_links(Vertices(document, devices, groups, switches), declaration, parsed, woven)
     _refuse_unlinked(document, devices, (*links, *failed))
-    options = _options(declaration, parsed)
+    options = _options(document, declaration, parsed)
+    rents = declared_prices(document, declaration, parsed, folders)
     abilities = declared_abilities(document, declaration, woven.repeated)
     return Topology(
         name=declaration.name,
@@ -66,6 +68,7 @@ def load_topology(
         overrides=tuple(overrides),
         digest=digest_of(devices, tuple(switches), links, options, abilities),
         options=options,
+        rent_usd_per_hour=rents,
         abilities=abilities,
         failed_links=failed,
         switch_hosts=switches,
@@ -94,10 +97,15 @@ def _unlinked(document: Document, device: Device) -> str:
     )
 
 
-def _options(declaration: Declaration, overrides: Sequence[Override]) -> dict[str, str]:
+def _options(document: Document, declaration: Declaration, overrides: Sequence[Override]) -> dict[str, str]:
+    for key, value in declaration.options.items():
+        if moved := moved_option(key, value):
+            raise BadTopology(f"{document.where(('options', key))}: {moved}")
     options = dict(declaration.options)
     for override in overrides:
         if override.target == "options":
+            if moved := moved_option(override.path, override.value, override=True):
+                raise override.wrong(moved)
             known = (*options, *SETTABLE)
             if override.path not in known:
                 raise override.wrong(f"no option {override.path!r}{hint(override.path, known, 'options')}")

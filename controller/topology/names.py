@@ -10,7 +10,7 @@ import re
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
-RESERVED = ("link", "links", "options", "hosts", "switches", "name", "fabric")
+RESERVED = ("link", "links", "options", "hosts", "switches", "name", "fabric", "prices")
 """First words of overrides and keys of the file: a device of that name could not be addressed."""
 
 

@@ -10,6 +10,7 @@
 ``link.csd.pcie-root.failed=true``        nothing passes it; capacity=0.5 leaves it half of what it had
 ``fabric.spines=4``                       a number of the file's ``fabric:`` block
 ``options.key=text``                      an option of the file
+``prices.h100_sxm=9 USD/h``               what one device of a product costs an hour
 ========================================  ==============================================
 
 Counts and products are applied first, then constants in the order given; the same thing set twice is an error.
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from controller.errors import BadOverride
 from controller.topology.declaration import MAX_COUNT
 
-NO_DEVICE = ("link", "fabric", "options")
+NO_DEVICE = ("link", "fabric", "options", "prices")
 """Targets that are neither a group nor a device."""
 
 EXAMPLE = "write for example csd.count=2 or csd.flash.read='11.2 GB/s'"
@@ -35,7 +36,7 @@ class Override:
 
     Attributes:
         text: as given, for errors and provenance.
-        target: a group, a device, ``link``, ``fabric`` or ``options``.
+        target: a group, a device, or a word of `NO_DEVICE`.
         path: what of the target.
         value: what it becomes.
     """

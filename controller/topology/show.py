@@ -54,6 +54,7 @@ def topology_document(topology: Topology, host: str = "") -> dict[str, Any]:
         "digest": topology.digest,
         "overrides": list(topology.overrides),
         "options": dict(topology.options),
+        "rent_usd_per_hour": dict(topology.rent_usd_per_hour),
         "devices": [_device_document(device) for device in shown.devices.values()],
         "switches": list(shown.switches),
         "abilities": {
@@ -119,6 +120,11 @@ def topology_tables(topology: Topology, host: str = "") -> tuple[Table, ...]:
         ),
         *(_matrix_table(matrix) for matrix in _matrices(topology, host)),
         Table("options", ("option", "value"), tuple(topology.options.items())),
+        Table(
+            "rent",
+            ("product", "an hour"),
+            tuple((product, f"{usd:g} USD") for product, usd in topology.rent_usd_per_hour.items()),
+        ),
         Table("assumed", ("of", "constant", "value", "source"), assumed_constants(shown)),
     )
 

@@ -1,9 +1,9 @@
 """Text to base units and back: the only file that knows 1e9 and 1024.
 
-Inside windtunnel a quantity is a float in base units (bytes, bytes/s, s, FLOP, FLOP/s, W, J, Hz); at the door it is
-text with a unit (``400 Gb/s``, ``80 GiB``, ``2 us``). k, M, G, T, P are decimal, Ki, Mi, Gi, Ti, Pi binary, b is bits
-and B bytes. `parse` and `format_quantity` are inverse functions: ``parse(format_quantity(x, d), d) == x`` to the last
-bit, since both scale exactly (`fractions`, `decimal`) and round once.
+Inside windtunnel a quantity is a float in base units (bytes, bytes/s, s, FLOP, FLOP/s, W, J, Hz; rent in USD/h); at
+the door it is text with a unit (``400 Gb/s``, ``80 GiB``, ``2 us``). k, M, G, T, P are decimal, Ki, Mi, Gi, Ti, Pi
+binary, b is bits and B bytes. `parse` and `format_quantity` are inverse functions: ``parse(format_quantity(x, d), d)
+== x`` to the last bit, since both scale exactly (`fractions`, `decimal`) and round once.
 """
 
 from __future__ import annotations
@@ -51,19 +51,22 @@ UNITS: Mapping[str, Mapping[str, Fraction]] = {
     "Hz": _decimal("Hz", _LARGE),
     "ratio": {"": Fraction(1), "%": Fraction(1, 100)},
     "count": {"": Fraction(1)},
+    "USD/h": {"USD/h": Fraction(1)},
 }  # fmt: skip
 """Dimension -> unit -> how many base units it is, exactly."""
 
 _EXAMPLE: Mapping[str, str] = {
     "bytes": "80 GiB", "bytes/s": "400 Gb/s", "s": "2 us", "FLOP": "1.5 TFLOP", "FLOP/s": "154.8 TFLOP/s", "W": "300 W",
-    "J": "2 J", "Hz": "1.41 GHz", "ratio": "0.9", "count": "84",
+    "J": "2 J", "Hz": "1.41 GHz", "ratio": "0.9", "count": "84", "USD/h": "11.06 USD/h",
 }  # fmt: skip
 _BARE_UNIT: Mapping[str, str] = {
     "bytes": "GiB", "bytes/s": "GB/s", "s": "us", "FLOP": "GFLOP", "FLOP/s": "TFLOP/s", "W": "W", "J": "J", "Hz": "GHz",
+    "USD/h": "USD/h",
 }  # fmt: skip
 PHYSICAL: Mapping[str, tuple[float, float]] = {
     "bytes": (0.125, 1e18), "bytes/s": (0.125, 1e18), "s": (1e-15, 1e9), "FLOP": (1, 1e30), "FLOP/s": (1, 1e21),
     "W": (1e-9, 1e9), "J": (1e-15, 1e15), "Hz": (1e-3, 1e15), "ratio": (1e-9, 1e9), "count": (1e-9, 1e9),
+    "USD/h": (1e-9, 1e9),
 }  # fmt: skip
 """Dimension -> least and most above 0 that any device or link can have; beyond it arithmetic loses digits."""
 _QUANTITY = re.compile(r"^\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(\S*)\s*$")

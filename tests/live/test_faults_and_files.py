@@ -13,6 +13,7 @@ from controller.collectives.group import first_ranks, only
 from controller.collectives.measure.calls import prepare, program_of
 from controller.errors import BadTopology, LinkFailed
 from controller.execute.live import run_live
+from controller.faults.schedule import parse_fault, with_faults
 from controller.launch import launch
 from controller.topology.loader import load_topology
 
@@ -22,13 +23,14 @@ FILES = Path(__file__).parents[1] / "fixtures" / "msccl"
 DGX = load_topology("dgx_h100")
 
 
-def with_options(**options: str):
+def with_options(*faults: str, **options: str):
     group = first_ranks(DGX, 4)
-    return group, only(replace(DGX, options={**DGX.options, **options}), group)
+    declared = with_faults(replace(DGX, options={**DGX.options, **options}), map(parse_fault, faults))
+    return group, only(declared, group)
 
 
 def test_a_link_that_fails_without_another_path_ends_the_run_by_name_and_leaves_no_process():
-    group, bare = with_options(faults="gpu1.nvlink-nvswitch@1 us")
+    group, bare = with_options("gpu1.nvlink-nvswitch@1 us")
     entry = prepare(Call("all_reduce", group, 1 << 16), "ring")
     with pytest.raises(LinkFailed, match=r"gpu1\.nvlink-nvswitch failed at 1e-06 s"), launch(bare) as cluster:
         run_live(bare, [program_of([entry])], cluster)
@@ -38,8 +40,8 @@ def test_a_link_that_fails_without_another_path_ends_the_run_by_name_and_leaves_
 
 def test_a_link_that_comes_back_delays_the_clock_and_harms_no_value():
     times = []
-    for faults in ("", "gpu1.nvlink-nvswitch@1 us:1 ms"):
-        group, bare = with_options(**({"faults": faults} if faults else {}))
+    for faults in ((), ("gpu1.nvlink-nvswitch@1 us:1 ms",)):
+        group, bare = with_options(*faults)
         entry = prepare(Call("all_reduce", group, 1 << 16), "ring")
         with launch(bare) as cluster:
             assert run_live(bare, [program_of([entry])], cluster).ok
@@ -49,17 +51,17 @@ def test_a_link_that_comes_back_delays_the_clock_and_harms_no_value():
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("faults", "options"),
     [
-        {"routing": "spray"},
-        {"faults": "gpu1.nvlink-nvswitch@1 ms"},
-        {"faults": "gpu1.nvlink-nvswitch=0.5@1 ms"},
+        ((), {"routing": "spray"}),
+        (("gpu1.nvlink-nvswitch@1 ms",), {}),
+        (("gpu1.nvlink-nvswitch=0.5@1 ms",), {}),
     ],
 )
-def test_paced_nodes_know_neither_routing_nor_links_that_change(options):
-    group, bare = with_options(**options)
+def test_paced_nodes_know_neither_routing_nor_links_that_change(faults, options):
+    group, bare = with_options(*faults, **options)
     entry = prepare(Call("all_reduce", group, 64), "ring")
-    with pytest.raises(BadTopology, match="leave out --pace"), launch(bare, pace=1000) as cluster:
+    with pytest.raises(BadTopology, match="remove --pace"), launch(bare, pace=1000) as cluster:
         run_live(bare, [program_of([entry])], cluster)
 
 

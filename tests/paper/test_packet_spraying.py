@@ -39,7 +39,7 @@ def test_what_it_cannot_reach_is_printed_without_a_tolerance():
 
 def test_failed_uplinks_set_the_pace_and_flows_are_split():
     """448 flows over 6 uplinks of 50 GB/s: 74 2/3 of them on each, against 63 on a NIC."""
-    faults = f"{uplink(0, 3)}@0 s; {uplink(0, 5)}@0 s"
+    faults = (f"{uplink(0, 3)}@0 s", f"{uplink(0, 5)}@0 s")
     time_s = step_s(all_to_all, 8, 8, "ethereal", faults) - 4 * 500e-9
     assert time_s == pytest.approx(448 / 6 * (1 << 20) / 50e9, rel=1e-3)
     assert step_s(all_to_all, 8, 8, "ecmp", faults) > 1.2 * time_s

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from controller.errors import LinkFailed
 from controller.execute.virtual import run_virtual
-from controller.faults.schedule import faults_of
+from controller.faults.schedule import parse_fault, with_faults
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.topology.schema import Topology
@@ -40,8 +40,8 @@ faults = st.lists(fault(), max_size=6)
 topology = _BESIDE.leaf_spine(4, SPINES)
 
 
-def with_faults(routing: str, texts: list[str]) -> Topology:
-    return replace(topology, options={"routing": routing, "faults": "; ".join(texts)})
+def declared_with(routing: str, texts: list[str]) -> Topology:
+    return with_faults(replace(topology, options={"routing": routing}), map(parse_fault, texts))
 
 
 def run_flows(declared: Topology, flows: int):
@@ -65,11 +65,11 @@ def run_flows(declared: Topology, flows: int):
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(("single", "ecmp", "spray", "ethereal")), faults, st.integers(1, 4))
 def test_it_ends_or_names_the_link_and_every_byte_crosses_once(routing, texts, flows):
-    declared = with_faults(routing, texts)
+    declared = declared_with(routing, texts)
     try:
         outcome = run_flows(declared, flows)
     except LinkFailed as stalled:
-        failed = {each.link for each in faults_of(declared) if each.share == 0.0 and each.until_s == inf}
+        failed = {each.link for each in declared.faults if each.share == 0.0 and each.until_s == inf}
         assert stalled.links and set(stalled.links) <= failed
         return
     moved = {use.name: use.amount for use in outcome.resources if use.kind == "link"}
@@ -80,7 +80,7 @@ def test_it_ends_or_names_the_link_and_every_byte_crosses_once(routing, texts, f
 
 def slow_time(declared: Topology) -> float:
     """When one sprayed flow and its way back end, integrated over the instants at which anything changes [s]."""
-    listed = faults_of(declared)
+    listed = declared.faults
     instants = sorted({0.0, *(at for each in listed for at in (each.at_s, each.until_s) if at < inf)})
     left = 2.0 * SIZE
 
@@ -102,7 +102,7 @@ def slow_time(declared: Topology) -> float:
 @settings(max_examples=120, deadline=None)
 @given(faults)
 def test_times_are_those_of_the_twin(texts):
-    declared = with_faults("spray", texts)
+    declared = declared_with("spray", texts)
     expected = slow_time(declared)
     if expected == inf:
         with pytest.raises(LinkFailed):

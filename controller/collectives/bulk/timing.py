@@ -25,9 +25,6 @@ from controller.fabric.loads import Fabric
 from controller.fabric.routing.table import routing_name
 from controller.topology.schema import Topology
 
-FAULTS = "faults"
-"""The option that lists faults of links; see `controller.faults`."""
-
 BY_PAIR = ("single", "ecmp", "spray")
 """Routing policies that give a transfer its paths by its two devices alone, whatever else flows."""
 
@@ -73,8 +70,9 @@ def refusal(topology: Topology) -> str:
             f"bulk timing knows routes that go by the pair of ranks alone ({', '.join(BY_PAIR)}), and {topology.name} "
             f"routes by {routing!r}"
         )
-    if topology.options.get(FAULTS):
-        return f"bulk timing knows no faults, and {topology.name} has {topology.options[FAULTS]!r}"
+    if topology.faults:
+        texts = "; ".join(fault.text for fault in topology.faults)
+        return f"bulk timing knows no faults, and {topology.name} has {texts!r}"
     return ""
 
 

@@ -267,18 +267,12 @@ def _capacity(scenario: Scenario, device: str) -> int:
 
 
 def _usd_per_hour(scenario: Scenario, server: Server) -> float | None:
-    """Rent of every device in use by the topology's options ``price.PRODUCT``; None where one has no price."""
+    """Rent of every device in use [USD/h]; None where the topology states no price for one."""
     names: Sequence[str] = [name for devices in server.pools.replicas for name in devices]
-    total = 0.0
-    for name in (*names, *server.pools.memories):
-        text = scenario.topology.options.get(f"price.{scenario.topology.devices[name].spec.product}")
-        if text is None:
-            return None
-        try:
-            total += float(text)
-        except ValueError:
-            raise BadTopology(
-                f"{scenario.topology.name}: option price.{scenario.topology.devices[name].spec.product} is {text!r}; "
-                f"write USD an hour, for example 11.06"
-            ) from None
-    return total
+    topology = scenario.topology
+    rents = [
+        topology.rent_usd_per_hour.get(topology.devices[name].spec.product)
+        for name in (*names, *server.pools.memories)
+    ]
+    known = [rent for rent in rents if rent is not None]
+    return sum(known) if len(known) == len(rents) else None

@@ -57,6 +57,18 @@ def test_the_option_of_a_topology_can_be_set_too(leaves, capsys):
     assert by_option["out_of_place"] == table(capsys, *words, "--routing", "spray")["out_of_place"]
 
 
+def test_a_file_of_faults_says_what_the_options_say(leaves, tmp_path, capsys):
+    words = ("all_to_all", "--topology", leaves, *SIZE, "--algorithm", "direct", "--routing", "spray")
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults:\n  - {link: up0-0, at: 1 ms}\n  - {link: up1-1, at: 0 s, capacity: 0.5}\n")
+    by_file = table(capsys, *words, "--faults", str(file))
+    by_options = table(capsys, *words, "--fail", "up0-0@1 ms", "--degrade", "up1-1=0.5@0 s")
+    assert by_file["out_of_place"] == by_options["out_of_place"] != table(capsys, *words)["out_of_place"]
+    file.write_text("faults:\n  - {link: up0-9, at: 1 ms}\n")
+    assert main(["collective", *words, "--faults", str(file)]) == 2
+    assert "faults.yaml:2: fault 'up0-9@1 ms': no link 'up0-9'; did you mean" in capsys.readouterr().err
+
+
 def test_a_failed_link_is_in_the_table_and_in_the_json(leaves, capsys):
     words = ("all_to_all", "--topology", leaves, *SIZE, "--algorithm", "direct", "--routing", "spray")
     before = table(capsys, *words)

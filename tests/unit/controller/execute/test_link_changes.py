@@ -6,6 +6,7 @@ import pytest
 
 from controller.errors import BadTopology, LinkFailed
 from controller.execute.virtual import run_virtual
+from controller.faults.schedule import parse_fault, with_faults
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.topology.schema import Device, Endpoint, Link, Topology
@@ -19,7 +20,7 @@ HOST = DeviceSpec(
 SIZE = 10**9  # 0.1 s on one uplink
 
 
-def fabric(spines: int, hosts: int = 2, **options: str) -> Topology:
+def fabric(spines: int, hosts: int = 2, faults: str = "", **options: str) -> Topology:
     devices, links = {}, []
     for leaf in range(2):
         for index in range(hosts):
@@ -30,7 +31,8 @@ def fabric(spines: int, hosts: int = 2, **options: str) -> Topology:
             ends = Endpoint(f"leaf{leaf}"), Endpoint(f"spine{spine}")
             links.append(Link(f"up{leaf}-{spine}", *ends, 1e10, 1e10, 0.0))
     switches = ("leaf0", "leaf1", *(f"spine{spine}" for spine in range(spines)))
-    return Topology("clos", "test", devices, switches, tuple(links), digest="0" * 64, options=options)
+    made = Topology("clos", "test", devices, switches, tuple(links), digest="0" * 64, options=options)
+    return with_faults(made, map(parse_fault, faults.split("; ") if faults else ()))
 
 
 def buffer(device: str, name: str) -> Buffer:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 
 import pytest
 
 from controller.collectives.group import first_ranks, only
-from controller.errors import BadTopology
-from controller.faults.schedule import Change, changes_of, faults_of, joined, may_fail, parse_fault
+from controller.errors import BadOverride, BadTopology
+from controller.faults.schedule import Change, changes_of, may_fail, parse_fault, parse_faults, with_faults
 from controller.topology.loader import load_topology
 
 DGX = load_topology("dgx_h100")
@@ -54,21 +53,41 @@ def test_the_worst_fault_counts_and_what_was_comes_back():
     assert may_fail(faults) == {"a", "b"}
 
 
-def test_options_name_links_that_there_are():
-    declared = replace(DGX, options={**DGX.options, "faults": f"{LINK}@1 ms; {LINK}=0.5@2 ms"})
-    assert [fault.link for fault in faults_of(declared)] == [LINK, LINK]
-    with pytest.raises(BadTopology, match=r"did you mean 'gpu0\.nvlink-nvswitch'"):
-        faults_of(load_topology("dgx_h100", ["options.faults=gpu0.nvlnk-nvswitch@1 ms"]))
+def test_faults_name_links_that_there_are():
+    declared = with_faults(DGX, parse_faults([f"{LINK}@1 ms"], [f"{LINK}=0.5@2 ms"]))
+    assert [fault.link for fault in declared.faults] == [LINK, LINK]
+    with pytest.raises(BadTopology, match=r"fault 'gpu0\.nvlnk.*did you mean 'gpu0\.nvlink-nvswitch'"):
+        with_faults(DGX, [parse_fault("gpu0.nvlnk-nvswitch@1 ms")])
+
+
+def test_other_faults_give_another_digest():
+    one, other = (with_faults(DGX, [parse_fault(f"{LINK}@{at}")]).digest for at in ("1 ms", "2 ms"))
+    assert len({DGX.digest, one, other}) == 3
+    assert with_faults(DGX, [parse_fault(f" {LINK} @ 1 ms")]).digest == one
+    assert with_faults(DGX, []) is DGX
 
 
 def test_what_is_left_of_a_topology_keeps_the_faults_of_its_links():
-    declared = replace(DGX, options={**DGX.options, "faults": f"{LINK}@1 ms; gpu7.nvlink-nvswitch@2 ms"})
-    assert [fault.link for fault in faults_of(only(declared, first_ranks(declared, 2)))] == [LINK]
+    declared = with_faults(DGX, map(parse_fault, (f"{LINK}@1 ms", "gpu7.nvlink-nvswitch@2 ms")))
+    assert [fault.link for fault in only(declared, first_ranks(declared, 2)).faults] == [LINK]
 
 
 def test_options_of_the_command_line():
-    assert joined(["a@1 ms"], ["b=0.5@2 ms"]) == "a@1 ms; b=0.5@2 ms"
+    found = parse_faults(["a@1 ms"], ["b=0.5@2 ms"])
+    assert [(fault.link, fault.share) for fault in found] == [("a", 0.0), ("b", 0.5)]
     with pytest.raises(BadTopology, match="without a share"):
-        joined(["a=0.5@1 ms"], [])
+        parse_faults(["a=0.5@1 ms"], [])
     with pytest.raises(BadTopology, match="LINK=SHARE@TIME"):
-        joined([], ["a@1 ms"])
+        parse_faults([], ["a@1 ms"])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("gpu0.nvlink-nvswitch@1 ms", "--fail 'gpu0.nvlink-nvswitch@1 ms'"),
+        ("a@1 ms; b=0.5@2 ms", "--fail 'a@1 ms' --degrade 'b=0.5@2 ms'"),
+    ],
+)
+def test_the_option_of_before_is_refused_with_the_line_to_write(text, line):
+    with pytest.raises(BadOverride, match=line):
+        load_topology("dgx_h100", [f"options.faults={text}"])

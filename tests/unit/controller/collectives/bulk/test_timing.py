@@ -9,6 +9,7 @@ from controller.collectives.bulk.timing import Ground, in_bulk, time_in_bulk
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.protocol import PLAIN
+from controller.faults.schedule import parse_fault
 
 A, B, LAUNCH, READ = 2e-6, 1 / 10e9, 3e-6, 1 / 1000e9
 
@@ -116,7 +117,10 @@ def test_too_many_rows_are_refused_with_their_number(box, group, monkeypatch):
 
 
 def test_a_fabric_with_several_routes_or_faults_is_refused(box, group):
-    cases = (({"routing": "ethereal"}, "routes by 'ethereal'"), ({"faults": "gpu0-switch@1ms"}, "no faults"))
-    for options, words in cases:
+    cases = (
+        (replace(box(4), options={"routing": "ethereal"}), "routes by 'ethereal'"),
+        (replace(box(4), faults=(parse_fault("gpu0-switch@1 ms"),)), "no faults"),
+    )
+    for refused, words in cases:
         with pytest.raises(BadCall, match=words):
-            Ground(replace(box(4), options=options), group(4))
+            Ground(refused, group(4))

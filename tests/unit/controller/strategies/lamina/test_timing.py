@@ -87,8 +87,7 @@ def test_the_baseline_holds_what_its_server_leaves() -> None:
 
 
 def test_the_prices_of_the_topology_are_those_of_the_table() -> None:
-    options = load_topology("lamina").options
-    declared = {key.removeprefix("price."): float(text) for key, text in options.items() if key.startswith("price.")}
+    declared = load_topology("lamina").rent_usd_per_hour
     assert declared == {name: prices()[name].hour_usd for name in declared}
     assert set(declared) == {"h100_sxm", "h20", "tpu_v6e"}
 
