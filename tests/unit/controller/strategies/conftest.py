@@ -1,29 +1,18 @@
 """Small models of every kind, and strategies run in this process."""
 
-import sys
 from dataclasses import replace
 from functools import lru_cache
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from controller.execute.local import LocalRun
 from controller.models.catalog import load_model
 from controller.models.reference import generate_reference
 from controller.models.scenario import Scenario
 from controller.models.weights import SeededWeights
 from controller.topology.loader import load_topology
-
-
-def _load(name: str):
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
 
 TINY = load_model("tiny-opt")
 LLAMA = replace(
@@ -51,11 +40,6 @@ def _prompt(model: str, batch: int, prompt: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def local():
     """``generate(strategy, model, ...)`` in this process, and ``check`` of it against the plain decoder."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # thousands of tiny kernels: handing them to threads takes longer than they do
-    local_run = _load("local_run")
 
     def generate(
         strategy, model: str, topology: str, *overrides: str, batch=2, prompt=9, output=8, options=None, backwards=False
@@ -64,15 +48,14 @@ def local():
             load_topology(topology, overrides), MODELS[model], batch, prompt, output, "fp32",
             SeededWeights(MODELS[model], 0), _prompt(model, batch, prompt), options=options or {},
         )  # fmt: skip
-        run = local_run.LocalRun(scenario.topology, backwards=backwards)
-        run.drive(lambda view: strategy(view, scenario))
-        return run
+        run = LocalRun(scenario.topology, blank=np.nan, backwards=backwards)
+        assert run.run([lambda view: strategy(view, scenario)]).ok
+        return run.outcome
 
-    def check(run, model: str, batch=2, prompt=9, output=8, **_) -> None:
+    def check(outcome, model: str, batch=2, prompt=9, output=8, **_) -> None:
         """Every token is that of the plain decoder, and every logit close to it."""
         expected = _reference(model, batch, prompt, output)
-        np.testing.assert_allclose(run.logits, expected.logits, atol=1e-3)
-        assert run.tokens.tolist() == [list(row) for row in expected.tokens]
+        np.testing.assert_allclose(np.stack(outcome.reports["logits"]), expected.logits, atol=1e-3)
+        assert np.asarray(outcome.reports["tokens"]).T.tolist() == [list(row) for row in expected.tokens]
 
-    yield SimpleNamespace(generate=generate, check=check, models=MODELS)
-    torch.set_num_threads(threads)
+    return SimpleNamespace(generate=generate, check=check, models=MODELS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from controller.errors import BadWorkload
+from controller.execute.local import LocalMemory
 from controller.models.catalog import load_model
 from controller.models.training import ADAM, InitialWeights, TrainingStage, emit_adam, parts
 from controller.models.training_reference import train_reference
@@ -13,6 +14,7 @@ from controller.models.weights import SeededWeights
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Kernel
 from controller.plan.size import symbol
+from node.wire.arrays import bf16_values
 
 OPT = load_model("tiny-opt")
 GPT = replace(
@@ -35,15 +37,15 @@ BATCH, SEQ = 2, 11
 class OneGpu:
     """A step with everything in one GPU's memory, layer by layer with what each layer saves."""
 
-    def __init__(self, interpreter, weights, saves, *, backwards=False, dtype="fp32", **settings):
+    def __init__(self, weights, saves, *, backwards=False, dtype="fp32", **settings):
         shape = weights.shape
         self.parts = parts(shape)
-        self.machine = interpreter.PlanInterpreter(backwards)
+        self.memory = LocalMemory(backwards=backwards)
         settings = {"logits_bytes": 5000, **settings}
         self.stage = stage = TrainingStage(shape, "gpu", batch=BATCH, seq=SEQ, dtype=dtype, saves=saves, **settings)
         self.ids, self.targets = (Buffer("gpu", "hbm", name, "int64", (BATCH, SEQ)) for name in ("ids", "targets"))
         for buffer in stage.buffers:
-            self.machine.place(buffer)
+            self.memory.place(buffer)
         self.weights, self.gradients, self.states = [], [], []
         for part in self.parts:
             made = [
@@ -53,7 +55,7 @@ class OneGpu:
             zeros = np.zeros(part.layout.elements, np.float32)
             values = part.content(weights.tensor)
             for buffer, content in zip(made, (values, None, values, zeros, zeros), strict=True):
-                self.machine.place(buffer, content)
+                self.memory.place(buffer, content_of(buffer, content))
             self.weights.append(made[0])
             self.gradients.append(made[1])
             self.states.append(made[2:])
@@ -67,7 +69,7 @@ class OneGpu:
             for layer in range(shape.layers)
         ]
         for buffer in (*x, *(buffer for kept in saved for buffer in kept.values())):
-            self.machine.place(buffer)
+            self.memory.place(buffer)
         first, *layers, last = zip(self.weights, self.gradients, strict=True)
         stage.embed(build, first[0], self.ids, x[0])
         for layer in range(shape.layers):
@@ -84,17 +86,25 @@ class OneGpu:
         losses = []
         for number, step in enumerate(token_ids):
             for buffer, ids in ((self.ids, step[:, :-1]), (self.targets, step[:, 1:])):
-                self.machine._memory.pop(buffer, None)
-                self.machine.place(buffer, ids)
-            self.machine.run(self.plan, step=number + 1)
-            losses.append(float(self.machine.read(self.stage.loss_value)[0]))
+                self.memory.place(buffer, ids)
+            self.memory.run(self.plan, {"step": number + 1})
+            losses.append(float(self.memory.read(self.stage.loss_value)[0]))
         return losses
 
     def named(self, buffers):
         found = {}
         for part, buffer in zip(self.parts, buffers, strict=True):
-            found |= part.named(self.machine.read(buffer))
+            found |= part.named(numbers(self.memory, buffer))
         return found
+
+
+def content_of(buffer, values):
+    return values.astype(np.float16) if buffer.dtype == "fp16" and values is not None else values
+
+
+def numbers(memory, buffer):
+    values = memory.read(buffer)
+    return bf16_values(values) if buffer.dtype == "bf16" else values
 
 
 def token_ids(shape, steps):
@@ -110,30 +120,30 @@ def assert_gradients(ours, expected):
 
 
 @pytest.mark.parametrize("shape", MODELS, ids=lambda shape: shape.name)
-def test_gradients_are_those_of_torch_whatever_is_saved(interpreter, shape):
+def test_gradients_are_those_of_torch_whatever_is_saved(shape):
     weights, ids = SeededWeights(shape, seed=2), token_ids(shape, 1)
     expected = train_reference(weights, ids[:, None])
-    ours = OneGpu(interpreter, weights, SAVES)
+    ours = OneGpu(weights, SAVES)
     np.testing.assert_allclose(ours.train(ids), expected.losses, rtol=1e-6)
     assert_gradients(ours.named(ours.gradients), expected.gradients)
 
 
 @pytest.mark.parametrize("shape", [GPT, LLAMA], ids=lambda shape: shape.name)
 @pytest.mark.parametrize("saves", [*((saved,) for saved in SAVES), ((), EVERYTHING)], ids=str)
-def test_each_set_of_saved_activations_gives_the_same_gradients(interpreter, shape, saves):
+def test_each_set_of_saved_activations_gives_the_same_gradients(shape, saves):
     saves = [[name for name in saved if name != "gate" or shape.gated] for saved in saves]
     weights, ids = SeededWeights(shape, seed=2), token_ids(shape, 1)
     expected = train_reference(weights, ids[:, None])
     for whole_block, backwards in ((False, True), (True, False)):
-        ours = OneGpu(interpreter, weights, saves, whole_block=whole_block, backwards=backwards)
+        ours = OneGpu(weights, saves, whole_block=whole_block, backwards=backwards)
         ours.train(ids)
         assert_gradients(ours.named(ours.gradients), expected.gradients)
 
 
 @pytest.mark.parametrize("shape", MODELS, ids=lambda shape: shape.name)
-def test_three_steps_end_with_the_parameters_of_torch(interpreter, shape):
+def test_three_steps_end_with_the_parameters_of_torch(shape):
     weights, ids = InitialWeights(shape, 4), token_ids(shape, 3)
-    ours = OneGpu(interpreter, weights, SAVES)
+    ours = OneGpu(weights, SAVES)
     losses = ours.train(ids)
     expected = train_reference(weights, ids[:, None])
     np.testing.assert_allclose(losses, expected.losses, rtol=1e-6)
@@ -145,19 +155,19 @@ def test_three_steps_end_with_the_parameters_of_torch(interpreter, shape):
 
 
 @pytest.mark.parametrize("logits_bytes", [1, 3 * 4 * 100, 1 << 30])
-def test_the_loss_may_be_taken_over_any_number_of_rows_at_a_time(interpreter, logits_bytes):
+def test_the_loss_may_be_taken_over_any_number_of_rows_at_a_time(logits_bytes):
     weights, ids = SeededWeights(GPT, seed=2), token_ids(GPT, 1)
     expected = train_reference(weights, ids[:, None])
-    ours = OneGpu(interpreter, weights, [()], logits_bytes=logits_bytes)
+    ours = OneGpu(weights, [()], logits_bytes=logits_bytes)
     np.testing.assert_allclose(ours.train(ids), expected.losses, rtol=1e-6)
     assert_gradients(ours.named(ours.gradients), expected.gradients)
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 @pytest.mark.parametrize("shape", [GPT, LLAMA], ids=lambda shape: shape.name)
-def test_half_types_train_to_about_the_same(interpreter, shape, dtype):
+def test_half_types_train_to_about_the_same(shape, dtype):
     weights, ids = InitialWeights(shape, 4), token_ids(shape, 2)
-    ours = OneGpu(interpreter, weights, SAVES, dtype=dtype)
+    ours = OneGpu(weights, SAVES, dtype=dtype)
     losses = ours.train(ids)
     expected = train_reference(weights, ids[:, None])
     np.testing.assert_allclose(losses, expected.losses, rtol=2e-3)
@@ -171,10 +181,10 @@ def test_half_types_train_to_about_the_same(interpreter, shape, dtype):
         np.testing.assert_allclose(copied, master, rtol=step, atol=2.0**-24)
 
 
-def test_gradients_can_be_scaled_without_the_loss(interpreter):
+def test_gradients_can_be_scaled_without_the_loss():
     weights, ids = SeededWeights(GPT, seed=2), token_ids(GPT, 1)
     expected = train_reference(weights, ids[:, None])
-    ours = OneGpu(interpreter, weights, [()], gradient_scale=0.25)
+    ours = OneGpu(weights, [()], gradient_scale=0.25)
     np.testing.assert_allclose(ours.train(ids), expected.losses, rtol=1e-6)
     assert_gradients(ours.named(ours.gradients), {name: value / 4 for name, value in expected.gradients.items()})
 
@@ -183,9 +193,9 @@ def kernels(plan):
     return [op for op in plan.ops if isinstance(op, Kernel)]
 
 
-def test_saved_activations_are_not_computed_again(interpreter):
+def test_saved_activations_are_not_computed_again():
     def again(*saved, whole_block=False):
-        plan = OneGpu(interpreter, SeededWeights(GPT), [saved], whole_block=whole_block).plan
+        plan = OneGpu(SeededWeights(GPT), [saved], whole_block=whole_block).plan
         return [op.label for op in kernels(plan) if op.label.endswith(" again")]
 
     assert again(*EVERYTHING_OF_GPT) == again(*EVERYTHING_OF_GPT, "ffn_down", whole_block=True) == []
@@ -198,9 +208,9 @@ def test_saved_activations_are_not_computed_again(interpreter):
     assert "o_proj again" not in again("mid") and "flash_attention again" in again("mid")
 
 
-def test_a_layer_is_few_kernels(interpreter):
+def test_a_layer_is_few_kernels():
     for shape in (GPT, LLAMA):
-        plan = OneGpu(interpreter, SeededWeights(shape), [()]).plan
+        plan = OneGpu(SeededWeights(shape), [()]).plan
         assert len(plan.ops) < 42 * shape.layers + 60
 
 
