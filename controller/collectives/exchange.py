@@ -56,7 +56,7 @@ class Emitter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class Software:
     """What a library's call costs inside of a plan, where `controller.collectives.protocol` changes no device.
 
     Attributes:
@@ -68,6 +68,9 @@ class Launch:
     name: str = "plain"
     start_s: float = 0.0
     bytes_per_s: float = 0.0
+
+
+PLAIN = Software()
 
 
 @dataclass(slots=True)
@@ -86,7 +89,7 @@ class Exchange:
         root: rank that a broadcast starts at, or that a star reduces on.
         pieces: independent parts that each chunk is cut into.
         label: of all ops; "" for what the algorithm calls them.
-        launch: what a library's call costs.
+        software: what a library's call costs.
         communicator: whose connections the messages take.
     """
 
@@ -102,18 +105,18 @@ class Exchange:
     root: int = 0
     pieces: int = 1
     label: str = ""
-    launch: Launch = Launch()
+    software: Software = PLAIN
     communicator: str = "collective"
     _channels: list[str] = field(default_factory=list)
     _started: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.launch.start_s > 0:
+        if self.software.start_s > 0:
             # On the queue of kernels, so behind what makes the input.
             label = f"{self.label} start".lstrip()
             for device in self.group.devices:
                 self._started[device] = self.emitter.kernel(
-                    "delay", device, (), (), label=label, seconds=self.launch.start_s
+                    "delay", device, (), (), label=label, seconds=self.software.start_s
                 )
 
     @property
@@ -159,7 +162,7 @@ class Exchange:
         return self.emitter.transfer(
             source,
             destination,
-            rate_limit_bytes_per_s=self.launch.bytes_per_s / at_once,
+            rate_limit_bytes_per_s=self.software.bytes_per_s / at_once,
             label=self.label or label,
             connection=self._channels[channel],
             after=after,
@@ -199,15 +202,20 @@ def part(view: View, start: int, stop: int) -> View:
         return View(view.buffer, view.offset_bytes + start * item, (stop - start,))
     column = column_of(shape)
     first: Size = column * (start * item) if start else 0
-    before = view.offset_bytes
-    if not isinstance(before, Affine):
-        return View(view.buffer, first + before, (column, stop - start))
-    if isinstance(first, Affine):
+    return View(view.buffer, _sum(view.offset_bytes, first), (column, stop - start))
+
+
+def _sum(a: Size, b: Size) -> Size:
+    if not isinstance(a, Affine):
+        return b + a
+    if not isinstance(b, Affine):
+        return a + b
+    if a.symbol != b.symbol:
         raise BadCall(
-            f"a range of {view.buffer} has an open offset ({before.symbol}) and columns of open length "
-            f"({first.symbol}); move what the collective acts on to a buffer of its own"
+            f"a range starts at {a.symbol} and has columns of length {b.symbol}, both open; move what the collective "
+            f"acts on to a buffer of its own"
         )
-    return View(view.buffer, before + first, (column, stop - start))
+    return Affine(a.symbol, a.scale + b.scale, a.offset + b.offset)
 
 
 def column_of(shape: Sequence[Size]) -> Size:

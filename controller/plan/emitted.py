@@ -65,3 +65,4 @@ class Move:
     rate_limit_bytes_per_s: float
     label: str
     after: tuple[int, ...]
+    connection: str = ""

@@ -148,9 +148,8 @@ def lower(
                     _note_open(value, parameters)
         else:
             assert isinstance(each, Move)
-            ops.append(
-                Transfer(ins, outs, each.reduction, each.queue, each.path, each.rate_limit_bytes_per_s, each.label)
-            )
+            limit = each.rate_limit_bytes_per_s
+            ops.append(Transfer(ins, outs, each.reduction, each.queue, each.path, limit, each.label, each.connection))
         for view in (*ins, *outs):
             if type(view.offset_bytes) is Affine:
                 parameters[view.offset_bytes.symbol] = None
@@ -175,7 +174,8 @@ def _edges(
     makers, readers, before = homes.makers, homes.readers, homes.before
     ending: list[list[int]] = [[] for _ in range(len(emitted) + 1)]
     for number, entry in enumerate(made):
-        ending[entry.last + 1].append(number)
+        if entry.last >= 0:
+            ending[entry.last + 1].append(number)
     users_of: dict[int, dict[int, None]] = {}
     inherited: set[int] = set()
     after: list[tuple[int, ...]] = []

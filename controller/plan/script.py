@@ -167,6 +167,7 @@ class Script:
         path: str = "",
         rate_limit_bytes_per_s: float = 0.0,
         reduction: str = "",
+        connection: str = "",
         after: Iterable[int] = (),
     ) -> tuple[Value | View, ...]:
         """Emits a transfer with several sources (a reduction) or destinations (a multicast), as `Transfer` has it."""
@@ -181,17 +182,25 @@ class Script:
         except NodeError as error:
             refuse(str(error))
         outputs = tuple(outs)
-        self._note(Move(ins, outputs, reduction, queue, path, rate_limit_bytes_per_s, label, tuple(after)))
+        limit = rate_limit_bytes_per_s
+        self._note(Move(ins, outputs, reduction, queue, path, limit, label, tuple(after), connection))
         return outputs
 
-    def empty(self, place: Place, dtype: str, shape: tuple[Size, ...]) -> Value:
-        """A value that ops fill part by part, each with a part of it as `out`."""
+    def empty(self, place: Place, dtype: str, shape: tuple[Size, ...], *, spare: bool = False) -> Value:
+        """A value that ops fill part by part, each with a part of it as `out`; nobody has to use a `spare` one."""
         try:
-            (made,) = self._make(place, ((dtype, shape),))
+            (made,) = self._make(place, ((dtype, shape),), spare=0 if spare else 1)
         except NodeError as error:
             refuse(str(error))
         self._made[made.number].last = -1
         return made
+
+    def keep(self, values: Iterable[Value]) -> None:
+        """Lets nobody before the next op take the bytes of `values`, so that no edge comes from sharing them."""
+        for value in values:
+            made = self._made[value.number]
+            if made.last >= 0:
+                made.last = len(self._emitted) - 1
 
     @contextmanager
     def staging(self, name: str, turn: int, turns: int = 2) -> Iterator[None]:
@@ -218,7 +227,7 @@ class Script:
             if not made.used and not made.spare and made.last >= 0:
                 file, line = made.line
                 raise BadPlan(f"{file}:{line}: the value made here is never used; use it, or remove the op")
-            if made.last < 0:
+            if made.last < 0 and not made.spare:
                 file, line = made.line
                 raise BadPlan(f"{file}:{line}: no op fills the empty value made here; write it, or remove it")
         return lower(self.name, self._emitted, self._made, self._written, self.arenas)
