@@ -25,6 +25,7 @@
     │   ├── BadGroup                ranks that cannot be a group (`controller.collectives.errors`)
     │   ├── BadCall                 a call that a collective or algorithm cannot have (`controller.collectives.errors`)
     │   ├── BadWait                 a program that waits for one thing twice, or for no such thing
+    │   ├── BadResult               a program that returns what is no result
     │   ├── NoRoute                 two devices that no link joins
     │   ├── MissingExtra            an optional dependency that is not installed
     │   └── PreflightFailed         this machine lacks memory, disk, files or speed for a live run
@@ -145,6 +146,10 @@ class TransferMismatch(BadPlan):
 
 class BadWait(UserError):
     """A program that waits for one thing twice, or for what is no ticket."""
+
+
+class BadResult(UserError):
+    """A program that returns what is no result."""
 
 
 class NoRoute(UserError):

@@ -153,11 +153,9 @@ def _print(experiment: Experiment) -> None:
     ]
     facts += [(f"  {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()]
     facts += [
-        (f"  {name}", f"{value}{REPORT_MEANING.get(name, '')}")
-        for name, value in outcome.reports.items()
-        if _is_short(value)
+        (f"  {name}", f"{value}{REPORT_MEANING.get(name, '')}") for name, value in outcome.short_reports().items()
     ]
-    facts += [("link", change_text(change)) for change in outcome.reports.get("link_changes", ())]
+    facts += [("link", change_text(change)) for change in outcome.link_changes]
     if outcome.paced_s is not None:
         ratio = outcome.paced_s / outcome.time_s - 1 if outcome.time_s else None
         facts.append(
@@ -198,10 +196,6 @@ def _wall_text(experiment: Experiment) -> str:
         return quantity(experiment.outcome.wall_s, "s")
     parts = ", ".join(f"{name} {quantity(time_s, 's', 2)}" for name, time_s in phases.items())
     return f"{quantity(sum(phases.values()), 's', 3)} ({parts})"
-
-
-def _is_short(value: object) -> bool:
-    return isinstance(value, str | int | float | bool)
 
 
 def _print_ops(experiment: Experiment) -> None:

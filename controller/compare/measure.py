@@ -142,7 +142,7 @@ def row(point: Point, experiment: Experiment) -> Measured:
         _powerless(experiment),
         experiment.request.topology or "",
         dict(experiment.request.options),
-        {name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
+        outcome.short_reports(),
     )
 
 

@@ -23,7 +23,8 @@ from controller.plan.extents import describe
 from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View
 from controller.plan.size import bind_size
 from controller.program.drive import drive
-from controller.program.run import Array, Content, Program, ProgramFunction, ProgressSink, Run
+from controller.program.results import Figure
+from controller.program.run import AnyProgram, Array, Content, ProgramFunction, ProgressSink, Run
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
 from node.client import Completion as CommandCompletion
@@ -172,9 +173,13 @@ class LiveRun:
             phases[phase] = phases.get(phase, 0.0) + self.device_now - self._mark_at
             self._mark_at = self.device_now
 
-    def report(self, name: str, value: object) -> None:
-        """See `Run.report`."""
-        self.virtual.report(name, value)
+    def figure(self, name: str, value: Figure) -> None:
+        """See `Run.figure`."""
+        self.virtual.figure(name, value)
+
+    def note(self, text: str) -> None:
+        """See `Run.note`."""
+        self.virtual.note(text)
 
     def progress(self, done: int, total: int, what: str) -> None:
         """See `Run.progress`."""
@@ -288,11 +293,11 @@ def run_live(
         phases.begin("place", "placing what the devices hold")
     virtual = VirtualRun(topology, trace=trace, record=record, progress=progress)
     run = LiveRun(virtual, cluster, phases)
-    generators: list[Program] = []
+    generators: list[AnyProgram] = []
     try:
         view: Run = run
         generators = [program(view) for program in programs]
-        drive(run, generators, run.read)
+        virtual.outcome.results = tuple(drive(run, generators, run.read))
     except OutOfMemory as error:
         virtual.out_of_memory(error)
     finally:

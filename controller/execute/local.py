@@ -269,7 +269,7 @@ class LocalRun(VirtualRun):
         # would be that of the machine.
         torch.set_num_threads(1)
         try:
-            drive(self, [program(self) for program in programs], self.memory.read)
+            self.outcome.results = tuple(drive(self, [program(self) for program in programs], self.memory.read))
         except OutOfMemory as error:
             self.out_of_memory(error)
         finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.execute.flash_traffic import FlashUse
+from controller.program.results import Figure, ProgramResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,43 @@ class OpTimes:
     paced_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A tier that is too small.
+
+    Attributes:
+        device, tier: where.
+        need_bytes: highest occupancy if there were room [bytes].
+        capacity_bytes: what the tier holds [bytes].
+    """
+
+    device: str
+    tier: str
+    need_bytes: int
+    capacity_bytes: int
+
+    @property
+    def missing_bytes(self) -> int:
+        """How much larger the tier would have to be [bytes]."""
+        return self.need_bytes - self.capacity_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"OOM at {self.device}.{self.tier}: {self.missing_bytes} bytes missing "
+            f"(the run needs {self.need_bytes}, the tier holds {self.capacity_bytes})"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ``--json``."""
+        return {
+            "device": self.device,
+            "tier": self.tier,
+            "need_bytes": self.need_bytes,
+            "missing_bytes": self.missing_bytes,
+            "capacity_bytes": self.capacity_bytes,
+        }
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a run gave.
@@ -54,7 +92,11 @@ class Outcome:
         op_times: by label, longest first.
         peak_bytes: highest occupancy by ``device.tier`` [bytes].
         flash: bytes read from and written to every flash tier, by ``device.tier``.
-        reports: what the program reported.
+        results: what each program returned; nothing where one did not come to its end.
+        figures: what programs told people, by name.
+        notes: sentences that programs told people.
+        shortages: tiers that are too small; None when the run did not run out of memory.
+        link_changes: every declared change of a link and whether it happened.
         overruns: ops of a paced run that the machine could not finish in time.
     """
 
@@ -68,10 +110,37 @@ class Outcome:
     op_times: tuple[OpTimes, ...] = ()
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     flash: Mapping[str, FlashUse] = field(default_factory=dict)
-    reports: dict[str, Any] = field(default_factory=dict)
+    results: tuple[ProgramResult | None, ...] = ()
+    figures: dict[str, Figure] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    shortages: tuple[Shortage, ...] | None = None
+    link_changes: tuple[Mapping[str, Any], ...] = ()
     overruns: int = 0
 
     @property
     def ok(self) -> bool:
         """Whether the run came to its end."""
         return self.ended == "ok"
+
+    @property
+    def result(self) -> ProgramResult | None:
+        """What the first program returned that returned anything."""
+        return next((result for result in self.results if result is not None), None)
+
+    def reports(self) -> dict[str, Any]:
+        """Results, figures, notes, shortages and changes of links flattened: ``reports`` of ``--json``."""
+        found: dict[str, Any] = {}
+        for result in self.results:
+            found |= {} if result is None else result.flat()
+        found |= self.figures
+        if self.notes:
+            found["note"] = "; ".join(self.notes)
+        if self.shortages is not None:
+            found["out_of_memory"] = [one.to_json() for one in self.shortages]
+        if self.link_changes:
+            found["link_changes"] = [dict(change) for change in self.link_changes]
+        return found
+
+    def short_reports(self) -> dict[str, str | int | float]:
+        """Of `reports` what fits into a cell."""
+        return {name: value for name, value in self.reports().items() if isinstance(value, str | int | float)}

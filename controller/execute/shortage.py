@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from controller.errors import OutOfMemory
-from controller.execute.outcome import Outcome
+from controller.execute.outcome import Outcome, Shortage
 from controller.execute.survey import survey
 from controller.program.run import ProgramFunction
 from controller.topology.schema import Topology
 
 ROOMY = 1_000_000
 """Factor on every capacity, so that a program runs to its end whatever it allocates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """A tier that is too small.
-
-    Attributes:
-        device, tier: where.
-        need_bytes: highest occupancy if there were room [bytes].
-        capacity_bytes: what the tier holds [bytes].
-    """
-
-    device: str
-    tier: str
-    need_bytes: int
-    capacity_bytes: int
-
-    @property
-    def missing_bytes(self) -> int:
-        """How much larger the tier would have to be [bytes]."""
-        return self.need_bytes - self.capacity_bytes
-
-    def __str__(self) -> str:
-        return (
-            f"OOM at {self.device}.{self.tier}: {self.missing_bytes} bytes missing "
-            f"(the run needs {self.need_bytes}, the tier holds {self.capacity_bytes})"
-        )
 
 
 def shortages(topology: Topology, programs: Sequence[ProgramFunction]) -> tuple[Shortage, ...]:
@@ -68,19 +41,9 @@ def report_shortage(
         outcome.ended = str(error)
         first = (error.device, error.tier)
     else:
-        report = outcome.reports["out_of_memory"]
-        first = (report["device"], report["tier"])
-    found = shortages(topology, programs)
-    outcome.reports["out_of_memory"] = [
-        {
-            "device": one.device,
-            "tier": one.tier,
-            "need_bytes": one.need_bytes,
-            "missing_bytes": one.missing_bytes,
-            "capacity_bytes": one.capacity_bytes,
-        }
-        for one in found
-    ]
+        assert outcome.shortages, "the run ran out of memory"
+        first = (outcome.shortages[0].device, outcome.shortages[0].tier)
+    outcome.shortages = found = shortages(topology, programs)
     for one in found:
         if (one.device, one.tier) == first:
             outcome.ended = str(one)

@@ -16,6 +16,7 @@ from controller.plan.check import check_plan
 from controller.plan.extents import check_forms
 from controller.plan.ops import Buffer, Plan, View
 from controller.program.drive import drive
+from controller.program.results import Figure
 from controller.program.run import Content, ProgramFunction
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
@@ -150,8 +151,11 @@ class SurveyRun:
     def mark(self, phase: str) -> None:
         """See `Run.mark`; no time passes."""
 
-    def report(self, name: str, value: object) -> None:
-        """See `Run.report`; nothing was run."""
+    def figure(self, name: str, value: Figure) -> None:
+        """See `Run.figure`; nothing was run."""
+
+    def note(self, text: str) -> None:
+        """See `Run.note`; nothing was run."""
 
     def progress(self, done: int, total: int, what: str) -> None:
         """See `Run.progress`; it is over at once."""

@@ -21,7 +21,7 @@ from controller.execute.flash_traffic import FlashTraffic
 from controller.execute.ledger import Ledger
 from controller.execute.link_changes import LinkChanges, Moved
 from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
-from controller.execute.outcome import Outcome
+from controller.execute.outcome import Outcome, Shortage
 from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
@@ -32,6 +32,7 @@ from controller.plan.extents import check_binding, check_forms, describe
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Bindings
 from controller.program.drive import drive
+from controller.program.results import Figure
 from controller.program.run import Content, ProgramFunction, ProgressSink
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
@@ -209,9 +210,13 @@ class VirtualRun:
         self.outcome.phases[phase] = self.outcome.phases.get(phase, 0.0) + self.now - self._mark_at
         self._mark_at = self.now
 
-    def report(self, name: str, value: object) -> None:
-        """See `Run.report`."""
-        self.outcome.reports[name] = value
+    def figure(self, name: str, value: Figure) -> None:
+        """See `Run.figure`."""
+        self.outcome.figures[name] = value
+
+    def note(self, text: str) -> None:
+        """See `Run.note`."""
+        self.outcome.notes.append(text)
 
     def progress(self, done: int, total: int, what: str) -> None:
         """See `Run.progress`."""
@@ -287,19 +292,13 @@ class VirtualRun:
     def out_of_memory(self, error: OutOfMemory) -> None:
         """Makes running out of memory the outcome."""
         self.outcome.ended = str(error)
-        self.outcome.reports["out_of_memory"] = {
-            "device": error.device,
-            "tier": error.tier,
-            "need_bytes": error.need_bytes,
-            "missing_bytes": error.missing_bytes,
-            "capacity_bytes": error.capacity_bytes,
-        }
+        need_bytes = error.capacity_bytes + error.missing_bytes
+        self.outcome.shortages = (Shortage(error.device, error.tier, need_bytes, error.capacity_bytes),)
 
     def finish(self) -> None:
         """Fills the outcome with the sums of the run."""
         self.outcome.time_s = self.now
-        if self.link_changes.declared:
-            self.outcome.reports["link_changes"] = self.link_changes.reports
+        self.outcome.link_changes = tuple(self.link_changes.reports)
         self.outcome.resources = self.ledger.resources(self.now)
         self.outcome.op_times = self.ledger.op_times()
         self.outcome.flash = dict(self.flash.uses())
@@ -362,7 +361,7 @@ def run_virtual(
     started = wall_clock_s()
     run = VirtualRun(topology, trace=trace, record=record, progress=progress)
     try:
-        drive(run, [program(run) for program in programs], lambda view: None)
+        run.outcome.results = tuple(drive(run, [program(run) for program in programs], lambda view: None))
     except OutOfMemory as error:
         run.out_of_memory(error)
     run.finish()

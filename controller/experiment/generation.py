@@ -23,6 +23,7 @@ from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
+from controller.program.results import GenerationResult
 from controller.program.run import ProgressSink
 from controller.strategies.table import Strategy
 from controller.topology.schema import Topology
@@ -58,9 +59,10 @@ def run_generation(
     decoder = _plain_decoder(strategy, weights, scenario)
     with _beside(request, decoder, weights, scenario) as plain:
         experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
-        if experiment.outcome.ok and experiment.outcome.reports.get("tokens"):
+        result = experiment.outcome.result
+        if experiment.outcome.ok and isinstance(result, GenerationResult) and result.tokens:
             phases.begin("reference", "plain reference")
-            experiment.comparison |= _compare(experiment, weights, decoder, plain)
+            experiment.comparison |= _compare(experiment, result, weights, decoder, plain)
             phases.end()
     return experiment
 
@@ -93,16 +95,19 @@ def _beside(
 
 
 def _compare(
-    experiment: Experiment, weights: Weights, decoder: PlainDecoder | None, plain: ReferenceProcess | None
+    experiment: Experiment,
+    generated: GenerationResult,
+    weights: Weights,
+    decoder: PlainDecoder | None,
+    plain: ReferenceProcess | None,
 ) -> dict[str, Any]:
-    scenario, reports = experiment.scenario, experiment.outcome.reports
+    scenario = experiment.scenario
     assert isinstance(scenario, Scenario) and scenario.prompt_ids is not None
     reference = None if plain is None else plain.result()
     if reference is None:
         reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
-    tokens, logits = reports.pop("tokens"), reports.pop("logits")
-    rows = [[step[row] for step in tokens] for row in range(scenario.batch)]
-    result: dict[str, Any] = compare_generation(rows, logits, reference.tokens, reference.logits)
+    rows = [[step[row] for step in generated.tokens] for row in range(scenario.batch)]
+    result: dict[str, Any] = compare_generation(rows, generated.logits, reference.tokens, reference.logits)
     result["reference"] = reference.made_by
     result["tokens"] = rows
     if experiment.request.prompt is not None:

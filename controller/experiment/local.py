@@ -65,7 +65,7 @@ def run_scenario(
                 topology, programs, trace=trace, record=record, progress=phases.progress, blank=blank,
                 backwards=backwards,
             )  # fmt: skip
-        if "out_of_memory" in outcome.reports:
+        if outcome.shortages is not None:
             report_shortage(outcome, None, topology, programs)
     phases.end()
     experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace, phases_wall_s=phases.wall_s)

@@ -16,6 +16,7 @@ from controller.experiment.run_spec import RunSpec
 from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.training_scenario import TrainingScenario
+from controller.program.results import GenerationResult, TrainingResult
 from controller.strategies.table import Strategy
 from controller.topology.schema import Topology
 
@@ -56,24 +57,21 @@ class Experiment:
     def tokens_per_s(self) -> float | None:
         """Tokens over time [1/s]; None when the run did not end well.
 
-        Tokens are what the program reports as ``generated_tokens`` or ``trained_tokens``. Time is that of the whole
-        run, or of the phase that the program reports as ``rate_phase``, where only a part of the run is steady.
+        Time is that of the whole run, or of the phase that the result names, where only a part of the run is steady.
         """
-        reports = self.outcome.reports
-        tokens = reports.get("generated_tokens", reports.get("trained_tokens"))
-        time_s = self.outcome.time_s
-        if "rate_phase" in reports:
-            time_s = self.outcome.phases.get(str(reports["rate_phase"]), 0.0)
-        if not self.outcome.ok or tokens is None or time_s <= 0:
+        outcome, result = self.outcome, self.outcome.result
+        if not outcome.ok or not isinstance(result, GenerationResult | TrainingResult):
             return None
-        return float(tokens) / time_s
+        time_s = outcome.time_s if result.rate_phase is None else outcome.phases.get(result.rate_phase, 0.0)
+        return float(result.token_count) / time_s if time_s > 0 else None
 
     @property
     def energy(self) -> Energy | None:
         """What the devices drew on the virtual clock; None when the run did not end well."""
         if not self.outcome.ok or self.outcome.time_s <= 0:
             return None
-        tokens = self.outcome.reports.get("generated_tokens", self.outcome.reports.get("trained_tokens", 0))
+        result = self.outcome.result
+        tokens = result.token_count if isinstance(result, GenerationResult | TrainingResult) else 0
         return energy_of(self.topology, self.outcome.resources, self.outcome.time_s, float(tokens))
 
     def to_json(self) -> dict[str, Any]:
@@ -97,7 +95,7 @@ class Experiment:
             "tokens_per_s": self.tokens_per_s,
             "energy_j": None if energy is None else energy.energy_j,
             "energy": None if energy is None else energy.to_json(),
-            "reports": dict(outcome.reports),
+            "reports": outcome.reports(),
             "by_resource": [
                 {
                     "name": use.name,

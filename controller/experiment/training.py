@@ -13,6 +13,7 @@ from controller.models.shape import ModelShape
 from controller.models.training import InitialWeights, draw_tokens
 from controller.models.training_reference import train_reference
 from controller.models.training_scenario import TrainingScenario
+from controller.program.results import TrainingResult
 from controller.program.run import ProgressSink
 from controller.strategies.table import Strategy
 from controller.topology.schema import Topology
@@ -57,13 +58,14 @@ def run_training(
         request.seed,
     )
     experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
-    reports = experiment.outcome.reports
-    losses, parameters = reports.pop("losses", None), reports.pop("parameters", None)
-    if experiment.outcome.ok and losses is None:
-        experiment.comparison["not_compared"] = "the program reported no losses, so no value was compared"
-    elif experiment.outcome.ok:
-        phases.begin("reference", "plain reference")
-        reference = train_reference(weights, token_ids[:, : int(reports.get("gpus", 1))])
-        phases.end()
-        experiment.comparison |= compare_training(losses, parameters, reference)
+    result = experiment.outcome.result
+    if not experiment.outcome.ok:
+        return experiment
+    if not isinstance(result, TrainingResult) or result.losses is None:
+        experiment.comparison["not_compared"] = "the program returned no losses, so no value was compared"
+        return experiment
+    phases.begin("reference", "plain reference")
+    reference = train_reference(weights, token_ids[:, : result.gpus])
+    phases.end()
+    experiment.comparison |= compare_training(list(result.losses), result.parameters, reference)
     return experiment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,13 +54,13 @@ def compare_generation(
 
 
 def compare_training(
-    losses: list[float], parameters: dict[str, npt.NDArray[Any]] | None, reference: TrainingReference
+    losses: list[float], parameters: Mapping[str, npt.NDArray[Any]] | None, reference: TrainingReference
 ) -> dict[str, Any]:
     """How a live training run differs from the plain one.
 
     Args:
         losses: of every step.
-        parameters: after the last step, by canonical name; None when the program reports none.
+        parameters: after the last step, by canonical name; None when the program returns none.
         reference: the plain run.
 
     Returns:

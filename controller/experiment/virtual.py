@@ -80,7 +80,7 @@ def run_virtual_experiment(
     record = request.recorder
     with blaming(strategy):
         outcome = run_virtual(topology, programs, trace=trace, record=record, progress=progress)
-    if "out_of_memory" in outcome.reports:
+    if outcome.shortages is not None:
         report_shortage(outcome, None, topology, programs)
     explanation = None if record is None else record.explain()
     return Experiment(request, strategy, topology, shape, scenario, outcome, trace, explanation=explanation)

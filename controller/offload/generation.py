@@ -14,7 +14,8 @@ import numpy as np
 
 from controller.models.scenario import Scenario
 from controller.plan.ops import Buffer, Plan
-from controller.program.run import Program, Run
+from controller.program.results import GenerationResult
+from controller.program.run import Array, GenerationProgram, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,20 @@ class OffloadedDecoder(Protocol):
         """The plan that consumes generated token number `generated` (from 0) and leaves the next one."""
 
 
-def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> Program:
-    """Prefill, then one step a token until `output_tokens` or a stop token.
-
-    Reports ``tokens`` (batch, generated), ``logits`` (generated, batch, vocab) in a live run, and ``generated_tokens``.
-    """
+def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> GenerationProgram:
+    """Prefill, then one step a token until `output_tokens` or a stop token."""
     decoder.place(run)
     for bound in decoder.prefill():
         yield run.submit(bound.plan, **bound.bindings)
     run.mark("prefill")
-    tokens: list[list[int]] = []
-    logits: list[object] = []
+    tokens: list[tuple[int, ...]] = []
+    logits: list[Array] = []
     count = 0
     for index in range(scenario.output_tokens):
         ids = yield run.fetch(decoder.next_ids)
         count += 1
         if ids is not None:
-            tokens.append([int(token) for token in np.asarray(ids).reshape(-1)])
+            tokens.append(tuple(int(token) for token in np.asarray(ids).reshape(-1)))
             logits.append((yield run.fetch(decoder.logits)))
             if scenario.batch == 1 and tokens[-1][0] in scenario.stop_ids:
                 break
@@ -71,7 +69,4 @@ def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> Program
             bound = decoder.step(index)
             yield run.submit(bound.plan, **bound.bindings)
     run.mark("decode")
-    run.report("generated_tokens", count * scenario.batch)
-    if tokens:
-        run.report("tokens", tokens)
-        run.report("logits", logits)
+    return GenerationResult(count * scenario.batch, tuple(tokens), tuple(logits))

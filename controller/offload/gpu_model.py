@@ -112,8 +112,7 @@ class GpuModel:
             run.place(self._ids_in)
         waiting = len(self.gpus) - len(self.row_ranges)
         if waiting > 0:
-            run.report(
-                "note",
+            run.note(
                 f"{len(self.gpus)} GPUs hold a part of the layers each and take turns: {waiting} of them wait at any "
                 f"time; vllm_tp splits every layer over all of them",
             )

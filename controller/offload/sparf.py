@@ -173,7 +173,7 @@ class Sparf:
 
     def announce(self, run: Run) -> Program:
         """The declared share of pages."""
-        run.report("page_ratio_declared", self.share * LAYOUTS)
+        run.figure("page_ratio_declared", self.share * LAYOUTS)
         yield from ()
 
     def measure(self, run: Run) -> Program:
@@ -185,7 +185,7 @@ class Sparf:
                 if counts is not None:
                     touched, held = touched + float(counts[0]), held + float(counts[1])
         if held:
-            run.report("page_ratio_measured", touched / held)
+            run.figure("page_ratio_measured", touched / held)
 
 
 def share_option(scenario: Scenario, option: str, default: float, most: float = 1.0) -> float:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from controller.errors import BadWait, Deadlock
+from controller.errors import BadResult, BadWait, Deadlock
 from controller.plan.ops import View
-from controller.program.run import Array, Program, Wish
+from controller.program.results import CollectiveResult, GenerationResult, ProgramResult, TrainingResult
+from controller.program.run import AnyProgram, Array, Wish
 from controller.program.waits import (
     Completion,
     Delay,
@@ -50,7 +51,7 @@ class Clock(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    program: Program
+    program: AnyProgram
     wait: Wait
     timers: dict[Delay, Ticket]
     is_done: bool = False
@@ -63,8 +64,9 @@ class _Loop:
         # As long as somebody holds the ticket and could wait for it again; without the ticket, which would hold itself.
         self._ended: WeakKeyDictionary[Ticket, tuple[float, float, bool]] = WeakKeyDictionary()
         self._set: list[Event] = []
+        self._results: dict[AnyProgram, ProgramResult | None] = {}
 
-    def run(self, programs: Sequence[Program]) -> None:
+    def run(self, programs: Sequence[AnyProgram]) -> list[ProgramResult | None]:
         for program in programs:
             self._resume(program, None)
         while True:
@@ -88,6 +90,7 @@ class _Loop:
         # What was started and never waited for takes its time too.
         while left := self._clock.unfinished():
             self._clock.advance(left)
+        return [self._results[program] for program in programs]
 
     def _happened(self, event: Event) -> None:
         self._set.append(event)
@@ -101,11 +104,12 @@ class _Loop:
                 self._forget(waiter)
                 self._resume(waiter.program, value)
 
-    def _resume(self, program: Program, value: object) -> None:
+    def _resume(self, program: AnyProgram, value: object) -> None:
         while True:
             try:
                 wish: Wish = program.send(value)
-            except StopIteration:
+            except StopIteration as stop:
+                self._results[program] = _checked_result(stop.value)
                 return
             if isinstance(wish, Fetch):
                 value = self._read(wish.view)
@@ -174,7 +178,9 @@ class _Loop:
             )
 
 
-def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Array | None]) -> None:
+def drive(
+    clock: Clock, programs: Sequence[AnyProgram], read: Callable[[View], Array | None]
+) -> list[ProgramResult | None]:
     """Runs programs until all have ended, and everything that they submitted with them.
 
     Args:
@@ -182,11 +188,24 @@ def drive(clock: Clock, programs: Sequence[Program], read: Callable[[View], Arra
         programs: generators; each is resumed with what its wait gives (`controller.program.waits`).
         read: the values of a view, None where there are none.
 
+    Returns:
+        What each program returned.
+
     Raises:
+        BadResult: a program returned what is no result.
         BadWait: a program waits for what is no ticket of the run, for no such time, or for nothing.
         Deadlock: a program waits for an event that nobody is left to set.
     """
-    _Loop(clock, read).run(programs)
+    return _Loop(clock, read).run(programs)
+
+
+def _checked_result(value: object) -> ProgramResult | None:
+    if value is None or isinstance(value, GenerationResult | TrainingResult | CollectiveResult):
+        return value
+    raise BadResult(
+        f"a program returned {type(value).__name__}; return a GenerationResult, TrainingResult or "
+        f"CollectiveResult, or nothing, and tell people other figures with run.figure(name, value)"
+    )
 
 
 def _check(wish: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from controller.plan.ops import Buffer, Plan, View
+from controller.program.results import CollectiveResult, Figure, GenerationResult, ProgramResult, TrainingResult
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket, Wait
 from controller.topology.schema import Topology
 
@@ -16,7 +17,12 @@ Content = Array | Callable[[], Array] | None
 
 Wish = Wait | Fetch | Repeat
 Program = Generator[Wish, Any, None]
-ProgramFunction = Callable[["Run"], Program]
+"""A program that hands nothing on."""
+GenerationProgram = Generator[Wish, Any, GenerationResult]
+TrainingProgram = Generator[Wish, Any, TrainingResult]
+CollectiveProgram = Generator[Wish, Any, CollectiveResult]
+AnyProgram = Generator[Wish, Any, ProgramResult | None]
+ProgramFunction = Callable[["Run"], AnyProgram]
 ProgressSink = Callable[[int, int, str], None]
 
 
@@ -81,8 +87,11 @@ class Run(Protocol):
     def mark(self, phase: str) -> None:
         """Ends a phase of that name now; the result reports the time since the mark before."""
 
-    def report(self, name: str, value: object) -> None:
-        """Puts a value of the program into the result."""
+    def figure(self, name: str, value: Figure) -> None:
+        """Tells people a figure of the program's own, under a name that ends with its unit; nothing acts on it."""
+
+    def note(self, text: str) -> None:
+        """Tells people in a sentence what they might not expect of this run."""
 
     def progress(self, done: int, total: int, what: str) -> None:
         """Tells whoever watches how far the program is."""

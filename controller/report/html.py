@@ -81,5 +81,4 @@ def _facts(experiment: Experiment) -> list[tuple[str, str]]:
         *((f"of it {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()),
         ("throughput", "-" if rate is None else f"{rate:.4g} tokens/s"),
     ]
-    shown = (str, int, float, bool)
-    return facts + [(name, str(value)) for name, value in outcome.reports.items() if isinstance(value, shown)]
+    return facts + [(name, str(value)) for name, value in outcome.short_reports().items()]

@@ -9,7 +9,7 @@ from controller.report.tables import quantity
 
 
 def change_text(change: Mapping[str, Any]) -> str:
-    """One change of a link, as ``outcome.reports["link_changes"]`` has it, in one line."""
+    """One change of a link, as ``outcome.link_changes`` has it, in one line."""
     share = change["share"]
     what = "fails" if share == 0 else "works again" if share == 1 else f"keeps {share:g} of its capacity"
     moved = change["moved_transfers"]

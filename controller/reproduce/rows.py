@@ -22,7 +22,7 @@ class RunResult:
         phases: duration of every marked phase [s].
         busy_ratio: share of the run that each resource and queue was busy.
         peak_bytes: highest occupancy by ``device.tier`` [bytes].
-        reports: numbers and short texts that the program reported.
+        reports: numbers and short texts of the program.
         flash_bytes: read from and written to all flash tiers together [bytes].
         label_s: time of all ops of a label, side by side or not [s].
     """

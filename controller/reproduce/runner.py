@@ -31,7 +31,7 @@ def run_request(request: RunSpec) -> RunResult:
         dict(outcome.phases),
         {use.name: use.busy_ratio for use in outcome.resources},
         dict(outcome.peak_bytes),
-        {name: value for name, value in outcome.reports.items() if isinstance(value, str | int | float)},
+        outcome.short_reports(),
         (
             sum(use.read_bytes for use in outcome.flash.values()),
             sum(use.written_bytes for use in outcome.flash.values()),

@@ -22,7 +22,7 @@ from controller.offload.sparf import STATED_COMPRESSION, share_option
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
-from controller.program.run import Program, Run
+from controller.program.run import GenerationProgram, Run
 from controller.strategies.kv_streaming import flexgen_rate
 from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, rows_view
@@ -222,7 +222,7 @@ class FlexGenSparq:
         return Buffer(gpu, "hbm", f"prompt_out.{name}", self.scenario.dtype, extents)
 
 
-def flexgen_sparq(run: Run, scenario: Scenario) -> Program:
+def flexgen_sparq(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding with SparQ attention over a KV cache on an SSD.
 
     Raises:

@@ -16,7 +16,7 @@ from controller.offload.gpu_model import GpuModel, rows_view
 from controller.plan.ops import Buffer, Plan
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, symbol
-from controller.program.run import Program, Run
+from controller.program.run import GenerationProgram, Run
 
 
 class GpuOnly:
@@ -84,6 +84,6 @@ class GpuOnly:
         return s.plan()
 
 
-def gpu_only(run: Run, scenario: Scenario) -> Program:
+def gpu_only(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding with everything in GPU memory."""
     return generate(run, scenario, GpuOnly(scenario))

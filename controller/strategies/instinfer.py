@@ -26,7 +26,7 @@ from controller.plan.ops import Plan
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, Size, symbol
 from controller.plan.value import Place
-from controller.program.run import Program, Run
+from controller.program.run import GenerationProgram, Run
 from controller.strategies.placement import option_int
 
 Sent = tuple[Value, Sequence[Value]]
@@ -212,9 +212,10 @@ def _rows(value: Value) -> int:
     return rows
 
 
-def instinfer(run: Run, scenario: Scenario) -> Program:
+def instinfer(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding with the KV cache and decode attention in drives; sparse attention with the option `compression`."""
     decoder = InstInfer(scenario)
     yield from decoder.attention.announce(run)
-    yield from generate(run, scenario, decoder)
+    result = yield from generate(run, scenario, decoder)
     yield from decoder.attention.measure(run)
+    return result

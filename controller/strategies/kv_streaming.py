@@ -29,7 +29,7 @@ from controller.offload.generation import BoundPlan, generate
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Affine, symbol
-from controller.program.run import Program, Run
+from controller.program.run import GenerationProgram, Run
 from controller.strategies.lane import Lane
 from controller.strategies.placement import GpuModel, devices, rows_view
 from node.hardware.units import parse
@@ -307,7 +307,7 @@ class KvStreaming:
         return self._pair(where, name, (self.scenario.batch, self.shape.kv_size))
 
 
-def flexgen(run: Run, scenario: Scenario) -> Program:
+def flexgen(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding with the KV cache on an SSD, through host memory."""
     host = devices(scenario, "cpu", "what passes between SSD and GPU")[0].name
     drive = devices(scenario, "csd", "the KV cache")[0].name
@@ -322,19 +322,19 @@ def flexgen(run: Run, scenario: Scenario) -> Program:
     return generate(run, scenario, KvStreaming(scenario, path))
 
 
-def deepspeed(run: Run, scenario: Scenario) -> Program:
+def deepspeed(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding with the KV cache in host memory, by pageable copies."""
     host = devices(scenario, "cpu", "the KV cache")[0].name
     return generate(run, scenario, KvStreaming(scenario, KvPath(((host, "dram"),), None, "pageable", 0.0, 0.0, 1)))
 
 
-def dram_kv(run: Run, scenario: Scenario) -> Program:
+def dram_kv(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding with the KV cache in pinned host memory, the next layer on its way while one computes."""
     host = devices(scenario, "cpu", "the KV cache")[0].name
     return generate(run, scenario, KvStreaming(scenario, KvPath(((host, "dram"),), None, "", 0.0, 0.0, 2)))
 
 
-def cxl_kv(run: Run, scenario: Scenario) -> Program:
+def cxl_kv(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding with the KV cache on CXL memory cards, layers dealt out over them, fetched by the GPU directly."""
     cards = tuple((card.name, "cxl") for card in devices(scenario, "cxl", "the KV cache"))
     return generate(run, scenario, KvStreaming(scenario, KvPath(cards, None, "", 0.0, 0.0, 2)))

@@ -19,10 +19,10 @@ from controller.errors import BadWorkload, StrategyFailed, UnknownStrategy, Wind
 from controller.models.scenario import Scenario
 from controller.plan.check import accesses
 from controller.plan.ops import Alloc, Buffer, Free, Plan
-from controller.program.run import Program, Run
+from controller.program.run import AnyProgram, Program, Run
 from node.errors import NodeError
 
-StrategyFunction = Callable[[Run, Any], Program]
+StrategyFunction = Callable[[Run, Any], AnyProgram]
 """Takes the scenario of its task: `Scenario` (generation) or `TrainingScenario` (training)."""
 
 GENERATION, TRAINING = "generation", "training"
@@ -361,7 +361,7 @@ def user_program(function: Callable[..., Any]) -> StrategyFunction:
 
 
 def _generating(function: Callable[..., Any]) -> StrategyFunction:
-    def program(run: Run, scenario: Scenario) -> Program:
+    def program(run: Run, scenario: Scenario) -> AnyProgram:
         made = function(run, scenario)
         if not isinstance(made, Generator):
             raise UnknownStrategy(

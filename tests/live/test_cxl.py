@@ -67,7 +67,7 @@ def test_ten_steps_of_a_small_transformer(placement: str):
         RunSpec("cxl_finetune", "gpt-30m", overrides=overrides, batch=2, seq=16, steps=10, live=True, options=options)
     )
     assert found.comparison["losses"][0] == pytest.approx(np.log(16_384), rel=0.05)
-    planned = found.outcome.reports["placement"]
+    planned = found.outcome.figures["placement"]
     where = {node for shares in planned.values() for node, size in shares.items() if size}
     assert where == {"cpu.dram", "aic0.cxl", "aic1.cxl"}
 
@@ -83,7 +83,7 @@ def test_a_llama_with_a_head_of_its_own_on_one_gpu_and_on_two(tmp_path: Path, gp
             live=True, options=options,
         )
     )  # fmt: skip
-    assert found.outcome.reports["gpus"] == int(gpus)
+    assert found.outcome.result.gpus == int(gpus)
 
 
 def test_tiers_that_are_too_small_spill_exactly_as_planned():

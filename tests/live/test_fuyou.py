@@ -83,7 +83,7 @@ def test_what_main_memory_cannot_hold_lies_on_the_drives(config: str):
             batch=BATCH, seq=SEQ, steps=3, live=True, options=INPUTS,
         )
     )  # fmt: skip
-    assert found.outcome.reports["spilled_blocks"] == 3
+    assert found.outcome.figures["spilled_blocks"] == 3
     assert found.outcome.peak_bytes["cpu.dram"] == room
     moved = {entry.label: entry.count for entry in found.outcome.op_times}
     # Three blocks on two drives in three steps.
@@ -97,7 +97,7 @@ def test_other_orders_and_two_gpus(config: str, order: str):
     found = trained(
         RunSpec("fuyou", config, None, overrides, batch=BATCH, seq=SEQ, steps=3, live=True, options=options)
     )
-    assert found.outcome.reports["gpus"] == 2
+    assert found.outcome.result.gpus == 2
 
 
 @pytest.mark.parametrize("strategy", ["zero_infinity", "zero_offload", "colossalai", "flashneuron"])
@@ -144,9 +144,9 @@ def test_states_survive_the_death_of_a_drive_and_the_step_is_repeated(config: st
     with launch(topology) as cluster:
         outcome = run_live(topology, [lambda run: train(run, resumed)], cluster)
     whole = train_reference(weights, tokens)
-    np.testing.assert_allclose(outcome.reports["losses"], whole.losses[2:], rtol=1e-4)
+    np.testing.assert_allclose(outcome.result.losses, whole.losses[2:], rtol=1e-4)
     for name, values in whole.parameters.items():
-        np.testing.assert_allclose(outcome.reports["parameters"][name], values, atol=0.05 * ADAM.lr * 5, err_msg=name)
+        np.testing.assert_allclose(outcome.result.parameters[name], values, atol=0.05 * ADAM.lr * 5, err_msg=name)
 
 
 def states_on(cluster: Cluster, model: Fuyou) -> list[np.ndarray]:

@@ -135,7 +135,7 @@ def test_programs_beside_each_other() -> None:
                 values = yield run.fetch(buffer)
                 if values is not None:
                     assert (values == 2.0**12).all()
-                    run.report(str(buffer), "right")
+                    run.figure(str(buffer), "right")
 
         return program
 
@@ -143,7 +143,7 @@ def test_programs_beside_each_other() -> None:
     with launch(topology) as cluster:
         outcome = run_live(topology, programs, cluster)
     assert outcome.ok
-    assert list(outcome.reports.values()) == ["right"] * 6
+    assert list(outcome.figures.values()) == ["right"] * 6
     assert outcome.time_s == run_virtual(topology, programs).time_s
 
 

@@ -19,5 +19,5 @@ def test_tokens_are_those_of_the_algorithm() -> None:
     assert "SparF" in found.comparison["reference"]
     assert found.comparison["tokens_equal"] == found.comparison["tokens_compared"] == 60
     assert found.comparison["max_logit_difference"] < 1e-3
-    assert 0.0 < found.outcome.reports["page_ratio_measured"] <= 1.5
-    assert found.outcome.reports["page_ratio_declared"] > 0.5
+    assert 0.0 < found.outcome.figures["page_ratio_measured"] <= 1.5
+    assert found.outcome.figures["page_ratio_declared"] > 0.5

@@ -89,7 +89,7 @@ STRATEGY = '''
         yield run.submit(spread())
         values = yield run.fetch(COPIES[1])
         if values is not None:
-            run.report("worst", float(np.abs(values - x @ weights[0].T @ weights[1].T).max()))
+            run.figure("worst", float(np.abs(values - x @ weights[0].T @ weights[1].T).max()))
 
     offload.topology = "my_cluster.yaml"
 

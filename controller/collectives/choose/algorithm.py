@@ -146,6 +146,6 @@ def choose(
     best, outcome = fastest[0]
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
     steps = steps_of(seen[best.protocol], best, outcome)
-    changes = tuple(outcome.reports.get("link_changes", ()))
+    changes = outcome.link_changes
     others = tuple(entry for entry, _ in fastest[1:])
     return Choice(best, others, bound, steps, link_changes=changes, left_out=tuple(dict.fromkeys(failed)))

@@ -143,7 +143,7 @@ def choose_nccl(topology: Topology, call: Call) -> Choice:
         other = ranked[1]
         why += f"; next is {other.algorithm}/{other.protocol} with {other.time_s / MICRO:.4g} us"
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
-    changes = tuple(outcome.reports.get("link_changes", ()))
+    changes = outcome.link_changes
     return Choice(entry, (), bound, steps_of(seen, entry, outcome), why, changes)
 
 

@@ -16,7 +16,7 @@ Checked by: tests/live/test_cxl.py (losses and parameters against plain torch), 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -28,8 +28,8 @@ from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan, View
 from controller.plan.size import symbol
-from controller.program.run import Program, Run
-from controller.program.waits import Fetch
+from controller.program.results import TrainingResult
+from controller.program.run import Run, TrainingProgram
 from controller.strategies.cxl.memory import HostMemory
 from controller.strategies.cxl.on_gpu import OnGpu
 from controller.strategies.cxl.spread import common_pieces
@@ -169,33 +169,31 @@ def _chosen_gpus(scenario: TrainingScenario) -> list[str]:
 def _report_placement(run: Run, memory: HostMemory) -> None:
     """Where every group lies: bytes for programs, shares for people."""
     planned = memory.planned_bytes()
-    run.report("placement", planned)
+    run.figure("placement", planned)
     for group, there in planned.items():
         total = sum(there.values())
         shares = ", ".join(f"{node} {size / total:.1%}" for node, size in there.items() if size)
-        run.report(f"{group}", f"{format_quantity(float(f'{total:.4g}'), 'bytes/s').removesuffix('/s')}: {shares}")
+        run.figure(group, f"{format_quantity(float(f'{total:.4g}'), 'bytes/s').removesuffix('/s')}: {shares}")
 
 
-def _report_values(run: Run, model: CxlFinetune, losses: Sequence[float | None]) -> Generator[Fetch, Any, None]:
+def _result(run: Run, model: CxlFinetune, losses: Sequence[float | None]) -> TrainingProgram:
     scenario, gpus = model.scenario, len(model.gpus)
-    run.report("gpus", gpus)
-    run.report("trained_tokens", scenario.tokens * scenario.steps * gpus)
+    trained_tokens = scenario.tokens * scenario.steps * gpus
     if not run.live:
-        return
-    run.report("losses", [loss for loss in losses if loss is not None])
+        return TrainingResult(trained_tokens, gpus)
     named: dict[str, Any] = {}
     for part, spread in zip(model.parts, model.memory.parts["master_weights"], strict=True):
         values = []
         for _, _, view in spread.within(0, spread.elements):
             values.append(np.asarray((yield run.fetch(view))).reshape(-1))
         named |= part.named(np.concatenate(values))
-    run.report("parameters", named)
+    return TrainingResult(trained_tokens, gpus, None, [loss for loss in losses if loss is not None], named)
 
 
-def cxl_finetune(run: Run, scenario: TrainingScenario) -> Program:
+def cxl_finetune(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Fine-tuning with states, weights and checkpoints in DRAM and on CXL cards."""
     model = CxlFinetune(scenario)
     _report_placement(run, model.memory)
     model.place(run)
     losses = yield from train_steps(run, scenario, model.plans(), model.gpus)
-    yield from _report_values(run, model, losses)
+    return (yield from _result(run, model, losses))

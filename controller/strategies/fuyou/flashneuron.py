@@ -18,11 +18,11 @@ from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import symbol
-from controller.program.run import Program, Run
+from controller.program.run import Run, TrainingProgram
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.options import chosen_gpus
-from controller.strategies.fuyou.report import report_values
+from controller.strategies.fuyou.report import result_of
 from controller.strategies.training.loop import STEPS, token_buffers, train_steps
 
 TURNS = 2
@@ -133,10 +133,10 @@ def _flat(buffer: Buffer) -> View:
     return elements(buffer, 0, _count(buffer))
 
 
-def flashneuron(run: Run, scenario: TrainingScenario) -> Program:
+def flashneuron(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Training with the model in GPU memory and activations on the drives."""
     model = FlashNeuron(scenario)
     model.place(run)
     losses = yield from train_steps(run, scenario, {STEPS: model.step_plan()}, [model])
     masters = [([place], [part]) for place, part in zip(model.masters, model.parts, strict=True)]
-    yield from report_values(run, scenario, losses, masters)
+    return (yield from result_of(run, scenario, losses, masters))

@@ -19,13 +19,13 @@ from controller.models.training import parts
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
-from controller.program.run import Program, Run
+from controller.program.run import Run, TrainingProgram
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.on_gpu import SLOTS, OnGpu
 from controller.strategies.fuyou.optimizer import Checkpoint, Optimizer
 from controller.strategies.fuyou.options import choice_option, chosen_gpus, host_of
-from controller.strategies.fuyou.report import report_values
+from controller.strategies.fuyou.report import result_of
 from controller.strategies.fuyou.sizing import plan_swaps
 from controller.strategies.fuyou.swap import Swapped
 from controller.strategies.training.loop import train_steps
@@ -178,19 +178,19 @@ class Fuyou:
                 swapped.back(build, layer, swapped.names[layer][1:])
 
 
-def fuyou(run: Run, scenario: TrainingScenario) -> Program:
+def fuyou(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Training out of core with active gradient offloading."""
-    yield from train(run, Fuyou(scenario))
+    return train(run, Fuyou(scenario))
 
 
-def train(run: Run, model: Fuyou) -> Program:
+def train(run: Run, model: Fuyou) -> TrainingProgram:
     """The steps of a scenario that are left, from the beginning or from a checkpoint."""
     scenario, first = model.scenario, 0 if model.checkpoint is None else model.checkpoint.steps
     model.place(run)
     losses = yield from train_steps(run, scenario, model.plans(), model.gpus, first)
     choice = model.swaps.choice
-    run.report("swapped_bytes", choice.swapped_bytes)
-    run.report("spilled_blocks", model.swaps.spilled)
-    run.report("recompute_flop", choice.recompute_flop)
-    run.report("predicted_s", choice.predicted.iteration_s)
-    yield from report_values(run, scenario, losses, model.optimizer.masters(), len(model.gpus))
+    run.figure("swapped_bytes", choice.swapped_bytes)
+    run.figure("spilled_blocks", model.swaps.spilled)
+    run.figure("recompute_flop", choice.recompute_flop)
+    run.figure("predicted_s", choice.predicted.iteration_s)
+    return (yield from result_of(run, scenario, losses, model.optimizer.masters(), len(model.gpus)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,17 @@ import numpy as np
 from controller.models.training import Part
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import Operand, as_view
-from controller.program.run import Run
-from controller.program.waits import Fetch
+from controller.program.results import TrainingResult
+from controller.program.run import Run, TrainingProgram
 
 Masters = Sequence[tuple[Sequence[Operand], Sequence[Part]]]
 """Pieces that begin, one after the other, with the fp32 parameters of some parts in that order."""
 
 
-def report_values(
+def result_of(
     run: Run, scenario: TrainingScenario, losses: Sequence[float | None], masters: Masters, gpus: int = 1
-) -> Generator[Fetch, Any, None]:
-    """Reports as `controller.strategies.training.loop` says; use as ``yield from report_values(...)``.
+) -> TrainingProgram:
+    """What a training program hands on; use as ``return (yield from result_of(...))``.
 
     The rate is that of the whole run: every step is a steady one, since all states return to where they were.
 
@@ -31,11 +31,9 @@ def report_values(
         masters: where the fp32 parameters lie.
         gpus: that trained, each on its own batch.
     """
-    run.report("gpus", gpus)
-    run.report("trained_tokens", scenario.tokens * len(losses) * gpus)
+    trained_tokens = scenario.tokens * len(losses) * gpus
     if not run.live:
-        return
-    run.report("losses", [loss for loss in losses if loss is not None])
+        return TrainingResult(trained_tokens, gpus)
     named: dict[str, Any] = {}
     for pieces, parts in masters:
         values: list[Any] = []
@@ -46,4 +44,4 @@ def report_values(
         for part in parts:
             named |= part.named(flat[start : start + part.layout.elements])
             start += part.layout.elements
-    run.report("parameters", named)
+    return TrainingResult(trained_tokens, gpus, None, [loss for loss in losses if loss is not None], named)

@@ -26,12 +26,12 @@ from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import symbol
-from controller.program.run import Array, Content, Program, Run
+from controller.program.run import Array, Content, Run, TrainingProgram
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import SubGroup, elements, sub_groups
 from controller.strategies.fuyou.on_gpu import SLOTS, OnGpu
 from controller.strategies.fuyou.options import chosen_gpus, host_of
-from controller.strategies.fuyou.report import Masters, report_values
+from controller.strategies.fuyou.report import Masters, result_of
 from controller.strategies.fuyou.swap import Swapped
 from controller.strategies.training.loop import train_steps
 
@@ -279,23 +279,23 @@ def _last(build: PlanBuilder) -> tuple[int, ...]:
     return (build.count - 1,) if build.count else ()
 
 
-def _train(run: Run, scenario: TrainingScenario, policy: Policy) -> Program:
+def _train(run: Run, scenario: TrainingScenario, policy: Policy) -> TrainingProgram:
     model = Zero(scenario, policy)
     model.place(run)
     losses = yield from train_steps(run, scenario, model.plans(), [model.gpu])
-    yield from report_values(run, scenario, losses, model.masters())
+    return (yield from result_of(run, scenario, losses, model.masters()))
 
 
-def zero_infinity(run: Run, scenario: TrainingScenario) -> Program:
+def zero_infinity(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Training with states, parameters and gradients on the drives."""
     return _train(run, scenario, INFINITY)
 
 
-def zero_offload(run: Run, scenario: TrainingScenario) -> Program:
+def zero_offload(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Training with states in main memory and block inputs on the GPU."""
     return _train(run, scenario, OFFLOAD)
 
 
-def colossalai(run: Run, scenario: TrainingScenario) -> Program:
+def colossalai(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Training with states in main memory, by pageable copies."""
     return _train(run, scenario, COLOSSAL)

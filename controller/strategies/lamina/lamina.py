@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from controller.models.scenario import Scenario
 from controller.offload.generation import generate
-from controller.program.run import Program, Run
+from controller.program.run import AnyProgram, GenerationProgram, Run
 from controller.strategies.lamina.fixed import FixedBatch
 from controller.strategies.lamina.options import Pools, choice, gpus_of, has_stream, pools_of
 from controller.strategies.lamina.probe import probe_network
 from controller.strategies.lamina.stream import serve_lamina, serve_tensor_parallel
 
 
-def lamina(run: Run, scenario: Scenario) -> Program:
+def lamina(run: Run, scenario: Scenario) -> AnyProgram:
     """Decoding with attention on memory devices: a fixed batch, or with ``--requests`` a stream of requests."""
     pools = pools_of(scenario)
     if "probe" in scenario.options:
@@ -37,7 +37,7 @@ def tensor_parallel(scenario: Scenario) -> Pools:
     return Pools((gpus_of(scenario, 4),), (), 1, True, "")
 
 
-def vllm_tp(run: Run, scenario: Scenario) -> Program:
+def vllm_tp(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding on tensor-parallel GPUs: a fixed batch, or with ``--requests`` a stream of requests."""
     pools = tensor_parallel(scenario)
     if has_stream(scenario):

@@ -22,7 +22,7 @@ LONG_BYTES: Final = 1 << 30
 
 
 def probe_network(run: Run, scenario: Scenario, pools: Pools) -> Program:
-    """Reports ``round_trip_s`` and ``bytes_per_s`` (which includes the first byte's way)."""
+    """Figures ``round_trip_s`` and ``bytes_per_s`` (which includes the first byte's way)."""
     stack = NetworkStack(scenario.topology, pools.stack)
     model, memory = pools.replicas[0][0], pools.memories[0]
     there, back, far = (Buffer(device, "hbm", f"ping_{device}", "int8", (1,)) for device in (model, memory, model))
@@ -35,7 +35,7 @@ def probe_network(run: Run, scenario: Scenario, pools: Pools) -> Program:
     run.place(there, written=True)
     run.place(back)
     done: Completion = yield run.submit(build.plan())
-    run.report("round_trip_s", (done.end_at - done.submitted_at) / ROUNDS)
+    run.figure("round_trip_s", (done.end_at - done.submitted_at) / ROUNDS)
     run.mark("ping-pong")
     size = LONG_BYTES if not run.live else 1 << 20
     out, into = (Buffer(device, "hbm", f"long_{device}", "int8", (size,)) for device in (model, memory))
@@ -44,5 +44,5 @@ def probe_network(run: Run, scenario: Scenario, pools: Pools) -> Program:
     build = PlanBuilder("long message")
     stack.send(build, [(out, into)], "long")
     done = yield run.submit(build.plan())
-    run.report("bytes_per_s", size / (done.end_at - done.submitted_at))
+    run.figure("bytes_per_s", size / (done.end_at - done.submitted_at))
     run.mark("long message")

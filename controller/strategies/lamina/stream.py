@@ -30,7 +30,8 @@ from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
 from controller.plan.size import symbol
-from controller.program.run import Program, Run
+from controller.program.results import GenerationResult
+from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
 from controller.strategies.lamina.all_reduce import Library, fastest, libraries_of
 from controller.strategies.lamina.cache import PooledCache
@@ -75,14 +76,14 @@ class Server:
     kv_bytes: Mapping[str, int]
 
 
-def serve_lamina(run: Run, scenario: Scenario, pools: Pools) -> Program:
+def serve_lamina(run: Run, scenario: Scenario, pools: Pools) -> GenerationProgram:
     """The stream on two pools; a memory device holds nothing but KV cache and the vectors of the current step."""
     share = share_option(scenario, "utilisation", UTILISATION)
     kv_bytes = {name: int(_capacity(scenario, name) * share) for name in pools.memories}
     return _serve(run, scenario, Server(pools, kv_bytes))
 
 
-def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> Program:
+def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> GenerationProgram:
     """The stream on tensor-parallel GPUs, with what a server sets aside beside weights and cache."""
     share = share_option(scenario, "utilisation", UTILISATION)
     devices = pools.replicas[0]
@@ -95,7 +96,7 @@ def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> Program
     return _serve(run, scenario, Server(pools, kv_bytes))
 
 
-def _serve(run: Run, scenario: Scenario, server: Server) -> Program:
+def _serve(run: Run, scenario: Scenario, server: Server) -> GenerationProgram:
     # A live run is surveyed before nodes start, and is refused then.
     if scenario.weights is not None:
         raise BadWorkload(
@@ -133,11 +134,12 @@ def _serve(run: Run, scenario: Scenario, server: Server) -> Program:
         spent_s.append(host_s + done.end_at - done.submitted_at)
         run.progress(number + 1, len(groups), "iterations")
     run.mark("decode")
-    _report(run, scenario, server, stream, course, blocks, np.array(spent_s)[index])
-    run.report("plans_executed", len(groups))
+    result = _result(run, scenario, server, stream, course, blocks, np.array(spent_s)[index])
+    run.figure("plans_executed", len(groups))
+    return result
 
 
-def _report(
+def _result(
     run: Run,
     scenario: Scenario,
     server: Server,
@@ -145,27 +147,27 @@ def _report(
     course: Course,
     blocks: int,
     step_s: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> None:
+) -> GenerationResult:
     rows, context = course.counted
     tokens, time_s = int(rows.sum()), float(step_s.sum())
     order = np.argsort(step_s, kind="stable")
     below = np.cumsum(rows[order])
     late = order[int(np.searchsorted(below, 0.99 * tokens))]
-    run.report("generated_tokens", tokens)
-    run.report("trace", stream.name)
-    run.report("requests", stream.count)
-    run.report("requests_left_out", course.left_out)
-    run.report("preemptions", course.preempted)
-    run.report("kv_capacity_tokens", blocks * BLOCK_TOKENS)
-    run.report("iterations", len(rows))
-    run.report("mean_batch", float(rows.mean()))
-    run.report("mean_context", float(context.sum() / tokens))
-    run.report("time_between_tokens_mean_s", float((step_s * rows).sum() / tokens))
-    run.report("time_between_tokens_p99_s", float(step_s[late]))
+    run.figure("trace", stream.name)
+    run.figure("requests", stream.count)
+    run.figure("requests_left_out", course.left_out)
+    run.figure("preemptions", course.preempted)
+    run.figure("kv_capacity_tokens", blocks * BLOCK_TOKENS)
+    run.figure("iterations", len(rows))
+    run.figure("mean_batch", float(rows.mean()))
+    run.figure("mean_context", float(context.sum() / tokens))
+    run.figure("time_between_tokens_mean_s", float((step_s * rows).sum() / tokens))
+    run.figure("time_between_tokens_p99_s", float(step_s[late]))
     price = _usd_per_hour(scenario, server)
     if price is not None:
-        run.report("usd_per_hour", price)
-        run.report("tokens_per_usd", tokens / time_s * 3600 / price)
+        run.figure("usd_per_hour", price)
+        run.figure("tokens_per_usd", tokens / time_s * 3600 / price)
+    return GenerationResult(tokens)
 
 
 class _Deck:
@@ -271,8 +273,7 @@ def _usd_per_hour(scenario: Scenario, server: Server) -> float | None:
     names: Sequence[str] = [name for devices in server.pools.replicas for name in devices]
     topology = scenario.topology
     rents = [
-        topology.rent_usd_per_hour.get(topology.devices[name].spec.product)
-        for name in (*names, *server.pools.memories)
+        topology.rent_usd_per_hour.get(topology.devices[name].spec.product) for name in (*names, *server.pools.memories)
     ]
     known = [rent for rent in rents if rent is not None]
     return sum(known) if len(known) == len(rents) else None

@@ -16,13 +16,13 @@ from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan
 from controller.plan.size import symbol
-from controller.program.run import Program, Run
+from controller.program.run import Run, TrainingProgram
 from controller.strategies.training.loop import (
     STEPS,
-    report_training,
     token_buffers,
     train_steps,
     training_gpus,
+    training_result,
 )
 
 SAVES = ("all", "inputs")
@@ -94,9 +94,10 @@ class GpuTraining:
         return [part.layout.buffer(self.gpu, "hbm", f"{kind}.{part.name}", dtype) for part in self.parts]
 
 
-def train_gpu_only(run: Run, scenario: TrainingScenario) -> Program:
+def train_gpu_only(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Training with everything in the memory of the first GPU."""
     model = GpuTraining(scenario)
     model.place(run)
     losses = yield from train_steps(run, scenario, {STEPS: model.step_plan()}, [model])
-    yield from report_training(run, scenario, losses, list(zip(model.parts, model.masters, strict=True)))
+    masters = list(zip(model.parts, model.masters, strict=True))
+    return (yield from training_result(run, scenario, losses, masters))

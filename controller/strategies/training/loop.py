@@ -1,9 +1,4 @@
-"""What every training program does alike: tokens in, losses and parameters out.
-
-Conventions for what programs report: ``losses`` (live: one a step), ``parameters`` (live: fp32, by canonical name),
-``gpus`` (how many GPUs trained, each on its own batch; 1 when it is absent), ``trained_tokens``, and ``rate_phase``,
-the phase whose length `tokens_per_s` divides them by.
-"""
+"""What every training program does alike: tokens in, losses and parameters out."""
 
 from __future__ import annotations
 
@@ -19,7 +14,8 @@ from controller.models.training.layout import Part
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import Operand
 from controller.plan.ops import Buffer, Plan
-from controller.program.run import Run, Wish
+from controller.program.results import TrainingResult
+from controller.program.run import Run, TrainingProgram, Wish
 from controller.program.waits import Fetch
 
 STEPS = "steps"
@@ -105,14 +101,14 @@ def train_steps(
     return losses
 
 
-def report_training(
+def training_result(
     run: Run,
     scenario: TrainingScenario,
     losses: Sequence[float | None],
     parameters: Iterable[tuple[Part | str, Operand]],
     gpus: int = 1,
-) -> Generator[Fetch, Any, None]:
-    """Reports what a training program owes at its end; use as ``yield from report_training(...)``.
+) -> TrainingProgram:
+    """What a training program hands on; use as ``return (yield from training_result(...))``.
 
     Args:
         run: of the program.
@@ -121,15 +117,12 @@ def report_training(
         parameters: where fp32 parameters lie: those of a part (elements), or of one tensor under its canonical name.
         gpus: that trained, each on its own batch.
     """
-    run.report("gpus", gpus)
-    run.report("trained_tokens", scenario.tokens * scenario.steps * gpus)
-    run.report("rate_phase", STEPS)
+    trained_tokens = scenario.tokens * scenario.steps * gpus
     if not run.live:
-        return
-    run.report("losses", [loss for loss in losses if loss is not None])
+        return TrainingResult(trained_tokens, gpus, STEPS)
     named: dict[str, Any] = {}
     extents = weight_shapes(scenario.shape)
     for owner, where in parameters:
         values = yield run.fetch(where)
         named |= {owner: values.reshape(extents[owner])} if isinstance(owner, str) else owner.named(values)
-    run.report("parameters", named)
+    return TrainingResult(trained_tokens, gpus, STEPS, [loss for loss in losses if loss is not None], named)

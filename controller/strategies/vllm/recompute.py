@@ -26,13 +26,14 @@ from controller.models.scenario import Scenario
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Size, symbol
-from controller.program.run import Program, Run
+from controller.program.results import GenerationResult
+from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
 from controller.strategies.lamina.quantities import share_option
 from controller.strategies.lamina.stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES, UTILISATION
 from controller.strategies.lane import Lane
 from controller.strategies.placement import PREFILL_TOKENS, GpuModel, rows_view
-from controller.strategies.vllm.course import RecomputeCourse, blocks_of, recompute_course
+from controller.strategies.vllm.course import blocks_of, recompute_course
 from controller.topology.schema import Topology
 from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions
 from node.hardware.operation import ITEM_BYTES
@@ -173,7 +174,7 @@ class PagedServer:
         return min(*found, scenario.batch * blocks_of(scenario.max_tokens - 1))
 
 
-def vllm_recompute(run: Run, scenario: Scenario) -> Program:
+def vllm_recompute(run: Run, scenario: Scenario) -> GenerationProgram:
     """The batch with its KV cache in GPU memory, recomputed where it does not fit."""
     if scenario.weights is not None:
         raise BadWorkload(
@@ -204,17 +205,13 @@ def vllm_recompute(run: Run, scenario: Scenario) -> Program:
             run.progress(number + 1, len(groups), phase)
         run.mark(phase)
         executed += len(groups)
-    _report(run, scenario, server, course)
-    run.report("plans_executed", executed)
-
-
-def _report(run: Run, scenario: Scenario, server: PagedServer, course: RecomputeCourse) -> None:
-    run.report("generated_tokens", scenario.batch * scenario.output_tokens)
-    run.report("kv_capacity_tokens", server.blocks * BLOCK_TOKENS)
-    run.report("preemptions", course.preempted)
-    run.report("recomputed_tokens", course.recomputed_tokens)
-    run.report("iterations", len(course.passes.rows) + len(course.steps.rows))
-    run.report("mean_batch", _mean_rows(course.steps))
+    run.figure("plans_executed", executed)
+    run.figure("kv_capacity_tokens", server.blocks * BLOCK_TOKENS)
+    run.figure("preemptions", course.preempted)
+    run.figure("recomputed_tokens", course.recomputed_tokens)
+    run.figure("iterations", len(course.passes.rows) + len(course.steps.rows))
+    run.figure("mean_batch", _mean_rows(course.steps))
+    return GenerationResult(scenario.batch * scenario.output_tokens)
 
 
 def _mean_rows(steps: Course) -> float:

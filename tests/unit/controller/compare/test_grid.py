@@ -166,7 +166,7 @@ def test_gpus_that_take_turns_say_so_and_draw_idle_power() -> None:
     alone = run_experiment(
         RunSpec("gpu_only", "llama3-8b", str(BOX), ("gpu.count=1",), batch=2, prompt_tokens=8, output_tokens=3)
     )
-    assert "note" not in alone.outcome.reports
+    assert not alone.outcome.notes
 
 
 def test_what_lacks_power_or_a_price_is_named_once() -> None:

@@ -59,7 +59,7 @@ def outcome_of(topology: Topology, flows: int = 1, rounds: int = 1):
 
 def test_without_faults_nothing_is_reported():
     outcome = outcome_of(fabric(2))
-    assert outcome.time_s == pytest.approx(0.2) and "link_changes" not in outcome.reports
+    assert outcome.time_s == pytest.approx(0.2) and "link_changes" not in outcome.reports()
 
 
 @pytest.mark.parametrize("routing", ["single", "ecmp", "ethereal"])
@@ -69,7 +69,7 @@ def test_what_is_left_goes_over_the_other_path(routing, half):
     outcome = outcome_of(fabric(3, routing=routing, faults=f"up0-{half}@50 ms"))
     ideal = 0.2 if routing != "ethereal" else outcome.time_s
     assert outcome.time_s == pytest.approx(ideal)
-    (report,) = outcome.reports["link_changes"]
+    (report,) = outcome.link_changes
     assert report["happened"] and report["link"] == f"up0-{half}"
 
 
@@ -87,7 +87,7 @@ def test_a_link_that_comes_back_is_used_again():
     outcome = outcome_of(fabric(2, routing="spray", faults="up0-1@50 ms:100 ms"), flows=2)
     # 50 ms at twice 10 GB/s, 50 ms at 10, so a quarter is left: 25 ms; then 100 ms back.
     assert outcome.time_s == pytest.approx(0.125 + 0.1)
-    assert [report["moved_transfers"] for report in outcome.reports["link_changes"]] == [4, 4]
+    assert [report["moved_transfers"] for report in outcome.link_changes] == [4, 4]
 
 
 def test_what_starts_later_never_takes_the_failed_link():
@@ -126,7 +126,7 @@ def test_when_the_last_path_fails_it_stalls_and_when_one_returns_it_goes_on():
 def test_a_change_after_the_end_is_reported_as_not_happened():
     outcome = outcome_of(fabric(1, faults="up0-0@10 s"))
     assert outcome.time_s == pytest.approx(0.2)
-    assert [report["happened"] for report in outcome.reports["link_changes"]] == [False]
+    assert [report["happened"] for report in outcome.link_changes] == [False]
 
 
 def test_plans_after_the_failure_are_compiled_anew():

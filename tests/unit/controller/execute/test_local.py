@@ -132,7 +132,7 @@ def test_a_full_tier_is_the_outcome_that_the_virtual_run_has(toy) -> None:
     virtual = run_virtual(toy(), [lambda run: program(run, [])])
     assert outcome.ended == virtual.ended
     assert outcome.ended.startswith("OOM at gpu0.hbm: 16 bytes missing")
-    assert outcome.reports["out_of_memory"] == virtual.reports["out_of_memory"]
+    assert outcome.shortages == virtual.shortages is not None
 
 
 def test_allocations_of_a_plan_come_and_go(toy) -> None:
@@ -329,7 +329,7 @@ def test_what_is_not_there_is_refused(toy) -> None:
         collect(toy, program)
 
 
-def test_phases_reports_progress_and_the_timeline_are_kept(toy) -> None:
+def test_phases_figures_progress_and_the_timeline_are_kept(toy) -> None:
     told, trace = [], Trace()
 
     def program(run, seen):
@@ -339,10 +339,10 @@ def test_phases_reports_progress_and_the_timeline_are_kept(toy) -> None:
         yield run.submit(adding())
         run.mark("adding")
         run.progress(1, 1, "added")
-        run.report("sum", (yield run.fetch(TOTAL)).sum())
+        run.figure("sum", (yield run.fetch(TOTAL)).sum())
 
     outcome, _ = collect(toy, program, trace=trace, progress=lambda *what: told.append(what))
-    assert list(outcome.phases) == ["adding"] and outcome.reports == {"sum": 8.0} and told == [(1, 1, "added")]
+    assert list(outcome.phases) == ["adding"] and outcome.figures == {"sum": 8.0} and told == [(1, 1, "added")]
     assert {span.name for span in trace.spans} == {"add"}
     assert outcome.wall_s > 0
 

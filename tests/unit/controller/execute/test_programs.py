@@ -126,7 +126,7 @@ def test_nothing_can_be_fetched_on_the_virtual_clock(toy) -> None:
     assert run_virtual(toy(), [program]).time_s == 0
 
 
-def test_phases_and_reports(toy) -> None:
+def test_phases_figures_and_notes(toy) -> None:
     def program(run):
         yield run.delay(1 * MS)
         run.mark("warm")
@@ -134,11 +134,12 @@ def test_phases_and_reports(toy) -> None:
         run.mark("hot")
         yield run.delay(3 * MS)
         run.mark("warm")
-        run.report("answer", 42)
+        run.figure("answer", 42)
+        run.note("not what it was")
 
     outcome = run_virtual(toy(), [program])
     assert outcome.phases == {"warm": approx(4 * MS), "hot": approx(2 * MS)}
-    assert outcome.reports == {"answer": 42}
+    assert outcome.reports() == {"answer": 42, "note": "not what it was"}
     assert outcome.ok
 
 

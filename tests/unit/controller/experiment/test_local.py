@@ -16,14 +16,14 @@ from controller.strategies.table import lookup
 WRONG = """
 import numpy as np
 from controller.plan.ops import Buffer
+from controller.program.results import GenerationResult
 
 def wrong(run, scenario):
     ids = Buffer("gpu", "hbm", "ids", "int64", (1,))
     run.place(ids, np.array([3]))
     found = yield run.fetch(ids)
     if run.live:
-        run.report("tokens", [found.tolist()] * 4)
-        run.report("logits", [np.zeros((1, scenario.shape.vocab))] * 4)
+        return GenerationResult(4, [found.tolist()] * 4, [np.zeros((1, scenario.shape.vocab))] * 4)
 """
 
 

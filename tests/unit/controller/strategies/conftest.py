@@ -55,7 +55,7 @@ def local():
     def check(outcome, model: str, batch=2, prompt=9, output=8, **_) -> None:
         """Every token is that of the plain decoder, and every logit close to it."""
         expected = _reference(model, batch, prompt, output)
-        np.testing.assert_allclose(np.stack(outcome.reports["logits"]), expected.logits, atol=1e-3)
-        assert np.asarray(outcome.reports["tokens"]).T.tolist() == [list(row) for row in expected.tokens]
+        np.testing.assert_allclose(np.stack(outcome.result.logits), expected.logits, atol=1e-3)
+        assert np.asarray(outcome.result.tokens).T.tolist() == [list(row) for row in expected.tokens]
 
     return SimpleNamespace(generate=generate, check=check, models=MODELS)

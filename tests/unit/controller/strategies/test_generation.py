@@ -9,6 +9,7 @@ from controller.models.scenario import Scenario
 from controller.offload.generation import BoundPlan, generate
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
+from controller.program.results import GenerationResult
 from controller.topology.loader import load_topology
 
 MS = 1e-3
@@ -56,7 +57,8 @@ def test_prefill_gives_the_first_token_and_each_step_one_more() -> None:
     assert decoder.calls == ["place", "pass 0", "pass 1", "prefilled", 0, 1, 2]
     # 6 us of launching in front of each delay of an otherwise idle GPU
     assert outcome.phases == {"prefill": pytest.approx(20 * MS, rel=1e-3), "decode": pytest.approx(3 * MS, rel=1e-2)}
-    assert outcome.reports == {"generated_tokens": 8}
+    assert outcome.results == (GenerationResult(8),)
+    assert outcome.reports() == {"generated_tokens": 8}
 
 
 def test_one_token_takes_no_step() -> None:
@@ -72,7 +74,7 @@ class Live:
     live, now = True, 0.0
 
     def __init__(self, *tokens: list[int]) -> None:
-        self.tokens, self.reports, self.done = list(tokens), {}, []
+        self.tokens, self.result, self.done = list(tokens), None, []
 
     def place(self, *_, **__) -> None: ...
 
@@ -87,15 +89,13 @@ class Live:
     def progress(self, *what) -> None:
         self.done.append(what)
 
-    def report(self, name, value) -> None:
-        self.reports[name] = value
-
     def drive(self, program) -> None:
         value = None
         while True:
             try:
                 wish = program.send(value)
-            except StopIteration:
+            except StopIteration as stop:
+                self.result = stop.value
                 return
             value = None
             if wish is ThreeStages.next_ids:
@@ -107,12 +107,12 @@ class Live:
 def test_a_single_sequence_ends_at_a_stop_token() -> None:
     run = Live([3], [7], [1], [9])
     run.drive(generate(run, scenario(batch=1, stop_ids=(1, 2)), ThreeStages()))
-    assert run.reports["tokens"] == [[3], [7], [1]]
-    assert len(run.reports["logits"]) == run.reports["generated_tokens"] == 3
+    assert run.result.tokens == ((3,), (7,), (1,))
+    assert len(run.result.logits) == run.result.generated_tokens == 3
 
 
 def test_a_batch_goes_on_until_all_have_their_tokens() -> None:
     run = Live([1, 3], [1, 1], [4, 4], [5, 5])
     run.drive(generate(run, scenario(stop_ids=(1,)), ThreeStages()))
-    assert run.reports["tokens"] == [[1, 3], [1, 1], [4, 4], [5, 5]]
+    assert run.result.tokens == ((1, 3), (1, 1), (4, 4), (5, 5))
     assert run.done == [(1, 4, "decode"), (2, 4, "decode"), (3, 4, "decode"), (4, 4, "decode")]

@@ -34,7 +34,7 @@ def test_with_enough_kept_the_tokens_are_those_of_dense_attention(local, compres
         if compression == "1":
             local.check(run, "tiny-opt", **size)
         else:
-            assert len(run.reports["tokens"]) == 36
+            assert len(run.result.tokens) == 36
 
 
 def test_k_is_written_twice_and_fewer_pages_are_read() -> None:

@@ -24,7 +24,7 @@ def test_tokens_are_those_of_the_plain_decoder(local, strategy: str, model: str)
     run = local.generate(STRATEGIES[strategy], model, topology, backwards=model != "tiny-opt", **size)
     local.check(run, model, **size)
     assert list(run.phases) == ["prefill", "decode"]
-    assert run.reports["generated_tokens"] == 72
+    assert run.result.generated_tokens == 72
 
 
 @pytest.mark.parametrize(("model", "drives"), [("tiny-opt", 3), *((m, n) for m in MODELS[1:] for n in (2, 3, 5))])

@@ -140,7 +140,7 @@ def test_running_out_is_a_result_with_the_tier_and_the_bytes():
     )  # fmt: skip
     assert local.outcome.ended.startswith("OOM at cpu.dram: ")
     need = 20 * 7_615_616_512 + 2 * 4096 * 3584 * 28
-    assert local.outcome.reports["out_of_memory"][0]["missing_bytes"] == need - 128 * 2**30
+    assert local.outcome.shortages[0].missing_bytes == need - 128 * 2**30
 
 
 def test_the_command_prints_where_every_group_lies(capsys):

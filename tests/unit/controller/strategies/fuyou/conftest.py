@@ -44,13 +44,12 @@ def small() -> SimpleNamespace:
         run = LocalRun(given.topology, blank=np.nan, backwards=backwards)
         assert run.run([lambda view: strategy(view, given)]).ok
         expected = _reference(gpus)
-        np.testing.assert_allclose(run.outcome.reports["losses"], expected.losses, rtol=1e-4)
-        reports = run.outcome.reports
-        found = reports["parameters"]
+        np.testing.assert_allclose(run.outcome.result.losses, expected.losses, rtol=1e-4)
+        found = run.outcome.result.parameters
         assert found.keys() == expected.parameters.keys()
         for name, values in expected.parameters.items():
             np.testing.assert_allclose(found[name], values, atol=1.5e-4, err_msg=name)
-        assert reports["gpus"] == gpus and reports["trained_tokens"] == STEPS * gpus * BATCH * SEQ
+        assert run.outcome.result.gpus == gpus and run.outcome.result.trained_tokens == STEPS * gpus * BATCH * SEQ
         return run
 
     return SimpleNamespace(train=train, scenario=scenario, shape=SMALL)

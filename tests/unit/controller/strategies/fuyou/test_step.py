@@ -83,7 +83,7 @@ def test_the_gpu_never_holds_more_than_two_blocks_of_parameters():
 
 def test_two_gpus_train_twice_the_tokens_where_drives_are_the_bound():
     one, two = run("gpt-6b", 16), run("gpt-6b", 16, "gpu.count=2")
-    assert two.outcome.reports["trained_tokens"] == 2 * one.outcome.reports["trained_tokens"]
+    assert two.outcome.result.trained_tokens == 2 * one.outcome.result.trained_tokens
     assert two.outcome.time_s == pytest.approx(one.outcome.time_s, rel=0.01)
     single = run("gpt-6b", 16, "gpu.count=2", options=(("gpus", "1"),))
     assert single.outcome.time_s == one.outcome.time_s
@@ -91,7 +91,7 @@ def test_two_gpus_train_twice_the_tokens_where_drives_are_the_bound():
 
 def test_what_main_memory_cannot_hold_goes_to_the_drives():
     roomy, tight = run("gpt-6b", 64), run("gpt-6b", 64, "cpu.dram.capacity=110 GB")
-    assert roomy.outcome.reports["spilled_blocks"] == 0 < tight.outcome.reports["spilled_blocks"]
+    assert roomy.outcome.figures["spilled_blocks"] == 0 < tight.outcome.figures["spilled_blocks"]
     assert tight.outcome.peak_bytes["cpu.dram"] <= 110e9
     assert tight.outcome.time_s > roomy.outcome.time_s
     off = run("gpt-6b", 64, "cpu.dram.capacity=92 GB", options=(("spill", "off"),))
@@ -99,7 +99,7 @@ def test_what_main_memory_cannot_hold_goes_to_the_drives():
 
 
 def test_a_given_volume_is_what_leaves():
-    found = run("gpt-6b", 8, options=(("swap_activations", "4 GB"),)).outcome.reports
+    found = run("gpt-6b", 8, options=(("swap_activations", "4 GB"),)).outcome.figures
     layer = 8 * 1024 * 4096 * 2
     assert 4e9 - 4 * layer < found["swapped_bytes"] <= 4e9
 

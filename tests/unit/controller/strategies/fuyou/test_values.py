@@ -29,7 +29,7 @@ def test_every_volume_of_activations(small, kinds: int) -> None:
     """From the inputs of the blocks to everything, with a kind that only some of the blocks swap."""
     inputs = 5 * 2 * 12 * 32 * 4
     run = small.train(fuyou, "ssd.count=2", swap_activations=f"{inputs + kinds * 31_000} B", sub_group="14000")
-    swapped = run.outcome.reports["swapped_bytes"]
+    swapped = run.outcome.figures["swapped_bytes"]
     assert inputs + (kinds - 1) * 31_000 < swapped <= inputs + kinds * 31_000 or swapped > 16 * inputs
 
 
@@ -47,7 +47,7 @@ def test_blocks_spill_exactly_as_planned(small, gpus: int, blocks: float, spille
     given = small.scenario("ssd.count=2", gpus=gpus, **inputs)
     room = Fuyou(given).host_bytes + int(gpus * block * blocks)
     run = small.train(fuyou, "ssd.count=2", f"cpu.dram.capacity={room} B", gpus=gpus, **inputs)
-    assert run.outcome.reports["spilled_blocks"] == spilled
+    assert run.outcome.figures["spilled_blocks"] == spilled
     kept = (4 - spilled) + min(2, spilled)
     assert run.occupancy.peak_bytes["cpu", "dram"] == Fuyou(given).host_bytes + gpus * block * kept
     on_drives = [buffer for buffer in run.memory.buffers if buffer.device == "ssd1" and "activations" in buffer.name]

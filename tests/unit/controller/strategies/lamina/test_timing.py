@@ -31,7 +31,7 @@ def run(
 
 @pytest.mark.parametrize(("stack", "trip", "rate"), [("fhbn", 33.0e-6, 45.7e9), ("nccl", 66.6e-6, 35.5e9)])
 def test_a_message_costs_what_the_stack_declares(stack: str, trip: float, rate: float) -> None:
-    reports = run(dop="1,1", probe="network", stack=stack).outcome.reports
+    reports = run(dop="1,1", probe="network", stack=stack).outcome.reports()
     assert reports["round_trip_s"] == pytest.approx(trip, rel=1e-5)
     assert reports["bytes_per_s"] == pytest.approx(rate, rel=2e-3)
 
@@ -56,7 +56,7 @@ def test_a_stream_is_counted_as_often_as_it_runs() -> None:
     """Resources and tokens add up although every composition is executed once."""
     experiment = run(dop="1,1", requests="azure_code", model="llama3-8b")
     outcome = experiment.outcome
-    reports = outcome.reports
+    reports = outcome.reports()
     assert outcome.ok and reports["requests"] == 2000
     assert reports["plans_executed"] < reports["iterations"]
     assert experiment.tokens_per_s == pytest.approx(reports["generated_tokens"] / outcome.time_s)
@@ -79,7 +79,7 @@ def test_exact_and_rounded_compositions_agree() -> None:
 
 
 def test_the_baseline_holds_what_its_server_leaves() -> None:
-    reports = run(strategy="vllm_tp", model="llama3-8b", gpus="2", requests="azure_code").outcome.reports
+    reports = run(strategy="vllm_tp", model="llama3-8b", gpus="2", requests="azure_code").outcome.reports()
     shape = load_model("llama3-8b")
     h100 = load_topology("lamina").devices["model0"].spec.tiers["hbm"].capacity_bytes
     left = 0.9 * 2 * h100 - shape.weight_bytes() - 2 * (3.58 + 1.26) * 2**30
@@ -93,7 +93,7 @@ def test_the_prices_of_the_topology_are_those_of_the_table() -> None:
 
 
 def test_another_product_holds_the_cache() -> None:
-    reports = run("memory.product=tpu_v6e", dop="1,2", requests="azure_code", model="llama3-8b").outcome.reports
+    reports = run("memory.product=tpu_v6e", dop="1,2", requests="azure_code", model="llama3-8b").outcome.reports()
     assert reports["usd_per_hour"] == pytest.approx(11.06 + 2 * 2.70)
 
 
@@ -167,10 +167,10 @@ def test_what_is_repeated_counts_as_often() -> None:
         yield run.submit(build.plan())
         second = yield run.submit(build.plan())
         yield run.repeat(second, 3)
-        run.report("at", run.now)
+        run.figure("at", run.now)
 
     outcome = run_virtual(topology, [program])
-    assert outcome.reports["at"] == pytest.approx(5.0)
+    assert outcome.figures["at"] == pytest.approx(5.0)
     assert {entry.label: entry.count for entry in outcome.op_times} == {"delay": 5}
     assert {use.name: use.busy_ratio for use in outcome.resources}["model0.stream"] == pytest.approx(1.0)
     assert pools_of(scenario).batches == 1
@@ -180,9 +180,9 @@ def test_a_stream_whose_weights_do_not_fit_says_what_is_missing() -> None:
     options = {"dop": "1,4", "requests": "azure_conv"}
     outcome = run_experiment(RunSpec("lamina", "llama3-70b", options=options)).outcome
     assert outcome.ended.startswith("OOM at model0.hbm") and not outcome.ok
-    (short,) = outcome.reports["out_of_memory"]
+    (short,) = outcome.shortages
     weight_bytes = 2 * load_model("llama3-70b").parameter_count
-    assert weight_bytes < short["need_bytes"] < 1.02 * weight_bytes
+    assert weight_bytes < short.need_bytes < 1.02 * weight_bytes
 
 
 def test_a_live_stream_is_refused_before_a_node_starts() -> None:

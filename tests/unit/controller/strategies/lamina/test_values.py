@@ -22,7 +22,7 @@ def test_pools_and_turns(local, dop: str, stagger: str, overlap: str) -> None:
     run = local.generate(lamina, model, "lamina", *MEMORY, options=options, backwards=True, **SIZE)
     local.check(run, model, **SIZE)
     assert list(run.phases) == ["prefill", "decode"]
-    assert run.reports["generated_tokens"] == 30
+    assert run.result.generated_tokens == 30
 
 
 def test_heads_that_do_not_divide(local) -> None:

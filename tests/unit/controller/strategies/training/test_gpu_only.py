@@ -17,7 +17,7 @@ from controller.models.weights import SeededWeights
 from controller.plan.check import check_plan
 from controller.plan.ops import Buffer
 from controller.strategies.training.gpu_only import GpuTraining, train_gpu_only
-from controller.strategies.training.loop import report_training, token_buffers, write_tokens
+from controller.strategies.training.loop import token_buffers, training_result, write_tokens
 from controller.topology.loader import load_topology
 
 TOPOLOGY = load_topology("dgx_h100", ("gpu.count=1",))
@@ -52,7 +52,7 @@ def test_saving_only_the_inputs_trades_memory_for_time():
 
 def test_a_step_takes_at_least_what_its_arithmetic_takes():
     outcome = run(scenario())
-    assert outcome.reports == {"gpus": 1, "trained_tokens": 8192, "rate_phase": "steps"}
+    assert outcome.reports() == {"gpus": 1, "trained_tokens": 8192, "rate_phase": "steps"}
     assert outcome.phases["steps"] == outcome.time_s
     peak = TOPOLOGY.devices["gpu0"].spec.computes["tensor"].peak_flop_per_s["fp16"]
     least = 2 * XL.layers * (layer_forward_flop(XL, 4, 1024) + layer_backward_flop(XL, 4, 1024)) / peak
@@ -66,7 +66,7 @@ def test_its_plan_passes_every_check():
 
 def test_a_model_that_does_not_fit_is_a_result():
     outcome = run(scenario(shape=load_model("gpt-13b")))
-    assert not outcome.ok and "gpu0.hbm" in outcome.ended and outcome.reports["out_of_memory"]["missing_bytes"] > 0
+    assert not outcome.ok and "gpu0.hbm" in outcome.ended and outcome.shortages[0].missing_bytes > 0
 
 
 def test_wrong_options_and_topologies_are_refused():
@@ -92,23 +92,23 @@ def test_inputs_are_all_tokens_but_the_last_and_targets_all_but_the_first():
     assert seen.values["gpu0", "ids"][0, 0] == ids[1, 0, 0, 0]
 
 
-def test_parameters_are_reported_by_part_and_by_tensor():
+def test_parameters_are_returned_by_part_and_by_tensor():
     shape = load_model("tiny-opt")
     part, weights = parts(shape)[1], SeededWeights(shape)
     whole = part.layout.buffer("gpu0", "hbm", "whole", "fp32")
     single = Buffer("gpu0", "hbm", "single", "fp32", (384 * 64,))
     contents = {whole: part.content(weights.tensor), single: weights.tensor("embed").reshape(-1)}
-    said = {}
-    seen = SimpleNamespace(live=True, fetch=lambda where: where, report=said.__setitem__)
+    seen = SimpleNamespace(live=True, fetch=lambda where: where)
     given = scenario(shape=shape, seq=16)
-    program = report_training(seen, given, [2.0, 1.0], [(part, whole), ("embed", single)], gpus=2)
+    program = training_result(seen, given, [2.0, 1.0], [(part, whole), ("embed", single)], gpus=2)
     wish = next(program)
-    with pytest.raises(StopIteration):
+    with pytest.raises(StopIteration) as stop:
         while True:
             wish = program.send(contents[wish])
-    assert said["losses"] == [2.0, 1.0] and said["trained_tokens"] == 2 * 2 * 4 * 16
-    assert set(said["parameters"]) == {"embed", *(f"layers.0.{name}" for name in part.layout.shapes)}
-    for name, values in said["parameters"].items():
+    found = stop.value.value
+    assert found.losses == [2.0, 1.0] and found.trained_tokens == 2 * 2 * 4 * 16
+    assert set(found.parameters) == {"embed", *(f"layers.0.{name}" for name in part.layout.shapes)}
+    for name, values in found.parameters.items():
         np.testing.assert_array_equal(values, weights.tensor(name))
 
 

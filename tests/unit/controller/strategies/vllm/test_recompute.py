@@ -32,7 +32,7 @@ def run(strategy: str = "vllm_recompute", *overrides: str, batch=16, prompt=200,
 def test_where_everything_fits_it_is_as_fast_as_gpu_only(model: str, effective: float | None) -> None:
     ours = run(model=model, effective_context=effective)
     plain = run("gpu_only", model=model, effective_context=effective)
-    assert ours.outcome.reports["preemptions"] == 0
+    assert ours.outcome.figures["preemptions"] == 0
     assert ours.tokens_per_s == pytest.approx(plain.tokens_per_s, rel=0.02)
     assert ours.tokens_per_s <= 1.005 * plain.tokens_per_s
     for phase in ("prefill", "decode"):
@@ -41,7 +41,7 @@ def test_where_everything_fits_it_is_as_fast_as_gpu_only(model: str, effective: 
 
 def test_what_does_not_fit_is_recomputed_and_costs_time() -> None:
     tight, roomy = run("vllm_recompute", TIGHT), run()
-    reports = tight.outcome.reports
+    reports = tight.outcome.reports()
     assert reports["kv_capacity_tokens"] < 16 * 400
     assert reports["preemptions"] > 0
     assert reports["recomputed_tokens"] > 200 * reports["preemptions"]
@@ -57,7 +57,7 @@ def test_rounded_and_exact_compositions_agree(monkeypatch: pytest.MonkeyPatch) -
     rounded = run("vllm_recompute", TIGHT)
     monkeypatch.setattr(recompute, "GRAIN", 0)
     exact = run("vllm_recompute", TIGHT)
-    assert exact.outcome.reports["plans_executed"] > 2 * rounded.outcome.reports["plans_executed"]
+    assert exact.outcome.figures["plans_executed"] > 2 * rounded.outcome.figures["plans_executed"]
     assert rounded.tokens_per_s == pytest.approx(exact.tokens_per_s, rel=0.01)
 
 
@@ -66,13 +66,13 @@ def test_the_knob_shortens_what_attention_reads_and_leaves_the_course() -> None:
     assert short.outcome.phases["decode"] < whole.outcome.phases["decode"]
     assert short.outcome.phases["prefill"] == whole.outcome.phases["prefill"]
     for report in ("preemptions", "recomputed_tokens", "iterations", "kv_capacity_tokens"):
-        assert short.outcome.reports[report] == whole.outcome.reports[report]
+        assert short.outcome.reports()[report] == whole.outcome.reports()[report]
 
 
 def test_the_pool_is_what_the_share_of_the_memory_leaves() -> None:
     capacity = 2.8e9
     small, large = (run("vllm_recompute", TIGHT, options={"utilisation": share}) for share in ("0.86", "0.9"))
-    tokens = [each.outcome.reports["kv_capacity_tokens"] for each in (small, large)]
+    tokens = [each.outcome.figures["kv_capacity_tokens"] for each in (small, large)]
     # Whole blocks of 16 tokens.
     assert (tokens[1] - tokens[0]) * TOKEN == pytest.approx(0.04 * capacity, abs=16 * TOKEN)
     assert large.tokens_per_s > small.tokens_per_s
@@ -97,7 +97,7 @@ def test_too_little_for_one_request_is_out_of_memory() -> None:
     assert not experiment.outcome.ok
     assert experiment.outcome.ended.startswith("OOM at gpu.hbm: ")
     # To hold all at once: weights, 16 requests of 399 cached tokens in 25 blocks, what vLLM takes, and scratch.
-    need = experiment.outcome.reports["out_of_memory"][0]["need_bytes"]
+    need = experiment.outcome.shortages[0].need_bytes
     least = WEIGHTS + 16 * 400 * TOKEN + 1.79 * GIB
     assert least < need < least + 0.2e9
 
