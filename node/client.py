@@ -24,7 +24,7 @@ from node.wire.arrays import NUMPY_DTYPES, bf16_bits, bf16_values
 from node.wire.channel import open_channel
 from node.wire.checks import checked_range, checked_size_bytes
 from node.wire.command_stream import CommandStream
-from node.wire.commands import Allocate, Command, Completion, Free, Launch, Operand, Push
+from node.wire.commands import Allocate, Command, CommandCompletion, LaunchKernel, Operand, Push, Release
 from node.wire.credentials import Credentials, certificate_name, credentials_from_data
 from node.wire.description import BufferInfo, Description, TierTransactions, TierUse, description_of
 from node.wire.specs import spec_to_data
@@ -35,11 +35,11 @@ __all__ = [
     "ArbiterClient",
     "BufferInfo",
     "Command",
-    "Completion",
+    "CommandCompletion",
     "Credentials",
     "Description",
-    "Free",
-    "Launch",
+    "Release",
+    "LaunchKernel",
     "NodeClient",
     "Operand",
     "Push",
@@ -209,7 +209,7 @@ class NodeClient:
 
     def submit(
         self, commands: Sequence[Command], *, ready_at: float, timeout_s: float = BATCH_TIMEOUT_S
-    ) -> Future[list[Completion]]:
+    ) -> Future[list[CommandCompletion]]:
         """Sends commands as one batch; the result has one completion each, in order, failed ones with an error.
 
         Args:

@@ -12,7 +12,7 @@ import click
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
 if TYPE_CHECKING:
-    from controller.collectives.attention.measure import Measured
+    from controller.collectives.attention.measure import MeasuredAttention
     from controller.collectives.group import Group
     from controller.program.run import ProgressSink
     from controller.topology.schema import Topology
@@ -113,7 +113,7 @@ def attention(
 
 
 def _prove(
-    bare: Topology, group: Group, entries: list[Measured], seed: int, tell: ProgressSink, node_timeout_s: float
+    bare: Topology, group: Group, entries: list[MeasuredAttention], seed: int, tell: ProgressSink, node_timeout_s: float
 ) -> str:
     """Runs every call on node processes and writes into its entry how many elements are wrong; says what is full."""
     from controller.collectives.attention.measure import program_of
@@ -136,7 +136,7 @@ def _prove(
     return ""
 
 
-def _print(topology: Topology, entries: list[Measured], live: bool) -> None:
+def _print(topology: Topology, entries: list[MeasuredAttention], live: bool) -> None:
     from controller.report.tables import quantity, show, table
 
     call = entries[0].call
@@ -169,7 +169,7 @@ def _print(topology: Topology, entries: list[Measured], live: bool) -> None:
     show(table(columns, steps))
 
 
-def _step_cells(entry: Measured, number: int) -> tuple[str, str]:
+def _step_cells(entry: MeasuredAttention, number: int) -> tuple[str, str]:
     """Time of a step and what of it is exposed; a scheme may have fewer steps than another."""
     from controller.report.tables import quantity
 
@@ -179,7 +179,7 @@ def _step_cells(entry: Measured, number: int) -> tuple[str, str]:
     return quantity(step.time_s, "s"), quantity(step.exposed_s, "s")
 
 
-def _print_json(topology: Topology, entries: list[Measured], live: bool, seed: int) -> None:
+def _print_json(topology: Topology, entries: list[MeasuredAttention], live: bool, seed: int) -> None:
     from controller.report.json_output import dumps
 
     call = entries[0].call

@@ -15,10 +15,10 @@ from controller.cli.options import catalog_option, json_option, node_timeout_opt
 
 if TYPE_CHECKING:
     from controller.collectives.call import Call
-    from controller.collectives.choose.algorithm import Choice
+    from controller.collectives.choose.algorithm import AlgorithmChoice
     from controller.collectives.choose.bulk import BulkChooser
     from controller.collectives.group import Group
-    from controller.collectives.measure.calls import Measured
+    from controller.collectives.measure.calls import MeasuredCall
     from controller.execute.outcome import Outcome
     from controller.report.nccl_table import Row
     from controller.topology.schema import Topology
@@ -133,7 +133,7 @@ def collective(
         raise BadCall("--pace holds node processes to their speed; give it with --live")
     if live and (warning := live_warning(name, sizes, group.world_size)):
         click.echo(warning, err=True)
-    choices: list[Choice] = []
+    choices: list[AlgorithmChoice] = []
     rows: list[Row] = []
     proven: Outcome | None = None
     with progress() as tell:
@@ -197,7 +197,7 @@ def collective(
 
 def _row(
     topology: Topology, call: Call, names: tuple[str, ...], allowed: Any, pieces: int | None
-) -> tuple[Choice, Row]:
+) -> tuple[AlgorithmChoice, Row]:
     """One size: the choice out of place, and the same in place."""
     from controller.collectives.call import NO_IN_PLACE
     from controller.collectives.choose.algorithm import choose
@@ -245,7 +245,9 @@ def _chooser(
     return BulkChooser(topology, group, allowed) if bulk else None
 
 
-def _bulk_row(chooser: BulkChooser, call: Call, names: tuple[str, ...], pieces: int | None) -> tuple[Choice, Row]:
+def _bulk_row(
+    chooser: BulkChooser, call: Call, names: tuple[str, ...], pieces: int | None
+) -> tuple[AlgorithmChoice, Row]:
     """One size in bulk: the choice out of place, and the same in place."""
     from controller.collectives.call import NO_IN_PLACE
     from controller.report.nccl_table import Row
@@ -276,7 +278,9 @@ def _prove(
     from controller.launch import launch, preflight
 
     bare = only(topology, group)
-    timed: list[Measured] = [entry for row in rows for entry in (row.out_of_place, row.in_place) if entry is not None]
+    timed: list[MeasuredCall] = [
+        entry for row in rows for entry in (row.out_of_place, row.in_place) if entry is not None
+    ]
     # Times stay those of the protocol; the nodes are there for the values.
     moved = [replace(entry) for entry in timed]
     program = program_of(moved, seed)
@@ -295,12 +299,12 @@ def _prove(
     return outcome
 
 
-def _left_out(choices: list[Choice]) -> list[str]:
+def _left_out(choices: list[AlgorithmChoice]) -> list[str]:
     """What could not run, and why, each once for all sizes that give the same reason."""
     return list(dict.fromkeys(text for choice in choices for text in choice.left_out))
 
 
-def _print(rows: list[Row], choices: list[Choice], sms: dict[str, int], explain: bool) -> None:
+def _print(rows: list[Row], choices: list[AlgorithmChoice], sms: dict[str, int], explain: bool) -> None:
     from controller.report.link_changes import change_text
     from controller.report.nccl_table import table_footer, table_row
     from controller.report.tables import quantity

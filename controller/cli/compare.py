@@ -10,7 +10,7 @@ import click
 from controller.cli.options import catalog_option, json_option, named_values, overrides_option
 
 if TYPE_CHECKING:
-    from controller.compare.measure import Measured
+    from controller.compare.measure import ComparisonRow
 
 
 @click.command()
@@ -116,7 +116,7 @@ def compare(
         _print(rows)
 
 
-def _print(rows: tuple[Measured, ...]) -> None:
+def _print(rows: tuple[ComparisonRow, ...]) -> None:
     from controller.report.comparison import notes, table_columns, table_rows
     from controller.report.tables import show, table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.compare.kept import BrokenOff, Form, ProgressSink, run_kept
-from controller.compare.measure import CANNOT_RUN, Measured, measure
+from controller.compare.measure import CANNOT_RUN, ComparisonRow, measure
 from controller.compare.question import Point
 
 
@@ -18,7 +18,7 @@ def run_grid(
     processes: int | None = None,
     ray: str | None = None,
     progress: ProgressSink | None = None,
-) -> tuple[Measured, ...]:
+) -> tuple[ComparisonRow, ...]:
     """The rows of all points, in their order; arguments as of `run_kept`.
 
     Raises:
@@ -33,8 +33,8 @@ def run_grid(
         if progress is not None:
             progress(done, total, items[index].name if index in items else index)
 
-    form: Form[Point, Measured] = Form(
-        lambda point: point.digest, Measured.to_json, _row, lambda row: row.outcome.startswith(CANNOT_RUN)
+    form: Form[Point, ComparisonRow] = Form(
+        lambda point: point.digest, ComparisonRow.to_json, _row, lambda row: row.outcome.startswith(CANNOT_RUN)
     )
     try:
         rows = run_kept(
@@ -45,5 +45,5 @@ def run_grid(
     return tuple(rows.values())
 
 
-def _row(fields: Mapping[str, Any]) -> Measured:
-    return Measured(**{**fields, "unpriced": tuple(fields["unpriced"]), "powerless": tuple(fields["powerless"])})
+def _row(fields: Mapping[str, Any]) -> ComparisonRow:
+    return ComparisonRow(**{**fields, "unpriced": tuple(fields["unpriced"]), "powerless": tuple(fields["powerless"])})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from controller.compare.pool import each
-from controller.compare.store import Store
+from controller.compare.store import ResultStore
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -83,7 +83,7 @@ def run_kept(
         WorkerDied: a process was killed; with a folder nothing that was finished is lost.
         MissingExtra: a Ray cluster is asked for and Ray is not installed.
     """
-    store = None if folder is None else Store(folder)
+    store = None if folder is None else ResultStore(folder)
     results: dict[str, Result] = {}
     if store is not None:
         for name, item in items.items():

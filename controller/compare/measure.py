@@ -24,7 +24,7 @@ _HOURS = YEARS * 365.25 * 24
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ComparisonRow:
     """One row.
 
     Attributes:
@@ -79,7 +79,7 @@ class Measured:
         return asdict(self)
 
 
-def measure(point: Point) -> Measured:
+def measure(point: Point) -> ComparisonRow:
     """Runs a point on the virtual clock. A request that cannot be run is a row that says why.
 
     Of a point with rivals the fastest gives the row, and `reports` says under ``baseline`` what it was chosen from.
@@ -91,23 +91,23 @@ def measure(point: Point) -> Measured:
     return replace(best, reports={**best.reports, "baseline": "; ".join(map(_in_short, rows))})
 
 
-def _in_short(each: Measured) -> str:
+def _in_short(each: ComparisonRow) -> str:
     rate = each.outcome if each.tokens_per_s is None else f"{each.tokens_per_s:.4g} tokens/s"
     return f"{each.strategy} {rate}"
 
 
-def _measure(point: Point, request: RunSpec) -> Measured:
+def _measure(point: Point, request: RunSpec) -> ComparisonRow:
     try:
         experiment = run_experiment(request)
     except (UserError, UserInput) as error:
-        return Measured(
+        return ComparisonRow(
             point.candidate.name, request.strategy, request.topology or "", dict(point.at), f"{CANNOT_RUN}{error}",
             source=request.topology or "", options=dict(request.options),
         )  # fmt: skip
     return row(point, experiment)
 
 
-def row(point: Point, experiment: Experiment) -> Measured:
+def row(point: Point, experiment: Experiment) -> ComparisonRow:
     """The row of a finished run."""
     outcome, topology = experiment.outcome, experiment.topology
     rate = experiment.tokens_per_s
@@ -122,7 +122,7 @@ def row(point: Point, experiment: Experiment) -> Measured:
     tokens = getattr(experiment.scenario, "output_tokens", None)
     decode_s = outcome.phases.get("decode")
     top = outcome.resources[0] if outcome.resources else None
-    return Measured(
+    return ComparisonRow(
         point.candidate.name,
         experiment.strategy.name,
         topology.name,

@@ -16,7 +16,7 @@ class BadStore(UserError):
     """A file of finished results that cannot be read or written."""
 
 
-class Store:
+class ResultStore:
     """``rows.jsonl`` in a folder: appended a line at a time; a torn last line is dropped.
 
     The key of a line is a digest of the code and one of the question, so a result of other code is never found.

@@ -50,18 +50,18 @@ Levels closer than 1e-12 of each other count as one. That keeps flows that are a
 1e-9 to which the engine equals its twin in the tests.
 
 **Guards.** An end that is predicted for now is taken now, so no flow can be left with a crumb that no longer moves the
-clock. A budget of events bounds a program that makes no progress. When activities are left and no event is, `Deadlock`
-names the failed resources and who waits for whom.
+clock. A budget of events bounds a program that makes no progress. When activities are left and no event is,
+`EngineDeadlock` names the failed resources and who waits for whom.
 """
 
 from controller.engine.activities import Activities
-from controller.engine.deadlock import Names
+from controller.engine.deadlock import EngineNames
 from controller.engine.engine import Engine
 from controller.engine.errors import (
     BadActivities,
     BadQueue,
     BadResource,
-    Deadlock,
+    EngineDeadlock,
     EngineError,
     EventBudgetSpent,
     TimeReversed,
@@ -74,11 +74,11 @@ __all__ = [
     "BadActivities",
     "BadQueue",
     "BadResource",
-    "Deadlock",
+    "EngineDeadlock",
     "Engine",
     "EngineError",
     "EventBudgetSpent",
-    "Names",
+    "EngineNames",
     "TimeReversed",
     "UnfinishedBatch",
     "UnknownTicket",

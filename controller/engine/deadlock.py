@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.activities import Activities
-from controller.engine.errors import Deadlock
+from controller.engine.errors import EngineDeadlock
 from controller.engine.records import WAITING, Store
 
 NAMED = 8  # lines of a message before it says how many more there are
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class EngineNames:
     """What to call things in messages; a front end may know better names than numbers."""
 
     activity: Callable[[int, int], str] = lambda ticket, i: f"activity {i} of ticket {ticket}"
@@ -41,16 +41,16 @@ class Names:
     queue: Callable[[int], str] = lambda q: f"queue {q}"
 
 
-class Explanation:
+class StallExplanation:
     """Reads the state of an engine that is stuck."""
 
-    def __init__(self, store: Store, batches: dict[int, Batch], names: Names) -> None:
+    def __init__(self, store: Store, batches: dict[int, Batch], names: EngineNames) -> None:
         self._store = store
         self._batches = batches
         self._names = names
         self._first_in_queue: dict[int, tuple[int, int]] = {}
 
-    def deadlock(self) -> Deadlock:
+    def deadlock(self) -> EngineDeadlock:
         """The error, with the causes first: flows that stall, then chains of who waits for whom."""
         stalled: list[tuple[int, int]] = []
         waiting: list[tuple[int, int]] = []
@@ -72,7 +72,7 @@ class Explanation:
         now = float(self._store.state[0]["now"])
         count = len(stalled) + len(waiting)
         text = f"nothing can happen after {now} s and {count} activities have not ended:\n  " + "\n  ".join(lines)
-        return Deadlock(text, stalled=tuple(stalled), waiting=tuple(waiting), resources=tuple(failed))
+        return EngineDeadlock(text, stalled=tuple(stalled), waiting=tuple(waiting), resources=tuple(failed))
 
     def _row(self, ticket: int, i: int) -> Any:
         return self._store.activity[self._batches[ticket].first + i]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from controller.engine import loop, records
 from controller.engine.activities import Activities, row
 from controller.engine.admission import FINE, complaint
-from controller.engine.deadlock import Batch, Explanation, Names
+from controller.engine.deadlock import Batch, EngineNames, StallExplanation
 from controller.engine.entries import entries
 from controller.engine.errors import (
     BadActivities,
@@ -37,9 +37,9 @@ class Engine:
             end and the end of its latency.
     """
 
-    def __init__(self, *, names: Names | None = None, event_budget: int = 10**15) -> None:
+    def __init__(self, *, names: EngineNames | None = None, event_budget: int = 10**15) -> None:
         self._entries = entries()
-        self._names = names or Names()
+        self._names = names or EngineNames()
         self._store = records.empty_store()
         self._state = self._store.state[0]
         self._pending = self._store.batch["pending"]
@@ -343,7 +343,7 @@ class Engine:
             else:
                 break
         if outcome == loop.STUCK:
-            raise Explanation(self._store, self._batches, self._names).deadlock()
+            raise StallExplanation(self._store, self._batches, self._names).deadlock()
         if outcome == loop.SPENT:
             budget = int(self._state["event_budget"])
             raise EventBudgetSpent(

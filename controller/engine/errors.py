@@ -48,7 +48,7 @@ class EventBudgetSpent(EngineError):
     """More events than the caller allowed."""
 
 
-class Deadlock(EngineError):
+class EngineDeadlock(EngineError):
     """Unfinished activities and no event to come.
 
     Attributes:

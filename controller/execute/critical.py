@@ -121,7 +121,7 @@ class PathRecord:
             return
         facts = template.plan.cache.get("path_facts")
         if facts is None or facts.template is not template:
-            facts = template.plan.cache["path_facts"] = _Facts.of(template)
+            facts = template.plan.cache["path_facts"] = _PathFacts.of(template)
         self._compute.append(_union(start_at[facts.kernels], end_at[facts.kernels]))
         self._transfer.append(_union(start_at[facts.transfers], end_at[facts.transfers]))
         self._done.append(
@@ -158,7 +158,7 @@ class PathRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class _PathFacts:
     """What a template's rows are, found once."""
 
     template: Template
@@ -168,7 +168,7 @@ class _Facts:
     ahead: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, template: Template) -> _Facts:
+    def of(cls, template: Template) -> _PathFacts:
         keys: list[Key] = []
         fabric = template.fabric
         names = template.row_names()
@@ -205,7 +205,7 @@ def _ahead(template: Template) -> tuple[tuple[int, ...], ...]:
 
 
 def _chain(
-    facts: _Facts, bound: Bound, submitted_at: float, start_at: FloatArray, end_at: FloatArray
+    facts: _PathFacts, bound: Bound, submitted_at: float, start_at: FloatArray, end_at: FloatArray
 ) -> dict[Key, PathTime]:
     alone = _alone_s(facts.template, bound)
     chain: dict[Key, PathTime] = {}

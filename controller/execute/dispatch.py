@@ -14,7 +14,7 @@ from controller.plan.ops import Alloc, Buffer, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import Bindings, bind_size
 from controller.topology.graph import routes_of
 from controller.topology.schema import Topology
-from node.client import Allocate, Command, Free, Launch, Operand, Push
+from node.client import Allocate, Command, LaunchKernel, Operand, Push, Release
 from node.hardware.operations import complete_attributes, operation
 
 Commands = dict[str, list[Command]]
@@ -54,7 +54,7 @@ class Dispatch:
             wait = tuple(first_event + earlier for earlier in plan.after[index])
             if isinstance(op, Kernel):
                 attributes = complete_attributes(operation(op.op), bind_attributes(op.attributes, bindings))
-                command: Command = Launch(
+                command: Command = LaunchKernel(
                     event,
                     op.op,
                     tuple(operand(view, bindings, op.device) for view in op.inputs),
@@ -75,7 +75,7 @@ class Dispatch:
                 made = op.buffer
                 command = Allocate(event, buffer_key(made), made.tier, made.dtype, made.shape, wait, notify[index])
             else:
-                command = Free(event, buffer_key(op.buffer), wait, notify[index])
+                command = Release(event, buffer_key(op.buffer), wait, notify[index])
             result.setdefault(where[index], []).append(command)
         return result
 
@@ -144,13 +144,16 @@ class Dispatch:
         total = Operand(buffer_key(target.buffer), bind_size(target.offset_bytes, bindings), inputs[0].shape)
         waits = (*wait, *arrived)
         made.append(
-            (here, Launch(added, "reduce", tuple(inputs), (total,), attributes, "", waits, () if rest else notify))
+            (
+                here,
+                LaunchKernel(added, "reduce", tuple(inputs), (total,), attributes, "", waits, () if rest else notify),
+            )
         )
         if rest:
             passed = Transfer((target,), rest, label=op.label)
             made.append((here, self._push(passed, event, (added,), notify, bindings)))
         for name in held:
-            made.append((here, Free(extra, name, (added,), ())))
+            made.append((here, Release(extra, name, (added,), ())))
             extra += 1
         return made
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.engine import Engine
-from controller.engine.errors import Deadlock as Stuck
+from controller.engine.errors import EngineDeadlock as Stuck
 from controller.errors import LinkFailed
 from controller.execute.template import Bound, Template
 from controller.fabric.loads import Fabric

@@ -27,7 +27,7 @@ from controller.program.results import Figure
 from controller.program.run import AnyProgram, Array, Content, ProgramFunction, ProgressSink, Run
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
-from node.client import Completion as CommandCompletion
+from node.client import CommandCompletion
 
 POLL_S = 0.2
 

@@ -120,7 +120,7 @@ class Occupancy:
             return
         facts = plan.cache.get("buffers")
         if facts is None:
-            facts = plan.cache["buffers"] = _Facts.of(plan)
+            facts = plan.cache["buffers"] = _BufferFacts.of(plan)
         for buffer in facts.made:
             if buffer in self._there:
                 raise DoubleFree(f"plan {plan.name!r} allocates {buffer}, which is already there; release it first")
@@ -221,7 +221,7 @@ def check_unused(buffer: Buffer, started: Iterable[Plan]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class _BufferFacts:
     """What a plan needs to be there: buffers that it reads before writing, writes, allocates first and frees first."""
 
     read_first: tuple[Buffer, ...]
@@ -230,7 +230,7 @@ class _Facts:
     ended: tuple[Buffer, ...]
 
     @classmethod
-    def of(cls, plan: Plan) -> _Facts:
+    def of(cls, plan: Plan) -> _BufferFacts:
         made: dict[Buffer, None] = {}
         ended: dict[Buffer, None] = {}
         read_first: dict[Buffer, None] = {}

@@ -12,8 +12,8 @@ import numpy as np
 
 from controller.clock import wall_clock_s
 from controller.engine import Activities, Engine
-from controller.engine.deadlock import Names
-from controller.engine.errors import Deadlock as Stuck
+from controller.engine.deadlock import EngineNames
+from controller.engine.errors import EngineDeadlock as Stuck
 from controller.engine.errors import EngineError
 from controller.errors import BadWait, Deadlock, OutOfMemory
 from controller.execute.critical import PathRecord
@@ -66,7 +66,7 @@ class VirtualRun:
         self.trace, self.record = trace, record
         self.fabric = Fabric(topology, may_fail(topology.faults))
         self.engine = Engine(
-            names=Names(
+            names=EngineNames(
                 self._activity_name,
                 lambda number: str(self.fabric.resource_names[number]),
                 lambda number: str(self.fabric.queue_names[number]),

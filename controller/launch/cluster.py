@@ -19,7 +19,7 @@ from controller.clock import wall_clock_s
 from controller.errors import DeviceUnreachable, StartFailed, UserError
 from controller.launch.certificates import CONTROLLER, make_credentials, write_credentials
 from controller.launch.clocks import clock_offset_s
-from controller.launch.fork_server import ForkServer
+from controller.launch.fork_server import ForkServerProcess
 from controller.launch.heartbeats import Heartbeats, check_node_timeout
 from controller.launch.listening import Listening
 from controller.launch.preflight import MachineSpeed, Needs, preflight
@@ -289,7 +289,7 @@ def start(
                 return
         cluster.died(device, how)
 
-    server = ForkServer(run, detached=detached, died=died)
+    server = ForkServerProcess(run, detached=detached, died=died)
     try:
         names = [*topology.devices, *([ARBITER] if content["arbiter"] else [])]
         server.await_ready(names, START_S)

@@ -20,7 +20,7 @@ from controller.launch.run_directory import RunDirectory, write_server
 _STOP_S = 10.0
 
 
-class ForkServer:
+class ForkServerProcess:
     """One fork server and its report.
 
     Attributes:

@@ -11,8 +11,8 @@ from typing import Any
 from controller.clock import wall_clock_s
 from controller.errors import PreflightFailed, StartFailed
 from controller.launch.certificates import write_credentials
-from controller.launch.fork_server import ForkServer
-from controller.launch.preflight import Demand, MachineSpeed, check_machine, measure_machine
+from controller.launch.fork_server import ForkServerProcess
+from controller.launch.preflight import MachineDemand, MachineSpeed, check_machine, measure_machine
 from controller.launch.run_directory import create_run_directory, write_cluster_file
 from node.client import credentials_from_data
 from node.protocol import ARBITER
@@ -31,7 +31,7 @@ class Started:
     processes: Mapping[str, int]
 
 
-class Place:
+class NodePlace:
     """One machine's share of a run. Its nodes end with the process that it lives in, however that ends.
 
     Calls may come from several threads: one waits for deaths while another ends the nodes.
@@ -40,12 +40,12 @@ class Place:
     def __init__(self, label: str) -> None:
         """Starts nothing yet; `label` names the machine in messages."""
         self._label = label
-        self._server: ForkServer | None = None
+        self._server: ForkServerProcess | None = None
         self._deaths: list[tuple[str, str]] = []
         self._changed = Condition()
         self._stopped = False
 
-    def look(self, demand: Demand, flash_folder: str, measure: bool) -> MachineSpeed | None:
+    def look(self, demand: MachineDemand, flash_folder: str, measure: bool) -> MachineSpeed | None:
         """Checks whether this machine can carry its share; its speed when that is to be measured.
 
         Raises:
@@ -79,7 +79,7 @@ class Place:
             if self._stopped:
                 run.close()
                 raise StartFailed(f"the nodes on {self._label} were stopped before they started")
-            server = self._server = ForkServer(run, detached=False, died=self._died)
+            server = self._server = ForkServerProcess(run, detached=False, died=self._died)
         try:
             server.await_ready([*content["devices"], *([ARBITER] if content["arbiter"] else [])], timeout_s)
         except StartFailed as error:

@@ -31,7 +31,7 @@ _FILES_PER_PEER = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class MachineDemand:
     """What nodes take of the machine that they run on.
 
     Attributes:
@@ -46,7 +46,7 @@ class Demand:
     disk_bytes: int
 
 
-def demand_of(topology: Topology, needs: Needs, hosts: Collection[str] | None = None) -> Demand:
+def demand_of(topology: Topology, needs: Needs, hosts: Collection[str] | None = None) -> MachineDemand:
     """What the nodes of a topology take, or those of some of its hosts on one machine.
 
     Args:
@@ -64,7 +64,7 @@ def demand_of(topology: Topology, needs: Needs, hosts: Collection[str] | None = 
             ram += min(size, _FLASH_CACHE_BYTES)
         else:
             ram += size
-    return Demand(len(here), _FILES + _FILES_PER_PEER * len(topology.devices), ram, disk)
+    return MachineDemand(len(here), _FILES + _FILES_PER_PEER * len(topology.devices), ram, disk)
 
 
 def preflight(topology: Topology, needs: Needs, *, flash_folder: Path | None = None) -> None:
@@ -81,7 +81,7 @@ def preflight(topology: Topology, needs: Needs, *, flash_folder: Path | None = N
     check_machine(demand_of(topology, needs), flash_folder)
 
 
-def check_machine(demand: Demand, flash_folder: Path | None = None) -> None:
+def check_machine(demand: MachineDemand, flash_folder: Path | None = None) -> None:
     """Checks whether this machine has what is demanded of it.
 
     Raises:

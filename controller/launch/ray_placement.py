@@ -27,7 +27,7 @@ from controller.launch.certificates import CONTROLLER, make_credentials
 from controller.launch.cluster import START_S, Cluster, Whereabouts, check_pace
 from controller.launch.heartbeats import check_node_timeout
 from controller.launch.listening import listening_on
-from controller.launch.place import Place, Started
+from controller.launch.place import NodePlace, Started
 from controller.launch.preflight import MachineSpeed, Needs, demand_of
 from controller.launch.ray_session import RayLost, ray_errors, ray_session
 from controller.launch.run_directory import cluster_content
@@ -58,14 +58,14 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class MachineShare:
     """What one machine carries: some hosts of the topology, whole."""
 
     machine: Machine
     hosts: tuple[str, ...]
 
 
-def deal_hosts(topology: Topology, needs: Needs, machines: Sequence[Machine]) -> tuple[Share, ...]:
+def deal_hosts(topology: Topology, needs: Needs, machines: Sequence[Machine]) -> tuple[MachineShare, ...]:
     """Which machine carries which hosts; machines that carry none are left out.
 
     Hosts come in the order of declaration, each to the machine with the least to hold so far [bytes]; of equal ones to
@@ -83,7 +83,7 @@ def deal_hosts(topology: Topology, needs: Needs, machines: Sequence[Machine]) ->
         place = held_bytes.index(min(held_bytes))
         held_bytes[place] += demand_of(topology, needs, (host,)).ram_bytes
         dealt[place].append(host)
-    return tuple(Share(machine, tuple(mine)) for machine, mine in zip(machines, dealt, strict=True) if mine)
+    return tuple(MachineShare(machine, tuple(mine)) for machine, mine in zip(machines, dealt, strict=True) if mine)
 
 
 class RayProcesses:
@@ -93,7 +93,7 @@ class RayProcesses:
         processes: id by device, on its own machine; the arbiter under its own name.
     """
 
-    def __init__(self, ray: Any, shares: Sequence[Share]) -> None:
+    def __init__(self, ray: Any, shares: Sequence[MachineShare]) -> None:
         """Asks for one actor a machine; nothing of ours is started yet.
 
         Args:
@@ -104,11 +104,11 @@ class RayProcesses:
 
         self.processes: dict[str, int] = {}
         self._ray = ray
-        self._names: dict[Share, tuple[str, ...]] = {}
+        self._names: dict[MachineShare, tuple[str, ...]] = {}
         self._closing = False
         self._watchers: list[Thread] = []
         self._actors = {
-            share: ray.remote(Place)
+            share: ray.remote(NodePlace)
             .options(
                 num_cpus=1,
                 max_restarts=0,
@@ -200,7 +200,7 @@ class RayProcesses:
             answers: list[Any] = self._ray.get(list(asked), timeout=timeout_s)
         return answers
 
-    def _watch(self, share: Share, actor: Any, died: Callable[[str, str], None]) -> None:
+    def _watch(self, share: MachineShare, actor: Any, died: Callable[[str, str], None]) -> None:
         lost = False
         while not lost and not self._closing:
             try:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controller.compare.candidates import Candidate
-from controller.compare.measure import YEARS, Measured
+from controller.compare.measure import YEARS, ComparisonRow
 from controller.compare.question import Axis, points
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
@@ -24,7 +24,7 @@ _CSV = (
 )  # fmt: skip
 
 
-def table_columns(rows: Sequence[Measured]) -> tuple[str, ...]:
+def table_columns(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
     """Headings of the table of these rows: what was swept, then what came out."""
     return (
         "scheme", "runs", *_keys(rows), "tokens/s", "first token", "per token", "bound by", "J/token", "purchase",
@@ -32,7 +32,7 @@ def table_columns(rows: Sequence[Measured]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def table_rows(rows: Sequence[Measured]) -> list[tuple[object, ...]]:
+def table_rows(rows: Sequence[ComparisonRow]) -> list[tuple[object, ...]]:
     """Cells for people; a row that did not run has its reason in the place of the bound."""
     keys = _keys(rows)
     return [
@@ -54,7 +54,7 @@ def table_rows(rows: Sequence[Measured]) -> list[tuple[object, ...]]:
     ]
 
 
-def notes(rows: Sequence[Measured]) -> list[str]:
+def notes(rows: Sequence[ComparisonRow]) -> list[str]:
     """What schemes say of themselves, and which power and prices the table lacks; each once."""
     found: list[str] = []
     reported = [(row.name, row.reports[key]) for row in rows for key in ("baseline", "note") if key in row.reports]
@@ -77,7 +77,7 @@ def notes(rows: Sequence[Measured]) -> list[str]:
     return found
 
 
-def csv_text(rows: Sequence[Measured]) -> str:
+def csv_text(rows: Sequence[ComparisonRow]) -> str:
     """The rows as CSV with a header: what ran, what was swept, the outcome and every quantity in base units."""
     keys = _keys(rows)
     stream = io.StringIO()
@@ -92,7 +92,7 @@ def csv_text(rows: Sequence[Measured]) -> str:
     return stream.getvalue()
 
 
-def sweep_plot(rows: Sequence[Measured], axes: Sequence[Axis]) -> str:
+def sweep_plot(rows: Sequence[ComparisonRow], axes: Sequence[Axis]) -> str:
     """Tokens/s as SVG: bars without a sweep of numbers, else a line a scheme over the first swept number."""
     axis = next((axis for axis in axes if all(map(_is_number, axis.values))), None)
     if axis is None:
@@ -106,7 +106,7 @@ def sweep_plot(rows: Sequence[Measured], axes: Sequence[Axis]) -> str:
     return line_plot({name: sorted(points) for name, points in lines.items() if points}, axis.key, "tokens/s")
 
 
-def write_comparison_report(rows: Sequence[Measured], axes: Sequence[Axis], base: RunSpec, path: Path) -> None:
+def write_comparison_report(rows: Sequence[ComparisonRow], axes: Sequence[Axis], base: RunSpec, path: Path) -> None:
     """Writes the comparison as one HTML file, with the timeline and occupancy of the fastest scheme.
 
     Raises:
@@ -126,7 +126,7 @@ def write_comparison_report(rows: Sequence[Measured], axes: Sequence[Axis], base
     write_page(f"{base.model}: a comparison of {len(rows)} runs", sections, path)
 
 
-def _closer_looks(rows: Sequence[Measured], axes: Sequence[Axis], base: RunSpec) -> list[Section]:
+def _closer_looks(rows: Sequence[ComparisonRow], axes: Sequence[Axis], base: RunSpec) -> list[Section]:
     """The sections of the fastest run, which is executed once more with everything recorded."""
     best = max((row for row in rows if row.tokens_per_s is not None), key=_rate, default=None)
     if best is None:
@@ -139,21 +139,21 @@ def _closer_looks(rows: Sequence[Measured], axes: Sequence[Axis], base: RunSpec)
     return [replace(section, title=f"{_title(best)}: {section.title}") for section in made]
 
 
-def _rate(row: Measured) -> float:
+def _rate(row: ComparisonRow) -> float:
     return row.tokens_per_s or 0.0
 
 
-def _keys(rows: Sequence[Measured]) -> list[str]:
+def _keys(rows: Sequence[ComparisonRow]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row.at))
 
 
-def _what_ran(row: Measured) -> str:
+def _what_ran(row: ComparisonRow) -> str:
     options = [f"{key}={value}" for key, value in row.options.items() if key not in row.at]
     strategy = " ".join([row.strategy, *options])
     return f"{strategy} on {row.topology}" if row.topology else strategy
 
 
-def _title(row: Measured) -> str:
+def _title(row: ComparisonRow) -> str:
     return " ".join([row.name, *(f"{key}={value}" for key, value in row.at.items())])
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.collectives.group import Group
-from controller.collectives.measure.calls import Measured
+from controller.collectives.measure.calls import MeasuredCall
 from controller.topology.schema import Topology
 
 TYPE_NAMES = {
@@ -32,8 +32,8 @@ _ROOTED = ("broadcast",)
 class Row:
     """One size: out of place and in place; None where there is no such form."""
 
-    out_of_place: Measured
-    in_place: Measured | None
+    out_of_place: MeasuredCall
+    in_place: MeasuredCall | None
 
 
 def table_header(topology: Topology, group: Group, words: str) -> str:
@@ -125,11 +125,11 @@ def table_json(topology: Topology, group: Group, config: dict[str, Any], rows: S
     }  # fmt: skip
 
 
-def _entries(rows: Sequence[Row]) -> list[Measured]:
+def _entries(rows: Sequence[Row]) -> list[MeasuredCall]:
     return [entry for row in rows for entry in (row.out_of_place, row.in_place) if entry is not None]
 
 
-def _facts(entry: Measured) -> dict[str, Any]:
+def _facts(entry: MeasuredCall) -> dict[str, Any]:
     call = entry.call
     return {
         "size": entry.size_bytes,
@@ -140,7 +140,7 @@ def _facts(entry: Measured) -> dict[str, Any]:
     }
 
 
-def _cells(entry: Measured | None) -> str:
+def _cells(entry: MeasuredCall | None) -> str:
     if entry is None or entry.time_s is None:
         return f"{'N/A':>9}  {'N/A':>6}  {'N/A':>6}  {'N/A':>6}"
     wrong = "N/A" if entry.wrong is None else f"{entry.wrong:g}"
@@ -157,7 +157,7 @@ def _fixed(value: float, width: int) -> str:
     raise AssertionError("the loop ends with no decimals")
 
 
-def _side(entry: Measured | None) -> dict[str, Any] | None:
+def _side(entry: MeasuredCall | None) -> dict[str, Any] | None:
     if entry is None or entry.time_s is None:
         return None
     return {

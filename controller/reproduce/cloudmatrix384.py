@@ -28,7 +28,7 @@ from controller.collectives.all_to_all_direct import block, direct
 from controller.collectives.call import Call
 from controller.collectives.exchange import Exchange, part
 from controller.collectives.group import first_ranks
-from controller.collectives.measure.calls import Measured, measure, plan_of
+from controller.collectives.measure.calls import MeasuredCall, measure, plan_of
 from controller.collectives.protocol import Protocol, as_seen, with_start
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
@@ -111,7 +111,7 @@ def operator_time_s(system: str, name: str, ep: int, variant: str, fixed_us: flo
     start_us = operator.fixed_us[variant] if fixed_us is None else fixed_us
     # One fused kernel: nothing inside of it is launched, and the fabric alone says what a hop and a byte cost.
     fused = Protocol("fused", start_us * 1e-6, hop_s=0.0, rate_bytes_per_s=math.inf)
-    entry = Measured(call, variant, fused.name, with_start(plan, group, fused))
+    entry = MeasuredCall(call, variant, fused.name, with_start(plan, group, fused))
     outcome = measure(as_seen(topology, group, fused), entry)
     assert entry.time_s is not None, outcome.ended
     return entry.time_s

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 from controller.collectives.attention.call import AttentionCall
-from controller.collectives.attention.measure import Measured, connection_bytes_per_s, measure, prepare
+from controller.collectives.attention.measure import MeasuredAttention, connection_bytes_per_s, measure, prepare
 from controller.collectives.group import first_ranks, only
 from controller.errors import RunError
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value
@@ -39,7 +39,7 @@ LIBRARY_TOKENS = 8_192
 
 
 @cache
-def measured(topology: str, scheme: str, ranks: int | None = None) -> Measured:
+def measured(topology: str, scheme: str, ranks: int | None = None) -> MeasuredAttention:
     """One call as the source has it, on the virtual clock.
 
     Args:

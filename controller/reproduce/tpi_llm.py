@@ -20,7 +20,7 @@ from controller.collectives.all_reduce_tree import tree
 from controller.collectives.call import Call
 from controller.collectives.exchange import Exchange
 from controller.collectives.group import first_ranks
-from controller.collectives.measure.calls import Measured, measure, plan_of
+from controller.collectives.measure.calls import MeasuredCall, measure, plan_of
 from controller.collectives.table import Algorithm
 from controller.reproduce.rows import Paper, PublishedRow, Results
 from controller.topology.loader import load_topology
@@ -53,7 +53,7 @@ def time_s(topology: str, algorithm: Algorithm, *, count: int = HIDDEN, tau_ms: 
     overrides += [f"link.{name}.bandwidth={LINK_BITS_PER_S // slower} b/s" for name in links]
     changed = load_topology(topology, overrides)
     call = Call("all_reduce", first_ranks(changed, None), count)
-    entry = Measured(call, algorithm.__name__, "plain", plan_of(call, algorithm))
+    entry = MeasuredCall(call, algorithm.__name__, "plain", plan_of(call, algorithm))
     outcome = measure(changed, entry)
     assert entry.time_s is not None, outcome.ended
     return entry.time_s

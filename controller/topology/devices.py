@@ -20,7 +20,7 @@ from node.hardware.device import DeviceSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DeviceGroup:
     """One entry under ``devices``, with its count resolved.
 
     Attributes:
@@ -46,7 +46,7 @@ class Group:
 
 def declared_groups(
     document: Document, declaration: Declaration, overrides: Sequence[Override], woven: Expansion | None = None
-) -> dict[str, Group]:
+) -> dict[str, DeviceGroup]:
     """The groups by name, with every name checked, those of the switches too.
 
     Args:
@@ -60,7 +60,7 @@ def declared_groups(
         BadOverride: a count that cannot be.
     """
     counts = {override.target: override for override in overrides if override.path == "count" and override.structural}
-    groups: dict[str, Group] = {}
+    groups: dict[str, DeviceGroup] = {}
     vertices: dict[str, Place] = {}
 
     def take(name: str, place: Place, what: str) -> None:
@@ -92,7 +92,7 @@ def declared_groups(
                     f"need names of their own, rename one"
                 )
             count = counts[name].count() if name in counts else device.count
-            groups[name] = Group(name, host, device, count, place)
+            groups[name] = DeviceGroup(name, host, device, count, place)
             # A group's name must itself be fit to be addressed, even where only its members become vertices.
             complaint = name_complaint(name, "device")
             if complaint:
@@ -110,7 +110,7 @@ def declared_groups(
             raise BadTopology(
                 f"{document.where(group.place)}: {name!r} is declared already in line {first}; rename one"
             )
-        groups[name] = Group(name, "", group.entry, len(group.hosts), group.place, group.hosts)
+        groups[name] = DeviceGroup(name, "", group.entry, len(group.hosts), group.place, group.hosts)
         for member in groups[name].members:
             take(member, group.place, "device")
     for made in woven.switches if woven else ():
@@ -122,7 +122,7 @@ def declared_groups(
 
 def declared_devices(
     document: Document,
-    groups: dict[str, Group],
+    groups: dict[str, DeviceGroup],
     overrides: Sequence[Override],
     folders: Sequence[Path],
 ) -> dict[str, Device]:
@@ -169,7 +169,9 @@ def declared_devices(
     }
 
 
-def _group_spec(document: Document, group: Group, product: Override | None, folders: Sequence[Path]) -> DeviceSpec:
+def _group_spec(
+    document: Document, group: DeviceGroup, product: Override | None, folders: Sequence[Path]
+) -> DeviceSpec:
     place = (*group.place, "product")
     if product is not None:
         spec = _checked(product.wrong, lambda: _placeable(product.value, folders))
@@ -180,7 +182,7 @@ def _group_spec(document: Document, group: Group, product: Override | None, fold
 
 def _member_spec(
     document: Document,
-    group: Group,
+    group: DeviceGroup,
     member: MemberEntry,
     place: Place,
     product: Override | None,
@@ -212,7 +214,7 @@ def _placeable(product: str, folders: Sequence[Path]) -> DeviceSpec:
 
 
 def _with_constants(
-    document: Document, group: Group, spec: DeviceSpec, constants: Mapping[str, str], place: Place
+    document: Document, group: DeviceGroup, spec: DeviceSpec, constants: Mapping[str, str], place: Place
 ) -> DeviceSpec:
     for path, value in constants.items():
         # One at a time, so that a complaint knows its line.
@@ -234,7 +236,7 @@ def _application(spec: DeviceSpec, path: str, value: str) -> Callable[[], Device
     return lambda: apply_overrides(spec, {path: value})
 
 
-def _at(document: Document, place: Place, group: Group) -> Callable[[str], Exception]:
+def _at(document: Document, place: Place, group: DeviceGroup) -> Callable[[str], Exception]:
     return lambda why: BadTopology(f"{document.where(place)}: device {group.name}: {why}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from controller.errors import BadTopology
 from controller.topology.cables import Cable, cable_of, loss, scaled_constants
 from controller.topology.declaration import DamageEntry, Declaration, LinkEntry
-from controller.topology.devices import Group
+from controller.topology.devices import DeviceGroup
 from controller.topology.document import Document, Place
 from controller.topology.generate.weaver import Expansion
 from controller.topology.names import name_complaint
@@ -29,7 +29,7 @@ class Vertices:
 
     document: Document
     devices: Mapping[str, Device]
-    groups: Mapping[str, Group]
+    groups: Mapping[str, DeviceGroup]
     switches: Mapping[str, str]
     """Switch to its host, "" for one between hosts."""
 

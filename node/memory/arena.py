@@ -18,13 +18,13 @@ from threading import Lock
 from node.errors import BufferInUse
 from node.hardware.device import TierSpec
 from node.memory.byte_locks import lock_alone, unlock
-from node.memory.tier import Buffer, Tier
+from node.memory.tier import StoredBuffer, Tier
 
 _SLACK_BYTES = 1 << 40
 _PAGE = mmap.PAGESIZE
 
 
-class Arena(Tier):
+class SharedArena(Tier):
     """A tier in shared memory.
 
     Attributes:
@@ -66,7 +66,7 @@ class Arena(Tier):
                     return start
         raise MemoryError(f"{self.device}.{self.spec.name}: addresses used up by rounding to pages of {_PAGE} bytes")
 
-    def free(self, buffer: Buffer) -> None:
+    def free(self, buffer: StoredBuffer) -> None:
         """See `Tier.free`."""
         if not lock_alone(self.descriptor, buffer.place):
             raise BufferInUse(
@@ -89,7 +89,7 @@ class Arena(Tier):
             if self._holes and sum(self._holes[-1]) == self._next and self._next > self._length // 2:
                 self._next = self._holes.pop()[0]
 
-    def view(self, buffer: Buffer, offset_bytes: int, size_bytes: int) -> memoryview:
+    def view(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int) -> memoryview:
         """See `Tier.view`."""
         start = buffer.place + offset_bytes
         return self._bytes[start : start + size_bytes]

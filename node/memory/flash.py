@@ -26,15 +26,15 @@ from node.memory.disk import disk_room
 from node.memory.flash_array import FlashArray
 from node.memory.manifest import (
     PREPARED,
-    Entry,
     Manifest,
+    ManifestEntry,
     commit_manifest,
     drop_prepared,
     prepare_manifest,
     read_manifest,
     sync_folder,
 )
-from node.memory.tier import Buffer, Tier
+from node.memory.tier import StoredBuffer, Tier
 from node.wire.checks import checked_size_bytes
 
 CACHE_BYTES = 512 << 20
@@ -88,7 +88,7 @@ class FlashTier(Tier):
         """Makes `manifest` the state of this tier; what neither it nor the prepared state names is removed."""
         self.give(self.used_bytes)
         self._arrays: dict[int, FlashArray] = {}
-        self._buffers: dict[int, Buffer] = {}
+        self._buffers: dict[int, StoredBuffer] = {}
         self._doomed: list[FlashArray] = []
         self._loaded: OrderedDict[tuple[int, int], None] = OrderedDict()  # least recently used first
         self._loaded_bytes = 0
@@ -102,7 +102,7 @@ class FlashTier(Tier):
                 shutil.rmtree(leftover)
         self._serial = max(kept, default=self._serial)
 
-    def allocate(self, name: str, dtype: str, shape: tuple[int, ...], size_bytes: int) -> Buffer:
+    def allocate(self, name: str, dtype: str, shape: tuple[int, ...], size_bytes: int) -> StoredBuffer:
         """See `Tier.allocate`."""
         buffer = super().allocate(name, dtype, shape, size_bytes)
         with self._lock:
@@ -130,12 +130,12 @@ class FlashTier(Tier):
             # The committed state still names its files, so they go with the next commit.
             self._doomed.append(array)
 
-    def view(self, buffer: Buffer, offset_bytes: int, size_bytes: int) -> memoryview:
+    def view(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int) -> memoryview:
         """See `Tier.view`."""
         return self._arrays[buffer.place].bytes[offset_bytes : offset_bytes + size_bytes]
 
     @contextmanager
-    def held(self, buffer: Buffer, offset_bytes: int, size_bytes: int, *, writes: bool) -> Iterator[None]:
+    def held(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int, *, writes: bool) -> Iterator[None]:
         """See `Tier.held`."""
         if not size_bytes:
             yield
@@ -245,9 +245,9 @@ class FlashTier(Tier):
         """See `Tier.close`."""
         os.close(self._lock_descriptor)
 
-    def _entry(self, buffer: Buffer) -> Entry:
+    def _entry(self, buffer: StoredBuffer) -> ManifestEntry:
         array = self._arrays[buffer.place]
-        return Entry(
+        return ManifestEntry(
             buffer.name,
             buffer.dtype,
             buffer.shape,
@@ -257,11 +257,11 @@ class FlashTier(Tier):
             tuple(array.checksums),
         )
 
-    def _reopen(self, entry: Entry) -> Buffer:
+    def _reopen(self, entry: ManifestEntry) -> StoredBuffer:
         size_bytes = checked_size_bytes(entry.dtype, entry.shape)
         self.take(size_bytes)
         self._arrays[entry.serial] = FlashArray(self._arrays_folder / str(entry.serial), size_bytes, entry)
-        buffer = Buffer(entry.name, self, entry.dtype, entry.shape, size_bytes, entry.serial)
+        buffer = StoredBuffer(entry.name, self, entry.dtype, entry.shape, size_bytes, entry.serial)
         self._buffers[entry.serial] = buffer
         return buffer
 

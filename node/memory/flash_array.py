@@ -18,7 +18,7 @@ import numpy as np
 
 from node.errors import CorruptTier
 from node.memory.disk import disk_room
-from node.memory.manifest import Entry, sync_folder
+from node.memory.manifest import ManifestEntry, sync_folder
 
 CHUNK_BYTES = 16 << 20
 """Largest chunk [bytes]; smaller ones cost about a millisecond each whatever they hold."""
@@ -37,7 +37,7 @@ class FlashArray:
         dirty: chunks whose latest bytes are in memory alone.
     """
 
-    def __init__(self, folder: Path, size_bytes: int, entry: Entry | None = None) -> None:
+    def __init__(self, folder: Path, size_bytes: int, entry: ManifestEntry | None = None) -> None:
         """Creates the array, or opens what `entry` says was committed.
 
         Raises:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from threading import Lock
 
-from node.memory.resources import Resource, Use, fastest
+from node.memory.resources import SharedResource, Use, fastest
 
 _KEPT = 64
 """How many bookings a resource remembers; commands that overlap are far fewer."""
 
 
-class Ledger:
+class UseLedger:
     """Books uses on resources."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Ledger:
         return end_at
 
 
-def _book(resource: Resource, start_at: float, end_at: float, amount: float) -> None:
+def _book(resource: SharedResource, start_at: float, end_at: float, amount: float) -> None:
     if resource.booked_until <= start_at and len(resource.booked) >= _KEPT:
         resource.booked.clear()  # all past for an in-order queue, which is what books this often
     resource.booked.append((start_at, end_at, amount))

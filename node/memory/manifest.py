@@ -20,7 +20,7 @@ COMMITTED, PREPARED = "manifest.json", "prepared.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """One committed buffer.
 
     Attributes:
@@ -52,7 +52,7 @@ class Manifest:
 
     transaction: str = ""
     participants: tuple[str, ...] = ()
-    buffers: tuple[Entry, ...] = ()
+    buffers: tuple[ManifestEntry, ...] = ()
 
 
 def read_manifest(folder: Path, name: str = COMMITTED) -> Manifest | None:
@@ -71,7 +71,7 @@ def read_manifest(folder: Path, name: str = COMMITTED) -> Manifest | None:
                 f"{path} has format {content['format']}, this version reads {_FORMAT}; use an empty folder"
             )
         buffers = tuple(
-            Entry(
+            ManifestEntry(
                 entry["name"],
                 entry["dtype"],
                 tuple(entry["shape"]),

@@ -20,7 +20,7 @@ _LOOK_WALL_S = 5.0
 """How often somebody who waits looks whether the flow was closed [s of wall time]."""
 
 
-class Flow:
+class PacedFlow:
     """One use in progress.
 
     Attributes:
@@ -50,12 +50,12 @@ class Pacer:
     def __init__(self, clock: PacedClock) -> None:
         self.clock = clock
         self._now = -math.inf
-        self._flows: list[Flow] = []
+        self._flows: list[PacedFlow] = []
         self._lock = Lock()
 
-    def open(self, work: float, rate_limit: float, loads: Side, active_at: float) -> Flow:
+    def open(self, work: float, rate_limit: float, loads: Side, active_at: float) -> PacedFlow:
         """Starts a flow at `active_at` [s], in the past or in the future."""
-        flow = Flow(work, rate_limit, loads, active_at)
+        flow = PacedFlow(work, rate_limit, loads, active_at)
         with self._lock:
             now = self.clock.now()
             self._advance(now)
@@ -65,7 +65,7 @@ class Pacer:
             self._share(now)
         return flow
 
-    def _make_up(self, flow: Flow, now: float) -> None:
+    def _make_up(self, flow: PacedFlow, now: float) -> None:
         """Gives a flow that starts late what it would have moved since, and takes it from those that had its share."""
         before = [(other, other.rate) for other in self._flows if other is not flow and other.backlogged]
         self._share(now)
@@ -78,7 +78,7 @@ class Pacer:
             other.done = min(max(0.0, other.done - (rate - other.rate) * beside_s), other.target)
             other.reached = now
 
-    def extend(self, flow: Flow, target: float) -> None:
+    def extend(self, flow: PacedFlow, target: float) -> None:
         """Raises the flow's target."""
         with self._lock:
             now = self.clock.now()
@@ -86,7 +86,7 @@ class Pacer:
             flow.target = max(flow.target, target)
             self._share(now)
 
-    def wait(self, flow: Flow, mark: float) -> float:
+    def wait(self, flow: PacedFlow, mark: float) -> float:
         """Returns, not earlier than that in wall time, when the flow has moved `mark` [device time, s].
 
         The flow's target must be `mark` at least; when it is more, the answer may be a little later than exact.
@@ -103,7 +103,7 @@ class Pacer:
             # A new flow only makes this one later, so nobody has to be woken early, but to see that it was closed.
             self.clock.sleep_until(min(until, now + _LOOK_WALL_S / self.clock.dilation))
 
-    def close(self, flow: Flow) -> None:
+    def close(self, flow: PacedFlow) -> None:
         """Forgets a flow."""
         with self._lock:
             self._advance(self.clock.now())
@@ -111,7 +111,7 @@ class Pacer:
             if flow in self._flows:
                 self._flows.remove(flow)
 
-    def _next_change(self, now: float, flow: Flow, mark: float) -> float:
+    def _next_change(self, now: float, flow: PacedFlow, mark: float) -> float:
         until = flow.active_at if flow.active_at > now else math.inf
         if flow.rate > 0 and flow.active_at <= now:
             until = now + max(0.0, mark - flow.done) / flow.rate

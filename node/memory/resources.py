@@ -15,7 +15,7 @@ from node.errors import Unsupported
 from node.hardware.device import DeviceSpec, PortSpec, TierSpec
 
 
-class Resource:
+class SharedResource:
     """Something that uses share.
 
     Attributes:
@@ -38,7 +38,7 @@ class Resource:
         self.booked_until = -math.inf
 
 
-Side = tuple[tuple[Resource, float], ...]
+Side = tuple[tuple[SharedResource, float], ...]
 """(resource, how much of it one unit of rate takes)."""
 
 
@@ -78,7 +78,7 @@ class DeviceResources:
 
     def __init__(self, device: str, spec: DeviceSpec) -> None:
         self.device, self.spec = device, spec
-        self.by_name: dict[str, Resource] = {}
+        self.by_name: dict[str, SharedResource] = {}
         self._tiers = {tier.name: self._sides(tier) for tier in spec.tiers.values()}
         self._ports = {port.name: self._sides(port) for port in spec.ports.values()}
 
@@ -130,14 +130,14 @@ class DeviceResources:
             read, write = read + total, write + total
         return read, write
 
-    def _add(self, name: str, capacity: float) -> Resource:
-        self.by_name[name] = Resource(name, capacity)
+    def _add(self, name: str, capacity: float) -> SharedResource:
+        self.by_name[name] = SharedResource(name, capacity)
         return self.by_name[name]
 
 
 def joined(sides: Iterable[tuple[Side, float]]) -> Side:
     """Several sides, each scaled, as one, in which every resource stands once."""
-    taken: dict[str, tuple[Resource, float]] = {}
+    taken: dict[str, tuple[SharedResource, float]] = {}
     for side, share in sides:
         for resource, weight in side:
             _, before = taken.get(resource.name, (resource, 0.0))

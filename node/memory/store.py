@@ -11,13 +11,13 @@ from threading import Lock
 from node.errors import BufferExists, BufferInUse, UnknownBuffer, UnknownTier
 from node.hardware.device import DeviceSpec
 from node.hardware.operation import ITEM_BYTES
-from node.memory.arena import Arena
+from node.memory.arena import SharedArena
 from node.memory.flash import FlashTier
-from node.memory.tier import Buffer, Tier
+from node.memory.tier import StoredBuffer, Tier
 from node.wire.checks import checked_name, checked_range, checked_size_bytes
 
 
-class Store:
+class DeviceStore:
     """The memory of a device.
 
     Attributes:
@@ -32,7 +32,7 @@ class Store:
             CorruptTier: what is there is not what was committed.
         """
         self.device = device
-        self._buffers: dict[str, Buffer] = {}
+        self._buffers: dict[str, StoredBuffer] = {}
         self._names = Lock()
         self._pins = Lock()
         tiers: dict[str, Tier] = {}
@@ -42,10 +42,10 @@ class Store:
                 self._buffers.update((buffer.name, buffer) for buffer in flash.found)
                 tiers[tier.name] = flash
             else:
-                tiers[tier.name] = Arena(device, tier)
+                tiers[tier.name] = SharedArena(device, tier)
         self.tiers: Mapping[str, Tier] = tiers
 
-    def allocate(self, name: str, tier: str, dtype: str, shape: Sequence[int]) -> Buffer:
+    def allocate(self, name: str, tier: str, dtype: str, shape: Sequence[int]) -> StoredBuffer:
         """A new buffer of zeros.
 
         Raises:
@@ -87,7 +87,7 @@ class Store:
             del self._buffers[name]
         return buffer.size_bytes
 
-    def pin(self, buffers: Sequence[Buffer], user: str) -> bool:
+    def pin(self, buffers: Sequence[StoredBuffer], user: str) -> bool:
         """Keeps buffers from being freed until `unpin`; False, and nothing is pinned, when one has been freed.
 
         Args:
@@ -102,14 +102,14 @@ class Store:
                 buffer.users.append(user)
         return True
 
-    def unpin(self, buffers: Sequence[Buffer], user: str) -> None:
+    def unpin(self, buffers: Sequence[StoredBuffer], user: str) -> None:
         """Undoes a `pin` with the same arguments."""
         with self._pins:
             for buffer in buffers:
                 buffer.users.remove(user)
 
     @contextmanager
-    def pinned(self, name: str, user: str) -> Iterator[Buffer]:
+    def pinned(self, name: str, user: str) -> Iterator[StoredBuffer]:
         """The buffer called `name`, which cannot be freed in the body.
 
         Raises:
@@ -123,7 +123,7 @@ class Store:
         finally:
             self.unpin((buffer,), user)
 
-    def find(self, name: str) -> Buffer:
+    def find(self, name: str) -> StoredBuffer:
         """The buffer called `name`.
 
         Raises:
@@ -136,7 +136,7 @@ class Store:
             raise UnknownBuffer(f"{self.device} has no buffer {name!r}; {hint}")
         return buffer
 
-    def range_of(self, name: str, offset_bytes: int, shape: Sequence[int]) -> tuple[Buffer, int]:
+    def range_of(self, name: str, offset_bytes: int, shape: Sequence[int]) -> tuple[StoredBuffer, int]:
         """A buffer and the size [bytes] of the range in it that has `shape`.
 
         Raises:
@@ -150,7 +150,7 @@ class Store:
         return buffer, size_bytes
 
     @property
-    def buffers(self) -> tuple[Buffer, ...]:
+    def buffers(self) -> tuple[StoredBuffer, ...]:
         """Every buffer, in the order of allocation."""
         return tuple(self._buffers.values())
 

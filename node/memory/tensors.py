@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from node.memory.tier import Buffer
+from node.memory.tier import StoredBuffer
 
 __all__ = ["Tensor", "bytes_view", "copy_bytes", "set_single_thread", "tensor_view"]
 
@@ -19,7 +19,7 @@ def set_single_thread() -> None:
 
 
 def tensor_view(
-    buffer: Buffer, offset_bytes: int, shape: tuple[int, ...], dtype: torch.dtype, item_bytes: int
+    buffer: StoredBuffer, offset_bytes: int, shape: tuple[int, ...], dtype: torch.dtype, item_bytes: int
 ) -> Tensor:
     """A tensor on the bytes of a range of `buffer`; nothing is copied.
 

@@ -13,7 +13,7 @@ from node.hardware.device import TierSpec
 
 
 @dataclass(slots=True, eq=False)
-class Buffer:
+class StoredBuffer:
     """A named tensor in a tier.
 
     Attributes:
@@ -55,7 +55,7 @@ class Tier(ABC):
         self.used_bytes = self.peak_bytes = 0
         self._accounting = Lock()
 
-    def allocate(self, name: str, dtype: str, shape: tuple[int, ...], size_bytes: int) -> Buffer:
+    def allocate(self, name: str, dtype: str, shape: tuple[int, ...], size_bytes: int) -> StoredBuffer:
         """A new buffer of zeros.
 
         Raises:
@@ -63,12 +63,12 @@ class Tier(ABC):
         """
         self.take(size_bytes)
         try:
-            return Buffer(name, self, dtype, shape, size_bytes, self.place(size_bytes))
+            return StoredBuffer(name, self, dtype, shape, size_bytes, self.place(size_bytes))
         except BaseException:
             self.give(size_bytes)
             raise
 
-    def free(self, buffer: Buffer) -> None:
+    def free(self, buffer: StoredBuffer) -> None:
         """Gives the buffer's bytes back.
 
         Raises:
@@ -105,14 +105,14 @@ class Tier(ABC):
         """Gives the storage of a buffer back to the machine."""
 
     @abstractmethod
-    def view(self, buffer: Buffer, offset_bytes: int, size_bytes: int) -> memoryview:
+    def view(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int) -> memoryview:
         """The bytes of a range, at an address that stays valid as long as the buffer.
 
         Where the tier is not `resident` the range must be held while the view is used.
         """
 
     @contextmanager
-    def held(self, buffer: Buffer, offset_bytes: int, size_bytes: int, *, writes: bool) -> Iterator[None]:
+    def held(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int, *, writes: bool) -> Iterator[None]:
         """Keeps a range at its address, loaded; with `writes` its content counts as changed."""
         yield
 

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Protocol
 
 
-class Call(Protocol):
+class Action(Protocol):
     """What a command does."""
 
     queue: str
@@ -40,7 +40,7 @@ class Command:
     """
 
     event: int
-    call: Call
+    call: Action
     wait: Sequence[int]
     notify: Sequence[str]
     index: int

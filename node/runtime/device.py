@@ -8,7 +8,7 @@ from threading import Lock
 from node.clock import wall_now
 from node.errors import ShuttingDown, Unsupported
 from node.protocol import HORIZON_S
-from node.runtime.batch import BatchRun, Call, Command
+from node.runtime.batch import Action, BatchRun, Command
 from node.runtime.events import Cause
 from node.runtime.kernels import KernelCall
 from node.runtime.parts import DeviceParts, NodeConfig
@@ -16,7 +16,7 @@ from node.runtime.pushes import PushCall
 from node.runtime.queues import FreeRunner, InOrderQueue, Runner
 from node.runtime.timekeeping import PacedTime
 from node.wire.checks import checked_number
-from node.wire.commands import Launch, Push
+from node.wire.commands import LaunchKernel, Push
 
 
 class MemoryCall:
@@ -61,7 +61,7 @@ class EmulatedDevice(DeviceParts):
             queue.restart()
         self._launched_at = 0.0
 
-    def kernel(self, launch: Launch) -> Call:
+    def kernel(self, launch: LaunchKernel) -> Action:
         """What a launch does."""
         compute = self.config.spec.compute_queue
         if not launch.queue and compute is None:
@@ -70,7 +70,7 @@ class EmulatedDevice(DeviceParts):
             )
         return KernelCall(launch, self)
 
-    def push(self, push: Push) -> Call:
+    def push(self, push: Push) -> Action:
         """What a push does."""
         return PushCall(push, self)
 

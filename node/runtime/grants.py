@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from node.errors import BadAttribute, Unsupported
-from node.memory.pacer import Flow, Pacer
-from node.memory.resources import Resource
+from node.memory.pacer import PacedFlow, Pacer
+from node.memory.resources import SharedResource
 from node.rpc import node_pb2
 from node.wire.checks import LONGEST_S, MAX_RATE, MAX_SIZE_BYTES, SMALLEST, checked_number
 from node.wire.status import failure_of
@@ -22,7 +22,7 @@ Reply = Callable[[node_pb2.GrantReply], None]
 class GrantDesk:
     """The flows of others on one pacer."""
 
-    def __init__(self, owner: str, resources: Mapping[str, Resource], pacer: Pacer) -> None:
+    def __init__(self, owner: str, resources: Mapping[str, SharedResource], pacer: Pacer) -> None:
         self._owner, self._resources, self._pacer = owner, resources, pacer
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="grants")
 
@@ -30,7 +30,7 @@ class GrantDesk:
         """One stream of requests; its replies go to `reply` in any order of flows."""
         return Conversation(self, reply)
 
-    def resource(self, name: str) -> Resource:
+    def resource(self, name: str) -> SharedResource:
         """The resource called `name`.
 
         Raises:
@@ -41,7 +41,7 @@ class GrantDesk:
             raise Unsupported(f"{self._owner} has no resource {name!r} to grant; it has {has}")
         return self._resources[name]
 
-    def open(self, request: node_pb2.GrantRequest) -> Flow:
+    def open(self, request: node_pb2.GrantRequest) -> PacedFlow:
         """Starts a flow.
 
         Raises:
@@ -62,19 +62,19 @@ class GrantDesk:
         start_at = checked_number("start_at", request.start_at, "s", LONGEST_S)
         return self._pacer.open(_target(request), limit or math.inf, loads, start_at)
 
-    def extend(self, flow: Flow, request: node_pb2.GrantRequest) -> None:
+    def extend(self, flow: PacedFlow, request: node_pb2.GrantRequest) -> None:
         """Lets a flow go on."""
         self._pacer.extend(flow, _target(request))
 
-    def answer(self, flow: Flow, request: node_pb2.GrantRequest, reply: Reply) -> None:
+    def answer(self, flow: PacedFlow, request: node_pb2.GrantRequest, reply: Reply) -> None:
         """Answers a request when it is reached, in a thread of its own."""
         self._pool.submit(self._wait, flow, request, reply)
 
-    def close(self, flow: Flow) -> None:
+    def close(self, flow: PacedFlow) -> None:
         """Forgets a flow."""
         self._pacer.close(flow)
 
-    def _wait(self, flow: Flow, request: node_pb2.GrantRequest, reply: Reply) -> None:
+    def _wait(self, flow: PacedFlow, request: node_pb2.GrantRequest, reply: Reply) -> None:
         try:
             end_at = self._pacer.wait(flow, float(request.target_bytes))
         except Exception as error:
@@ -95,8 +95,8 @@ class Conversation:
 
     def __init__(self, desk: GrantDesk, reply: Reply) -> None:
         self._desk, self._reply = desk, reply
-        self._flows: dict[int, Flow] = {}
-        self._last: list[Flow] = []
+        self._flows: dict[int, PacedFlow] = {}
+        self._last: list[PacedFlow] = []
 
     def take(self, request: node_pb2.GrantRequest) -> None:
         """Takes the next request of a flow."""

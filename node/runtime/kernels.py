@@ -15,21 +15,21 @@ from node.hardware.operations import complete_attributes, operation
 from node.hardware.peak import choose_unit
 from node.memory.resources import Use
 from node.memory.tensors import Tensor, bytes_view, tensor_view
-from node.memory.tier import Buffer
+from node.memory.tier import StoredBuffer
 from node.runtime.counters import KernelCount
 from node.runtime.far_memory import FarBuffer, far_range
 from node.runtime.parts import DeviceParts
 from node.runtime.timekeeping import Work
-from node.wire.commands import Launch, Operand
+from node.wire.commands import LaunchKernel, Operand
 
-_Range = tuple[Buffer | FarBuffer, int, int]
+_Range = tuple[StoredBuffer | FarBuffer, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
     """A call with everything that does not change as long as its buffers are there."""
 
-    own: tuple[Buffer, ...]
+    own: tuple[StoredBuffer, ...]
     far: tuple[FarBuffer, ...]
     work: Work
     use: Use
@@ -41,7 +41,7 @@ class KernelCall:
 
     issued = True
 
-    def __init__(self, launch: Launch, device: DeviceParts) -> None:
+    def __init__(self, launch: LaunchKernel, device: DeviceParts) -> None:
         self._launch, self._device = launch, device
         self._bound: _Bound | None = None
         self.queue = launch.queue
@@ -86,14 +86,14 @@ class KernelCall:
         tensors_in = [_tensor(operand, place) for operand, place in zip(launch.inputs, inputs, strict=True)]
         tensors_out = [_tensor(operand, place) for operand, place in zip(launch.outputs, outputs, strict=True)]
         work: Work = partial(run, launch.op, tensors_in, tensors_out, attributes)
-        if not all(buffer.tier.resident for buffer in places if isinstance(buffer, Buffer)):
+        if not all(buffer.tier.resident for buffer in places if isinstance(buffer, StoredBuffer)):
             work = partial(_run_held, work, inputs, outputs)
         read_bytes, write_bytes = (
             {name: size for name, size in moved.items() if name not in far}
             for moved in (cost.read_bytes, cost.write_bytes)
         )
         use = self._device.resources.kernel_use(cost.time_s, cost.latency_s, read_bytes, write_bytes)
-        own = tuple(buffer for buffer in places if isinstance(buffer, Buffer))
+        own = tuple(buffer for buffer in places if isinstance(buffer, StoredBuffer))
         mapped = tuple(buffer for buffer in places if isinstance(buffer, FarBuffer))
         return _Bound(own, mapped, work, use, self._count(demand, cost))
 
@@ -124,7 +124,7 @@ def _types(operands: Sequence[Operand], ranges: Sequence[_Range]) -> list[Tensor
     return [TensorType(operand.shape, buffer.dtype) for operand, (buffer, _, _) in zip(operands, ranges, strict=True)]
 
 
-def _memory_name(buffer: Buffer | FarBuffer) -> str:
+def _memory_name(buffer: StoredBuffer | FarBuffer) -> str:
     """What the cost of a kernel calls the tier of an operand."""
     return f"{buffer.device}.{buffer.spec.name}" if isinstance(buffer, FarBuffer) else buffer.tier.spec.name
 
@@ -144,6 +144,6 @@ def _run_held(work: Work, inputs: Sequence[_Range], outputs: Sequence[_Range]) -
     with ExitStack() as stack:
         for places, writes in ((inputs, False), (outputs, True)):
             for buffer, offset_bytes, size_bytes in places:
-                if isinstance(buffer, Buffer):  # what is mapped has its address all the time
+                if isinstance(buffer, StoredBuffer):  # what is mapped has its address all the time
                     stack.enter_context(buffer.tier.held(buffer, offset_bytes, size_bytes, writes=writes))
         work()

@@ -9,7 +9,7 @@ from pathlib import Path
 from node.clock import PacedClock
 from node.hardware.device import DeviceSpec
 from node.memory.resources import DeviceResources
-from node.memory.store import Store
+from node.memory.store import DeviceStore
 from node.runtime.counters import Counters
 from node.runtime.events import Events
 from node.runtime.grants import GrantDesk
@@ -71,7 +71,7 @@ class DeviceParts:
             CorruptTier, BufferExists: of a flash folder.
         """
         self.config = config
-        self.store = Store(config.device, config.spec, config.flash_folder)
+        self.store = DeviceStore(config.device, config.spec, config.flash_folder)
         self.counters = Counters(config.spec)
         self.events = Events(config.device)
         self.resources = DeviceResources(config.device, config.spec)

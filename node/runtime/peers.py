@@ -139,7 +139,7 @@ class MovedBuffer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PeerBuffer:
     """A buffer of a peer.
 
     Attributes:
@@ -170,7 +170,7 @@ class Peer:
         self._client = NodeClient(target, name, credentials=credentials)
         self.grants = Grants(name, self._client.stub)
         self._outbox: SimpleQueue[_Signal | None] = SimpleQueue()
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, PeerBuffer] = {}
         self._resources: DeviceResources | None = None
         self._lock = Lock()
         self._signalling = False
@@ -193,7 +193,7 @@ class Peer:
         arrival = node_pb2.Arrival(tier=tier, port=port, size_bytes=size_bytes)
         self._outbox.put(node_pb2.SignalMessage(device=self._own, arrivals=[arrival]))
 
-    def deliver(self, place: Place, operand: Operand, data: memoryview) -> None:
+    def deliver(self, place: PeerBuffer, operand: Operand, data: memoryview) -> None:
         """Copies bytes into a buffer of the peer.
 
         Raises:
@@ -222,7 +222,7 @@ class Peer:
                 self._places.pop(operand.name, None)
                 raise MovedBuffer(str(error)) from error
 
-    def place(self, name: str, *, anew: bool = False) -> Place:
+    def place(self, name: str, *, anew: bool = False) -> PeerBuffer:
         """Where a buffer of the peer is, mapped here when both are in one chassis and it can be.
 
         Args:
@@ -251,7 +251,7 @@ class Peer:
                 return known
             attachment = Attachment(segment)
         buffer = location.buffer
-        place = self._places[name] = Place(attachment, buffer.size_bytes, buffer.tier, buffer.dtype)
+        place = self._places[name] = PeerBuffer(attachment, buffer.size_bytes, buffer.tier, buffer.dtype)
         return place
 
     def _begin(self) -> None:

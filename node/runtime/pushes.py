@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from node.errors import PeerUnreachable, ShapeMismatch
-from node.memory.resources import Resource, Side, Use, joined
+from node.memory.resources import SharedResource, Side, Use, joined
 from node.memory.tensors import copy_bytes
-from node.memory.tier import Buffer
+from node.memory.tier import StoredBuffer
 from node.protocol import HORIZON_S
 from node.runtime.parts import DeviceParts
 from node.runtime.peers import Grants, MovedBuffer
@@ -76,7 +76,7 @@ class PushCall:
             return time.run(start_at, use, lambda: self._copy(source, size_bytes))
         return self._paced(time, start_at, source, size_bytes, rate_limit, own, theirs)
 
-    def _loads(self, source: Buffer, size_bytes: int) -> tuple[Side, dict[str, Side]]:
+    def _loads(self, source: StoredBuffer, size_bytes: int) -> tuple[Side, dict[str, Side]]:
         """What the push loads of this device, and of each peer."""
         push, resources = self._push, self._resources
         own: list[tuple[Side, float]] = [(resources.tier(source.tier.spec.name, writes=False), 1.0)]
@@ -109,7 +109,7 @@ class PushCall:
                 raise PeerUnreachable(
                     f"{self._peers.own} pushes over {link!r}, which the topology lacks; it has {known}"
                 )
-            loads.append((Resource(link, self._device.config.links[link]), 1.0))
+            loads.append((SharedResource(link, self._device.config.links[link]), 1.0))
         return tuple(loads)
 
     def _same_size(self, device: str, operand: Operand, need_bytes: int, has_bytes: int) -> None:
@@ -119,7 +119,7 @@ class PushCall:
                 f"{device}.{operand.name}; both sides of a push have one size"
             )
 
-    def _copy(self, source: Buffer, size_bytes: int) -> None:
+    def _copy(self, source: StoredBuffer, size_bytes: int) -> None:
         push = self._push
         offset = push.source.offset_bytes
         with ExitStack() as stack:
@@ -151,7 +151,7 @@ class PushCall:
         self,
         time: PacedTime,
         start_at: float,
-        source: Buffer,
+        source: StoredBuffer,
         size_bytes: int,
         rate_limit: float,
         own: Side,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from node.clock import PacedClock
-from node.memory.ledger import Ledger
+from node.memory.ledger import UseLedger
 from node.memory.pacer import Pacer
 from node.memory.resources import Use
 
@@ -24,7 +24,7 @@ class LogicalTime:
     """Device time that is computed and not waited for."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
+        self._ledger = UseLedger()
 
     def run(self, start_at: float, use: Use, work: Work) -> tuple[float, bool]:
         """Does `work` at once."""

@@ -12,20 +12,20 @@ import grpc
 from node.errors import BadAttribute
 from node.protocol import WAIT_S
 from node.rpc import node_pb2
-from node.runtime.batch import BatchRun, Call, Command
+from node.runtime.batch import Action, BatchRun, Command
 from node.runtime.device import EmulatedDevice, MemoryCall
 from node.wire.checks import LONGEST_S, MAX_RATE, checked_number
-from node.wire.commands import Launch, Push, attribute_value, operand_value
+from node.wire.commands import LaunchKernel, Push, attribute_value, operand_value
 from node.wire.status import failure_of
 
 
-class CommandStream:
+class ServedStream:
     """One client's stream."""
 
     def __init__(self, device: EmulatedDevice, replies: SimpleQueue[node_pb2.BatchReply | None]) -> None:
         """Takes the queue for a reply as each batch ends, and for a None when the client has closed its side."""
         self._device, self._replies = device, replies
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, Action] = {}
         self._running = 1  # the reader
         self._lock = Lock()
 
@@ -87,7 +87,7 @@ class CommandStream:
             self._replies.put(None)
 
 
-def _check(message: node_pb2.Batch, calls: Mapping[int, Call]) -> None:
+def _check(message: node_pb2.Batch, calls: Mapping[int, Action]) -> None:
     """Raises BadAttribute for a batch that cannot be meant, before any of it runs."""
     checked_number("ready_at", message.ready_at, "s", LONGEST_S)
     checked_number("timeout_s", message.timeout_s, "s", WAIT_S)
@@ -115,12 +115,12 @@ def _check(message: node_pb2.Batch, calls: Mapping[int, Call]) -> None:
             raise BadAttribute(f"call {key} was not described on this stream; send it in calls first")
 
 
-def _call(device: EmulatedDevice, description: node_pb2.Call) -> Call:
+def _call(device: EmulatedDevice, description: node_pb2.Call) -> Action:
     kind = description.WhichOneof("kind")
     if kind == "launch":
         launch = description.launch
         return device.kernel(
-            Launch(
+            LaunchKernel(
                 0,
                 launch.op,
                 tuple(operand_value(operand) for operand in launch.inputs),

@@ -11,7 +11,7 @@ import grpc
 from node.clock import PacedClock, wall_now
 from node.errors import Unsupported
 from node.memory.pacer import Pacer
-from node.memory.resources import Resource
+from node.memory.resources import SharedResource
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.grants import Conversation, GrantDesk
 from node.service.status import statuses
@@ -82,5 +82,5 @@ class ArbiterService(node_pb2_grpc.ArbiterServicer):
         return node_pb2.StartClockReply()
 
     def _start(self, epoch: float) -> None:
-        resources = {name: Resource(name, capacity) for name, capacity in self._links.items()}
+        resources = {name: SharedResource(name, capacity) for name, capacity in self._links.items()}
         self._desk = GrantDesk("the arbiter", resources, Pacer(PacedClock(epoch, self._dilation)))

@@ -12,15 +12,15 @@ import grpc
 
 from node.clock import machine, wall_now
 from node.errors import BadAttribute, DtypeMismatch, NodeError, UnknownTier, WaitTimeout
-from node.memory.arena import Arena
+from node.memory.arena import SharedArena
 from node.memory.tensors import copy_bytes
-from node.memory.tier import Buffer
+from node.memory.tier import StoredBuffer
 from node.protocol import CHUNK_BYTES, HEARTBEAT_S, WAIT_S
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice
 from node.runtime.events import Cause, DependencyFailed
 from node.runtime.peers import Address
-from node.service.batches import CommandStream
+from node.service.batches import ServedStream
 from node.service.grants import grants
 from node.service.status import end_with, statuses
 from node.service.streams import Streams
@@ -37,7 +37,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def __init__(self, device: EmulatedDevice, stop: Gate) -> None:
         self._device, self._stop = device, stop
         self._commands: Streams[node_pb2.Batch, node_pb2.BatchReply] = Streams(
-            lambda batches, replies: CommandStream(device, replies).begin(batches)
+            lambda batches, replies: ServedStream(device, replies).begin(batches)
         )
         self._grants = grants(lambda: device.grants)
 
@@ -147,7 +147,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         with statuses(context):
             buffer = self._device.store.find(request.name)
             tier = buffer.tier
-            if not isinstance(tier, Arena):
+            if not isinstance(tier, SharedArena):
                 return node_pb2.Location(buffer=_info(buffer))
             generation = tier.generation
             buffer = self._device.store.find(request.name)  # again: the generation is older than what it vouches for
@@ -280,7 +280,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._stop.set()
         return node_pb2.ShutdownReply()
 
-    def _chunks(self, request: node_pb2.ReadRequest, buffer: Buffer) -> Iterator[node_pb2.ReadChunk]:
+    def _chunks(self, request: node_pb2.ReadRequest, buffer: StoredBuffer) -> Iterator[node_pb2.ReadChunk]:
         size = request.size_bytes or max(0, buffer.size_bytes - request.offset_bytes)
         checked_range(request.name, request.offset_bytes, size, buffer.size_bytes)
         self._device.counters.fetched(buffer.tier.spec.name, size)
@@ -317,7 +317,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 device.peer_event(event, end_at)
 
 
-def _info(buffer: Buffer) -> node_pb2.BufferInfo:
+def _info(buffer: StoredBuffer) -> node_pb2.BufferInfo:
     return node_pb2.BufferInfo(
         name=buffer.name,
         tier=buffer.tier.spec.name,

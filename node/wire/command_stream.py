@@ -13,7 +13,7 @@ import grpc
 from node.errors import MessageTooLarge, ShuttingDown
 from node.protocol import MESSAGE_BYTES
 from node.rpc import node_pb2, node_pb2_grpc
-from node.wire.commands import CallTable, Command, Completion, completions
+from node.wire.commands import CallTable, Command, CommandCompletion, completions
 from node.wire.status import error_of
 from node.wire.turns import turns
 
@@ -27,12 +27,12 @@ class CommandStream:
         self._device, self._stub, self._error_of_call = device, stub, error_of_call
         self._lock = Lock()
         self._numbers = count(1)
-        self._waiting: dict[int, tuple[Future[list[Completion]], list[int]]] = {}
+        self._waiting: dict[int, tuple[Future[list[CommandCompletion]], list[int]]] = {}
         self._requests: SimpleQueue[node_pb2.Batch | None] | None = None
         self._table = CallTable()
 
-    def submit(self, commands: Sequence[Command], ready_at: float, timeout_s: float) -> Future[list[Completion]]:
-        future: Future[list[Completion]] = Future()
+    def submit(self, commands: Sequence[Command], ready_at: float, timeout_s: float) -> Future[list[CommandCompletion]]:
+        future: Future[list[CommandCompletion]] = Future()
         with self._lock:
             if self._requests is None:
                 self._requests, self._table = SimpleQueue(), CallTable()

@@ -35,7 +35,7 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class LaunchKernel:
     """Runs a kernel of the operation table.
 
     Attributes:
@@ -63,7 +63,7 @@ class Push:
     """Copies a range of a buffer of this device to buffers of this or other devices.
 
     Attributes:
-        id, wait, notify: as of `Launch`.
+        id, wait, notify: as of `LaunchKernel`.
         source: on this device.
         destinations: (device, range) of equal size; own name copies within the device.
         queue: "" runs as soon as its events allow.
@@ -101,7 +101,7 @@ class Allocate:
 
 
 @dataclass(frozen=True, slots=True)
-class Free:
+class Release:
     """Gives a buffer back in the course of a batch; takes no device time."""
 
     id: int
@@ -110,11 +110,11 @@ class Free:
     notify: tuple[str, ...] = ()
 
 
-Command = Launch | Push | Allocate | Free
+Command = LaunchKernel | Push | Allocate | Release
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class CommandCompletion:
     """How a command ended.
 
     Attributes:
@@ -181,13 +181,13 @@ class CallTable:
         return batch
 
 
-def completions(reply: node_pb2.BatchReply, ids: Sequence[int]) -> list[Completion]:
+def completions(reply: node_pb2.BatchReply, ids: Sequence[int]) -> list[CommandCompletion]:
     """The completions of a batch, in the order of its commands."""
     errors = {entry.index: f"{entry.failure.type}: {entry.failure.text}" for entry in reply.failures}
     columns = zip(ids, reply.start_at, reply.end_at, reply.wall_s, reply.overrun, strict=True)
     if not errors:
-        return [Completion(*row, "") for row in columns]
-    return [Completion(*row, errors.get(index, "")) for index, row in enumerate(columns)]
+        return [CommandCompletion(*row, "") for row in columns]
+    return [CommandCompletion(*row, errors.get(index, "")) for index, row in enumerate(columns)]
 
 
 def attribute_value(message: node_pb2.Attribute) -> AttributeValue:
@@ -217,7 +217,7 @@ def operand_value(message: node_pb2.Operand) -> Operand:
 
 def _identity(command: Command) -> object:
     """What makes two commands the same call. True, 1 and 1.0 are equal in Python, so the types belong to it."""
-    if isinstance(command, Launch):
+    if isinstance(command, LaunchKernel):
         attributes = tuple([(name, value.__class__, value) for name, value in command.attributes.items()])
         return command.op, command.inputs, command.outputs, command.queue, attributes
     if isinstance(command, Push):
@@ -231,7 +231,7 @@ def _identity(command: Command) -> object:
 
 
 def _call(key: int, command: Command) -> node_pb2.Call:
-    if isinstance(command, Launch):
+    if isinstance(command, LaunchKernel):
         launch = node_pb2.LaunchCall(
             op=command.op,
             inputs=[_operand(operand) for operand in command.inputs],

@@ -14,7 +14,7 @@ import psutil
 
 from controller.launch import Cluster, launch
 from controller.topology.schema import Device, Endpoint, Link, Topology
-from node.client import Launch, Operand, Push
+from node.client import LaunchKernel, Operand, Push
 from node.hardware.device import ComputeSpec, DeviceSpec, PortSpec, QueueSpec, TierSpec
 
 KERNELS = 20_000
@@ -51,7 +51,7 @@ def kernels_per_s(cluster: Cluster) -> float:
         began = time.perf_counter()
         futures = [
             client.submit(
-                [Launch(1 + turn * KERNELS + first + index, "add", (x, x), (y,)) for index in range(2000)],
+                [LaunchKernel(1 + turn * KERNELS + first + index, "add", (x, x), (y,)) for index in range(2000)],
                 ready_at=0.0,
             )
             for first in range(0, KERNELS, 2000)
@@ -109,11 +109,11 @@ def pace_ratios() -> tuple[dict[str, tuple[float, int]], int]:
         with launch(declared(1, rate)) as logical:
             for buffer in ("x", "y"):
                 logical.clients["gpu0"].allocate(buffer, "hbm", "uint8", (size,))
-            (alone,) = logical.clients["gpu0"].submit([Launch(1, "copy", (x,), (y,))], ready_at=0.0).result()
+            (alone,) = logical.clients["gpu0"].submit([LaunchKernel(1, "copy", (x,), (y,))], ready_at=0.0).result()
             kernel_s = alone.end_at - alone.start_at
         commands = {
-            "delay": (0.006, lambda event: Launch(event, "delay", (), (), {"seconds": 0.006})),
-            "kernel": (kernel_s, lambda event: Launch(event, "copy", (x,), (y,))),
+            "delay": (0.006, lambda event: LaunchKernel(event, "delay", (), (), {"seconds": 0.006})),
+            "kernel": (kernel_s, lambda event: LaunchKernel(event, "copy", (x,), (y,))),
             "push": (
                 size / rate,
                 lambda event: Push(event, x, (("gpu1", y),), out_port="pcie", in_port="pcie", links=links),

@@ -27,7 +27,7 @@ from controller.plan.ops import Buffer
 from controller.strategies.cxl.cxl_finetune import CxlFinetune, cxl_finetune
 from controller.strategies.table import lookup
 from controller.topology.loader import load_topology
-from node.wire.commands import Launch, Operand
+from node.wire.commands import LaunchKernel, Operand
 
 pytestmark = pytest.mark.live
 
@@ -150,7 +150,7 @@ def test_far_operands_that_are_not_there_are_refused():
             far = Operand(name, offset, (4,), "aic0")
             error.number += 1
             (done,) = cpu.submit(
-                [Launch(error.number, "scale", (far,), (far,), {"factor": 1.0})], ready_at=0.0
+                [LaunchKernel(error.number, "scale", (far,), (far,), {"factor": 1.0})], ready_at=0.0
             ).result()
             return done.error
 

@@ -19,7 +19,7 @@ from controller.launch import cluster as cluster_module
 from controller.launch import launch
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
-from node.client import Launch, NodeClient, Operand
+from node.client import LaunchKernel, NodeClient, Operand
 from node.errors import TooManyCalls
 from node.rpc import node_pb2
 
@@ -164,7 +164,7 @@ def test_many_open_calls_do_not_make_a_node_deaf(twins) -> None:
         done = None
         for _ in range(100):  # the node hears of the cancelled ones a moment later
             try:
-                done = client.submit([Launch(1, "add", (whole, whole), (whole,))], ready_at=0.0).result(10)
+                done = client.submit([LaunchKernel(1, "add", (whole, whole), (whole,))], ready_at=0.0).result(10)
                 break
             except TooManyCalls:
                 Event().wait(0.1)

@@ -16,7 +16,7 @@ import pytest
 
 from controller.launch import Cluster, launch
 from node import protocol
-from node.client import Completion, Launch, Operand, Push
+from node.client import CommandCompletion, LaunchKernel, Operand, Push
 
 pytestmark = pytest.mark.live
 DEADLINE_S, CALL_S = 3.0, 0.5
@@ -57,7 +57,7 @@ def push(event: int, source: str, target: str, size: int, **options: object) -> 
     return Push(event, whole, ((target, whole),), out_port="pcie", in_port="pcie", links=links, **options)
 
 
-def ended(cluster: Cluster, **batches: list[Launch | Push]) -> dict[int, Completion]:
+def ended(cluster: Cluster, **batches: list[LaunchKernel | Push]) -> dict[int, CommandCompletion]:
     ready_at = cluster.device_now()
     futures = [cluster.clients[device].submit(commands, ready_at=ready_at) for device, commands in batches.items()]
     done = {entry.id: entry for future in futures for entry in future.result(60)}
@@ -67,7 +67,7 @@ def ended(cluster: Cluster, **batches: list[Launch | Push]) -> dict[int, Complet
 
 def test_a_batch_that_takes_longer_than_the_deadline_is_replied_to(paced: Cluster) -> None:
     began = time.monotonic()
-    done = ended(paced, a=[Launch(1, "delay", (), (), {"seconds": 0.2})])
+    done = ended(paced, a=[LaunchKernel(1, "delay", (), (), {"seconds": 0.2})])
     assert time.monotonic() - began > DEADLINE_S
     assert done[1].end_at - done[1].start_at == pytest.approx(0.2, rel=0.01) or done[1].overrun
 
@@ -77,7 +77,7 @@ def test_a_push_that_takes_longer_than_the_deadline_arrives(paced: Cluster) -> N
     values = np.random.default_rng(3).integers(0, 256, 20_000_000, np.uint8)
     paced.clients["a"].write("x", values)
     began = time.monotonic()
-    waiting = Launch(12, "delay", (), (), {"seconds": 0.001}, wait=(11,))
+    waiting = LaunchKernel(12, "delay", (), (), {"seconds": 0.001}, wait=(11,))
     done = ended(paced, a=[push(11, "a", "c", values.size, notify=("b",))], b=[waiting])
     assert time.monotonic() - began > DEADLINE_S
     assert done[12].start_at >= done[11].end_at
@@ -87,10 +87,10 @@ def test_a_push_that_takes_longer_than_the_deadline_arrives(paced: Cluster) -> N
 def test_batches_and_events_keep_their_order_over_many_calls(paced: Cluster) -> None:
     began, event = time.monotonic(), 100
     while time.monotonic() - began < 1.3 * DEADLINE_S:
-        first = Launch(
+        first = LaunchKernel(
             event, "delay", (), (), {"seconds": 1e-4}, wait=(event - 1,) if event > 100 else (), notify=("b",)
         )
-        second = Launch(event + 1, "delay", (), (), {"seconds": 1e-4}, wait=(event,), notify=("a",))
+        second = LaunchKernel(event + 1, "delay", (), (), {"seconds": 1e-4}, wait=(event,), notify=("a",))
         done = ended(paced, a=[first], b=[second])
         assert done[event + 1].start_at >= done[event].end_at
         event += 2

@@ -18,7 +18,7 @@ import pytest
 
 from controller.errors import DeviceUnreachable, StartFailed, UserError
 from controller.launch import connect, launch, list_running, start_detached, stop
-from node.client import Launch, Operand
+from node.client import LaunchKernel, Operand
 from node.errors import UnknownBuffer
 
 pytestmark = pytest.mark.live
@@ -39,7 +39,7 @@ def test_a_killed_node_is_named_within_five_seconds(twins: SimpleNamespace, runs
         client = cluster.clients["csd0"]
         client.allocate("x", "hbm", "fp32", (4,))
         whole = Operand("x", 0, (4,))
-        running = client.submit([Launch(1, "add", (whole, whole), (whole,), wait=(99,))], ready_at=0.0)
+        running = client.submit([LaunchKernel(1, "add", (whole, whole), (whole,), wait=(99,))], ready_at=0.0)
         began = time.monotonic()
         os.kill(cluster.processes["csd0"], signal.SIGKILL)
         with pytest.raises(DeviceUnreachable, match=r"csd0 killed by signal 9"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from controller.launch import Cluster, launch
-from node.client import Completion, Launch, Operand, Push
+from node.client import CommandCompletion, LaunchKernel, Operand, Push
 from node.errors import BadAttribute
 
 pytestmark = pytest.mark.live
@@ -44,11 +44,13 @@ def push(event: int, target: str, size: int, **options: object) -> Push:
     )
 
 
-def delay(event: int, seconds: float, **options: object) -> Launch:
-    return Launch(event, "delay", (), (), {"seconds": seconds}, **options)
+def delay(event: int, seconds: float, **options: object) -> LaunchKernel:
+    return LaunchKernel(event, "delay", (), (), {"seconds": seconds}, **options)
 
 
-def timed(cluster: Cluster, *batches: tuple[str, list[Launch | Push]]) -> tuple[dict[int, Completion], float, float]:
+def timed(
+    cluster: Cluster, *batches: tuple[str, list[LaunchKernel | Push]]
+) -> tuple[dict[int, CommandCompletion], float, float]:
     """Runs batches from device time `begin`; returns completions, `begin` and the wall time that it took."""
     begin = cluster.device_now() + 0.02
     began = time.monotonic()
@@ -93,10 +95,10 @@ def test_a_kernel_and_a_push_share_the_tier(paced: Cluster) -> None:
     """The kernel reads 40 MB and writes 20 MB of a tier of 1 GB/s a side, alone in at least 40 ms."""
     size = 20_000_000
     x, y = Operand("x", 0, (size,)), Operand("y", 0, (size,))
-    alone, begin, _ = timed(paced, ("a", [Launch(41, "copy", (x,), (y,))]))
+    alone, begin, _ = timed(paced, ("a", [LaunchKernel(41, "copy", (x,), (y,))]))
     assert alone[41].end_at - begin >= 0.02
     both, begin, _ = timed(
-        paced, ("a", [Launch(42, "copy", (x,), (y,)), push(43, "b", 5_000_000, source="a", queue="copy")])
+        paced, ("a", [LaunchKernel(42, "copy", (x,), (y,)), push(43, "b", 5_000_000, source="a", queue="copy")])
     )
     # Neither is faster than alone; how fairly they share is a question for the benchmark, on a quiet machine.
     assert both[42].end_at - begin >= 0.02 * (1 - 1e-6)
@@ -123,7 +125,7 @@ def test_work_that_this_machine_cannot_do_in_time_is_an_overrun(twins: SimpleNam
         client.allocate("x", "hbm", "fp32", (1000,))
         x = Operand("x", 0, (1000,))
         begin = cluster.device_now()
-        (done,) = client.submit([Launch(1, "add", (x, x), (x,))], ready_at=begin).result(20)
+        (done,) = client.submit([LaunchKernel(1, "add", (x, x), (x,))], ready_at=begin).result(20)
         assert done.overrun
         assert done.end_at - begin >= done.wall_s / 1e-4 * 0.5  # the real end, not the declared one
         assert client.counters().overruns == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from controller.launch import Cluster
-from node.client import Launch, Operand, Push
+from node.client import LaunchKernel, Operand, Push
 from node.errors import PeerUnreachable
 
 pytestmark = pytest.mark.live
@@ -83,15 +83,15 @@ def test_a_plan_over_two_nodes_needs_no_controller_in_between(pair: Cluster, fre
     for device in ("a", "b"):
         clients[device].allocate(x, "hbm", "fp32", shape)
     clients["a"].write(x, np.ones(shape, np.float32))
-    on_a: list[Launch | Push] = []
-    on_b: list[Launch | Push] = []
+    on_a: list[LaunchKernel | Push] = []
+    on_b: list[LaunchKernel | Push] = []
     rounds = 20
     for number in range(rounds):
         first = 1000 + 4 * number
         waits = (first - 1,) if number else ()
-        on_a.append(Launch(first, "add", (whole, whole), (whole,), wait=waits))
+        on_a.append(LaunchKernel(first, "add", (whole, whole), (whole,), wait=waits))
         on_a.append(Push(first + 1, whole, (("b", whole),), queue="copy", wait=(first,), notify=("b",)))
-        on_b.append(Launch(first + 2, "add", (whole, whole), (whole,), wait=(first + 1,)))
+        on_b.append(LaunchKernel(first + 2, "add", (whole, whole), (whole,), wait=(first + 1,)))
         on_b.append(Push(first + 3, whole, (("a", whole),), queue="copy", wait=(first + 2,), notify=("a",)))
     futures = [clients["b"].submit(on_b, ready_at=0.0), clients["a"].submit(on_a, ready_at=0.0)]
     ended = [future.result(30) for future in futures]
@@ -108,7 +108,9 @@ def test_a_failure_travels_to_the_peer_that_waits(pair: Cluster, fresh: Names) -
     x = fresh("x")
     pair.clients["b"].allocate(x, "hbm", "fp32", (4,))
     whole = Operand(x, 0, (4,))
-    waiting = pair.clients["b"].submit([Launch(2002, "add", (whole, whole), (whole,), wait=(2001,))], ready_at=0.0)
+    waiting = pair.clients["b"].submit(
+        [LaunchKernel(2002, "add", (whole, whole), (whole,), wait=(2001,))], ready_at=0.0
+    )
     (failed,) = pair.clients["a"].submit([Push(2001, whole, (("b", whole),), notify=("b",))], ready_at=0.0).result(20)
     assert failed.error.startswith("UnknownBuffer")
     (chained,) = waiting.result(20)

@@ -12,7 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from controller.launch import Cluster
-from node.client import Allocate, Free, Launch, NodeClient, Operand
+from node.client import Allocate, LaunchKernel, NodeClient, Operand, Release
 from node.errors import (
     BadName,
     BufferExists,
@@ -37,8 +37,10 @@ def serves(client: NodeClient) -> bool:
     return client.is_serving() and client.describe().device == client.device
 
 
-def add(identity: int, x: str, y: str, shape: tuple[int, ...], **options: object) -> Launch:
-    return Launch(identity, "add", (Operand(x, 0, shape), Operand(x, 0, shape)), (Operand(y, 0, shape),), **options)
+def add(identity: int, x: str, y: str, shape: tuple[int, ...], **options: object) -> LaunchKernel:
+    return LaunchKernel(
+        identity, "add", (Operand(x, 0, shape), Operand(x, 0, shape)), (Operand(y, 0, shape),), **options
+    )
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "int64", "uint8", "bool"])
@@ -118,7 +120,7 @@ def test_a_full_tier_says_what_is_missing(pair: Cluster) -> None:
 
 def test_a_message_beyond_the_limit_is_refused_on_both_sides(pair: Cluster) -> None:
     client = pair.clients["a"]
-    many = [Free(index, f"{'n' * 100}{index}") for index in range(MESSAGE_BYTES // 100)]
+    many = [Release(index, f"{'n' * 100}{index}") for index in range(MESSAGE_BYTES // 100)]
     with pytest.raises(MessageTooLarge):
         client.submit(many, ready_at=0.0)
     target = next(t for n, t in targets(pair).items() if n == "a")
@@ -179,7 +181,7 @@ def test_a_failed_command_fails_what_waits_for_it_and_nothing_else(pair: Cluster
         add(102, x, x, (4,), wait=(101,)),
         add(103, x, x, (4,), wait=(102,)),
         add(104, x, x, (4,)),
-        Launch(105, "ad", (), ()),
+        LaunchKernel(105, "ad", (), ()),
         add(106, x, x, (8,)),
     ]
     done = client.submit(batch, ready_at=0.0).result(20)
@@ -200,7 +202,7 @@ def test_an_event_that_never_comes_times_out(pair: Cluster, fresh: Names) -> Non
     client.allocate(x, "hbm", "fp32", (4,))
     late = client.submit([add(201, x, x, (4,), wait=(999_999,))], ready_at=0.0, timeout_s=0.2).result(20)
     assert late[0].error.startswith("WaitTimeout") and "999999" in late[0].error
-    unqueued = client.submit([Free(202, x, wait=(999_998,))], ready_at=0.0, timeout_s=0.2).result(20)
+    unqueued = client.submit([Release(202, x, wait=(999_998,))], ready_at=0.0, timeout_s=0.2).result(20)
     assert unqueued[0].error.startswith("WaitTimeout")
     with pytest.raises(WaitTimeout):
         client.wait((999_997,), 0.1)
@@ -214,7 +216,7 @@ def test_buffers_can_come_and_go_within_a_batch(pair: Cluster, fresh: Names) -> 
         batch = [
             Allocate(first, x, "hbm", "fp32", (4 + round_number,)),
             add(first + 1, x, x, (4,), wait=(first,)),
-            Free(first + 2, x, wait=(first + 1,)),
+            Release(first + 2, x, wait=(first + 1,)),
         ]
         assert [entry.error for entry in client.submit(batch, ready_at=0.0).result(20)] == ["", "", ""]
     with pytest.raises(UnknownBuffer):

@@ -11,7 +11,7 @@ from math import inf, isclose, nan
 
 import numpy as np
 
-from controller.engine import Activities, Deadlock, Engine
+from controller.engine import Activities, Engine, EngineDeadlock
 
 
 @dataclass
@@ -198,7 +198,7 @@ def run_engine(scenario: Scenario, engine: Engine | None = None) -> dict[tuple[i
             engine.cancel(tickets[what[1]], what[2])
     try:
         engine.run()
-    except Deadlock:
+    except EngineDeadlock:
         raise Stuck from None
     return {
         (b, i): (start, end)

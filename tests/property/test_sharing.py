@@ -5,15 +5,17 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.memory.resources import Resource
+from node.memory.resources import SharedResource
 from node.memory.sharing import max_min_rates
 
 RESOURCES = 4
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[list[Resource], list[tuple[float, tuple[tuple[Resource, float], ...]]]]:
-    resources = [Resource(f"r{index}", draw(st.floats(0.1, 1e12))) for index in range(RESOURCES)]
+def situations(
+    draw: st.DrawFn,
+) -> tuple[list[SharedResource], list[tuple[float, tuple[tuple[SharedResource, float], ...]]]]:
+    resources = [SharedResource(f"r{index}", draw(st.floats(0.1, 1e12))) for index in range(RESOURCES)]
     flows = []
     for _ in range(draw(st.integers(0, 7))):
         chosen = draw(st.lists(st.integers(0, RESOURCES - 1), unique=True, max_size=RESOURCES))

@@ -19,7 +19,7 @@ Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class AttentionBlock:
     """Some queries of one rank over some keys of another, as ranges of their own tokens.
 
     Attributes:
@@ -46,24 +46,24 @@ class Layout:
 
     parts: int
     positions: Callable[[AttentionCall, int], Positions]
-    masked: Callable[[AttentionCall, int, int], Block | None]
+    masked: Callable[[AttentionCall, int, int], AttentionBlock | None]
 
-    def block(self, call: AttentionCall, asking: int, asked: int) -> Block | None:
+    def block(self, call: AttentionCall, asking: int, asked: int) -> AttentionBlock | None:
         """What the queries of `asking` see of the keys of `asked`; None for nothing."""
         if call.causal:
             return self.masked(call, asking, asked)
-        return Block((0, call.rank_tokens), (0, call.rank_tokens))
+        return AttentionBlock((0, call.rank_tokens), (0, call.rank_tokens))
 
 
-def _whole(call: AttentionCall, causal: bool = False, offset: int = 0) -> Block:
-    return Block((0, call.rank_tokens), (0, call.rank_tokens), causal, offset)
+def _whole(call: AttentionCall, causal: bool = False, offset: int = 0) -> AttentionBlock:
+    return AttentionBlock((0, call.rank_tokens), (0, call.rank_tokens), causal, offset)
 
 
 def _contiguous_positions(call: AttentionCall, rank: int) -> Positions:
     return np.arange(rank * call.rank_tokens, (rank + 1) * call.rank_tokens)
 
 
-def _contiguous_block(call: AttentionCall, asking: int, asked: int) -> Block | None:
+def _contiguous_block(call: AttentionCall, asking: int, asked: int) -> AttentionBlock | None:
     if asked > asking:
         return None
     return _whole(call, causal=asked == asking)
@@ -73,7 +73,7 @@ def _striped_positions(call: AttentionCall, rank: int) -> Positions:
     return np.arange(rank, call.tokens, call.world_size)
 
 
-def _striped_block(call: AttentionCall, asking: int, asked: int) -> Block | None:
+def _striped_block(call: AttentionCall, asking: int, asked: int) -> AttentionBlock | None:
     """Token ``a`` of `asking` sees token ``b`` of `asked` if ``b < a``, or ``b == a`` and the rank is no higher."""
     if asked <= asking:
         return _whole(call, causal=True)
@@ -86,14 +86,14 @@ def _mirrored_positions(call: AttentionCall, rank: int) -> Positions:
     return np.concatenate([np.arange(early, early + chunk), np.arange(late, late + chunk)])
 
 
-def _mirrored_block(call: AttentionCall, asking: int, asked: int) -> Block:
+def _mirrored_block(call: AttentionCall, asking: int, asked: int) -> AttentionBlock:
     """Of a lower rank it sees the early chunk; of a higher one only its late chunk sees anything, and that both."""
     tokens, chunk = call.rank_tokens, call.rank_tokens // 2
     if asked == asking:
         return _whole(call, causal=True)
     if asked < asking:
-        return Block((0, tokens), (0, chunk))
-    return Block((chunk, tokens), (0, tokens))
+        return AttentionBlock((0, tokens), (0, chunk))
+    return AttentionBlock((chunk, tokens), (0, tokens))
 
 
 CONTIGUOUS = Layout(1, _contiguous_positions, _contiguous_block)

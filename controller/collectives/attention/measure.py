@@ -32,7 +32,7 @@ MOST_SPANS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AttentionStep:
     """One step of a call.
 
     Attributes:
@@ -53,7 +53,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class Measured:
+class MeasuredAttention:
     """One call and what it came to.
 
     Attributes:
@@ -71,7 +71,7 @@ class Measured:
     layout: Layout
     plan: Plan
     time_s: float | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[AttentionStep, ...] = ()
     wrong: int | None = None
 
     @property
@@ -95,7 +95,7 @@ def connection_bytes_per_s(topology: Topology) -> float:
         raise BadCall(f"{topology.name}: option {CONNECTION}: {error}") from error
 
 
-def prepare(call: AttentionCall, name: str) -> Measured:
+def prepare(call: AttentionCall, name: str) -> MeasuredAttention:
     """The plan of a call, ready to be run.
 
     Raises:
@@ -103,10 +103,10 @@ def prepare(call: AttentionCall, name: str) -> Measured:
         BadCall: a sequence that the scheme cannot cut evenly.
     """
     function, layout = scheme(name)
-    return Measured(call, name, layout, function(call))
+    return MeasuredAttention(call, name, layout, function(call))
 
 
-def program_of(entries: Sequence[Measured], seed: int = 0) -> ProgramFunction:
+def program_of(entries: Sequence[MeasuredAttention], seed: int = 0) -> ProgramFunction:
     """A program that runs calls one after the other and writes what they came to into the entries."""
 
     def go(run: Run) -> Program:
@@ -118,7 +118,7 @@ def program_of(entries: Sequence[Measured], seed: int = 0) -> ProgramFunction:
     return go
 
 
-def measure(topology: Topology, entry: Measured) -> Outcome:
+def measure(topology: Topology, entry: MeasuredAttention) -> Outcome:
     """Times one call on a clock of its own; `entry` then has its time and steps, unless the outcome says why not.
 
     Args:
@@ -151,7 +151,7 @@ def buffers_of(plan: Plan) -> tuple[Buffer, ...]:
     return tuple(found)
 
 
-def _one(run: Run, entry: Measured, seed: int) -> Program:
+def _one(run: Run, entry: MeasuredAttention, seed: int) -> Program:
     call, layout, ranks = entry.call, entry.layout, range(entry.call.world_size)
     buffers = buffers_of(entry.plan)
     sequence = seeded_sequence(call, seed) if run.live else None
@@ -176,7 +176,7 @@ def _one(run: Run, entry: Measured, seed: int) -> Program:
         run.release(buffer)
 
 
-def _steps(topology: Topology, entry: Measured, trace: Trace) -> tuple[Step, ...]:
+def _steps(topology: Topology, entry: MeasuredAttention, trace: Trace) -> tuple[AttentionStep, ...]:
     """The steps of a call from what was recorded; what is sent counts where it was sent."""
     ends: dict[int, float] = {}
     busy: dict[int, dict[str, dict[str, float]]] = {}
@@ -197,6 +197,8 @@ def _steps(topology: Topology, entry: Measured, trace: Trace) -> tuple[Step, ...
     for step in sorted(ends):
         longest = max(busy.get(step, {}).values(), key=lambda each: sum(each.values()), default={})
         end = max(before, ends[step])
-        steps.append(Step(end - before, longest.get("attention", 0.0), longest.get("merge", 0.0), sent.get(step, 0)))
+        steps.append(
+            AttentionStep(end - before, longest.get("attention", 0.0), longest.get("merge", 0.0), sent.get(step, 0))
+        )
         before = end
     return tuple(steps)

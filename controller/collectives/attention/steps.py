@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.collectives.attention.call import AttentionCall, keys_of, values_of
-from controller.collectives.attention.layouts import Block, Layout
+from controller.collectives.attention.layouts import AttentionBlock, Layout
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 
@@ -72,7 +72,14 @@ def step_of(label: str) -> tuple[str, int]:
 
 
 def attend(
-    build: PlanBuilder, call: AttentionCall, rank: int, block: Block, q: Buffer, kv: Buffer, part: Part, step: int
+    build: PlanBuilder,
+    call: AttentionCall,
+    rank: int,
+    block: AttentionBlock,
+    q: Buffer,
+    kv: Buffer,
+    part: Part,
+    step: int,
 ) -> int:
     """`rank` computes a block of the queries in `q` over the keys and values in `kv`, both in its own memory."""
     return build.kernel(
@@ -99,13 +106,13 @@ def attend_own(build: PlanBuilder, call: AttentionCall, layout: Layout, rank: in
     return build.kernel("cast", call.group.devices[rank], [part], [total], label=step_label("merge", 0))
 
 
-def part_of(call: AttentionCall, rank: int, name: str, block: Block) -> Part:
+def part_of(call: AttentionCall, rank: int, name: str, block: AttentionBlock) -> Part:
     """Room in the memory of `rank` for the partial result of a block."""
     count = block.queries[1] - block.queries[0]
     return call.q(rank, name).rows(0, count), call.lse(rank, f"{name}.lse").rows(0, count)
 
 
-def merge(build: PlanBuilder, call: AttentionCall, rank: int, block: Block, part: Part, step: int) -> int:
+def merge(build: PlanBuilder, call: AttentionCall, rank: int, block: AttentionBlock, part: Part, step: int) -> int:
     """Adds a partial result of some of the rank's queries to its result so far, in place."""
     so_far = call.total(rank).rows(*block.queries), call.lse(rank).rows(*block.queries)
     return build.kernel(

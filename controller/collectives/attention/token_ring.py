@@ -12,7 +12,7 @@ Checked by: tests/unit/controller/collectives/attention/test_conformance.py, tes
 from __future__ import annotations
 
 from controller.collectives.attention.call import AttentionCall
-from controller.collectives.attention.layouts import MIRRORED, Block
+from controller.collectives.attention.layouts import MIRRORED, AttentionBlock
 from controller.collectives.attention.steps import Order, attend, attend_own, finish, merge, part_of, send, step_label
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan
@@ -60,7 +60,7 @@ def _held(call: AttentionCall, rank: int, step: int) -> Buffer:
     return call.q(rank) if step == 0 else call.q(rank, f"q{step % 2}")
 
 
-def _block(call: AttentionCall, rank: int, step: int) -> Block:
+def _block(call: AttentionCall, rank: int, step: int) -> AttentionBlock:
     """What the queries that `rank` has in a step see of its keys."""
     block = LAYOUT.block(call, (rank - step) % call.world_size, rank)
     assert block is not None, "mirrored chunks see something of every rank"

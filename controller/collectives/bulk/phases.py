@@ -44,7 +44,7 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Phases:
+class BulkPhases:
     """A whole collective.
 
     Attributes:
@@ -64,7 +64,7 @@ class Phases:
         return count + sum(walk.steps * int(np.count_nonzero(walk.owned)) for walk in self.walks)
 
 
-def filled(phases: Phases) -> Phases:
+def filled(phases: BulkPhases) -> BulkPhases:
     """The same with a chunk for every rank, where some of equal ones round one ring are missing; else `phases`.
 
     Where all ranks are of one class and the transfers of a step do not slow each other down, both take the same time:
@@ -108,23 +108,23 @@ def _one_ring(call: Call, reduces: bool) -> Walk:
 _NONE = np.zeros(0, np.int64)
 
 
-def all_reduce_ring(call: Call) -> Phases:
+def all_reduce_ring(call: Call) -> BulkPhases:
     """Reduce round the ring, then gather round it."""
-    return Phases((_one_ring(call, True), _one_ring(call, False)), _NONE, call.count)
+    return BulkPhases((_one_ring(call, True), _one_ring(call, False)), _NONE, call.count)
 
 
-def reduce_scatter_ring(call: Call) -> Phases:
+def reduce_scatter_ring(call: Call) -> BulkPhases:
     """The first half."""
-    return Phases((_one_ring(call, True),), _NONE, call.count)
+    return BulkPhases((_one_ring(call, True),), _NONE, call.count)
 
 
-def all_gather_ring(call: Call) -> Phases:
+def all_gather_ring(call: Call) -> BulkPhases:
     """The second half, after every rank's own chunk."""
     copied = _NONE if call.in_place else _whole_chunks(call)
-    return Phases((_one_ring(call, False),), copied, 0)
+    return BulkPhases((_one_ring(call, False),), copied, 0)
 
 
-def all_reduce_hierarchical(call: Call) -> Phases:
+def all_reduce_hierarchical(call: Call) -> BulkPhases:
     """Reduce in hosts and between them, gather between hosts and in them.
 
     Raises:
@@ -146,10 +146,10 @@ def all_reduce_hierarchical(call: Call) -> Phases:
         walks += [_walk(across, outer, reduces=True), _walk(across, outer, reduces=False)]
     if local > 1:
         walks.append(_walk(hosts, inner, reduces=False))
-    return Phases(tuple(walks), _NONE, call.count)
+    return BulkPhases(tuple(walks), _NONE, call.count)
 
 
-WALKS: Mapping[tuple[str, str], Callable[[Call], Phases]] = {
+WALKS: Mapping[tuple[str, str], Callable[[Call], BulkPhases]] = {
     ("all_reduce", "ring"): all_reduce_ring,
     ("all_reduce", "hierarchical"): all_reduce_hierarchical,
     ("reduce_scatter", "ring"): reduce_scatter_ring,

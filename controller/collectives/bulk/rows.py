@@ -43,7 +43,7 @@ class Start:
 
 
 @dataclass(slots=True)
-class Block:
+class CollectedRows:
     """Rows and their edges, while they are collected; the columns are those of `Activities`.
 
     Attributes:
@@ -108,9 +108,9 @@ def layers_of(walk: Walk, added: Additions | None) -> int:
     return 3 if bool((added.issue >= 0).any()) else 2
 
 
-def _first_rows(start: Start, count: int, item_bytes: int) -> tuple[list[Block], int, list[Numbers]]:
+def _first_rows(start: Start, count: int, item_bytes: int) -> tuple[list[CollectedRows], int, list[Numbers]]:
     """Starts of the protocol and copies; then the number of the next row, and what the first walk waits for."""
-    blocks: list[Block] = []
+    blocks: list[CollectedRows] = []
     roots: list[Numbers] = []
     nowhere = np.zeros(0, np.int32)
     first = 0
@@ -119,7 +119,7 @@ def _first_rows(start: Start, count: int, item_bytes: int) -> tuple[list[Block],
         pause = np.append(start.start_s, 0.0)
         edges = [(np.full(count, count), np.arange(count))]
         free = np.full(count + 1, np.inf), np.full(count + 1, -1, np.int32), np.zeros(count + 1, np.int64)
-        blocks.append(Block(np.zeros(count + 1), pause, *free, nowhere, np.zeros(0), edges))
+        blocks.append(CollectedRows(np.zeros(count + 1), pause, *free, nowhere, np.zeros(0), edges))
         roots, first = [np.array([count])], count + 1
     if start.copied.size:
         assert start.copy_loads is not None, "copies load something"
@@ -129,7 +129,9 @@ def _first_rows(start: Start, count: int, item_bytes: int) -> tuple[list[Block],
         work, latency_s = (start.copied * item_bytes).astype(np.float64), np.where(there, each.latency_s, 0.0)
         queue = np.full(count, -1, np.int32)
         blocks.append(
-            Block(work, latency_s, each.rate_limit, queue, np.diff(each.start), each.resource, each.weight, edges)
+            CollectedRows(
+                work, latency_s, each.rate_limit, queue, np.diff(each.start), each.resource, each.weight, edges
+            )
         )
         roots, first = [rows[None, :]], first + count
     return blocks, first, roots
@@ -147,7 +149,7 @@ def sizes_by_step(walk: Walk) -> Numbers:
     return found
 
 
-def walk_rows(walk: Walk, each: Loads, added: Additions | None, sizes: Numbers, item_bytes: int) -> Block:
+def walk_rows(walk: Walk, each: Loads, added: Additions | None, sizes: Numbers, item_bytes: int) -> CollectedRows:
     """The rows of some steps of a walk, without edges.
 
     Args:
@@ -168,7 +170,7 @@ def walk_rows(walk: Walk, each: Loads, added: Additions | None, sizes: Numbers, 
     resources, weights = each.resource, each.weight
     repeats = shape[0] * shape[1]
     if not walk.reduces or added is None:
-        return Block(
+        return CollectedRows(
             work.ravel(), latency_s.ravel(), rate_limit.ravel(), queue.ravel(), load_count.ravel(),
             np.tile(resources, repeats), np.tile(weights, repeats), [],
         )  # fmt: skip
@@ -185,13 +187,13 @@ def walk_rows(walk: Walk, each: Loads, added: Additions | None, sizes: Numbers, 
     of_load = np.repeat(classes, np.diff(added.start))
     sums = added.weight[kind[:, :, of_load], np.arange(len(of_load))].reshape(repeats, -1)
     load_weight = np.concatenate([np.broadcast_to(weights, (repeats, len(weights))), sums], axis=1).ravel()
-    return Block(
+    return CollectedRows(
         work.ravel(), latency_s.ravel(), rate_limit.ravel(), queue.ravel(), load_count.ravel(),
         np.tile(np.concatenate([resources, added.resource]), repeats), load_weight, [],
     )  # fmt: skip
 
 
-def joined(blocks: Sequence[Block]) -> Activities:
+def joined(blocks: Sequence[CollectedRows]) -> Activities:
     """The rows of all blocks, one after the other."""
     load_count = np.concatenate([block.load_count for block in blocks])
     load_start = np.zeros(len(load_count) + 1, np.int64)

@@ -21,7 +21,7 @@ import numpy as np
 from controller.collectives.bulk.additions import Additions
 from controller.collectives.bulk.loads import Loads, Numbers
 from controller.collectives.bulk.phases import Walk
-from controller.collectives.bulk.rows import Block, Start, joined, layers_of, walk_rows
+from controller.collectives.bulk.rows import CollectedRows, Start, joined, layers_of, walk_rows
 from controller.engine.activities import Activities
 from controller.engine.engine import Engine
 from controller.fabric.loads import Fabric
@@ -174,18 +174,18 @@ def _windows(
             yield _Window(joined(blocks), launches, launched_s, last.ravel())
 
 
-def _holds(queue: np.ndarray[tuple[int, ...], np.dtype[np.int32]], rows: Numbers, waits: Numbers) -> Block:
+def _holds(queue: np.ndarray[tuple[int, ...], np.dtype[np.int32]], rows: Numbers, waits: Numbers) -> CollectedRows:
     """Rows without work that hold up their queues until what they wait for has ended."""
     none, count = np.zeros(0, np.int32), len(rows)
     free = np.zeros(count), np.zeros(count), np.full(count, np.inf)
-    return Block(*free, queue, np.zeros(count, np.int64), none, np.zeros(0), [(rows, waits)])
+    return CollectedRows(*free, queue, np.zeros(count, np.int64), none, np.zeros(0), [(rows, waits)])
 
 
 def _copies(start: Start, chains: np.ndarray[tuple[int, ...], np.dtype[np.int32]], item_bytes: int) -> Activities:
     """Every rank's own chunk to its output, and a row in each chain's queue that waits for it."""
     each, count = start.copy_loads, len(start.copied)
     assert each is not None, "copies load something"
-    block = Block(
+    block = CollectedRows(
         (start.copied * item_bytes).astype(np.float64),
         np.where(start.copied > 0, each.latency_s, 0.0),
         each.rate_limit,

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.collectives.bulk.loads import Loads, Numbers, Places
-from controller.collectives.bulk.phases import Phases, Walk
+from controller.collectives.bulk.phases import BulkPhases, Walk
 
 ROUNDS = 512
 """Most rounds of refining; a fabric that needs more has no symmetry worth folding."""
@@ -64,7 +64,7 @@ def every_rank(places: Places) -> Classes:
     return Classes(ranks, ranks, np.arange(len(places.owner)))
 
 
-def fold(places: Places, phases: Phases, loads: Sequence[Loads]) -> Classes:
+def fold(places: Places, phases: BulkPhases, loads: Sequence[Loads]) -> Classes:
     """The coarsest classes that are exact.
 
     Args:
@@ -94,7 +94,7 @@ def fold(places: Places, phases: Phases, loads: Sequence[Loads]) -> Classes:
     return found if _is_exact(places, phases, loads, found) else every_rank(places)
 
 
-def _refined(places: Places, phases: Phases, loads: Sequence[Loads]) -> tuple[Colours, Colours] | None:
+def _refined(places: Places, phases: BulkPhases, loads: Sequence[Loads]) -> tuple[Colours, Colours] | None:
     """Colours of ranks and of resources that no further round splits."""
     ranks = _mixed(places.sheet.astype(np.uint64))
     for owned in (*(walk.owned for walk in phases.walks), phases.copied[None, :]):
@@ -139,7 +139,7 @@ def _mixed(values: Colours) -> Colours:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _is_exact(places: Places, phases: Phases, loads: Sequence[Loads], classes: Classes) -> bool:
+def _is_exact(places: Places, phases: BulkPhases, loads: Sequence[Loads], classes: Classes) -> bool:
     """Whether the conditions above hold for these classes."""
     of_rank, like = classes.of_rank, classes.example[classes.of_rank]
     columns = [places.sheet, *(row for walk in phases.walks for row in walk.owned)]

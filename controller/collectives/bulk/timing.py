@@ -10,7 +10,7 @@ import numpy as np
 from controller.collectives.bulk.additions import Additions, additions, start_s
 from controller.collectives.bulk.exchange import NAMES, exchange
 from controller.collectives.bulk.loads import Loads, Numbers, Places
-from controller.collectives.bulk.phases import WALKS, Phases, Walk, filled
+from controller.collectives.bulk.phases import WALKS, BulkPhases, Walk, filled
 from controller.collectives.bulk.rows import Start, activities
 from controller.collectives.bulk.stream import can_stream, stream
 from controller.collectives.bulk.symmetry import Classes, every_rank, fold, folded_loads
@@ -160,7 +160,7 @@ def _launches(topology: Topology, call: Call) -> bool:
     return any(queue is not None and queue.launch_s > 0 for queue in queues)
 
 
-def _is_free(fabric: Fabric, phases: Phases, loads: Sequence[Loads], classes: Classes, places: Places) -> bool:
+def _is_free(fabric: Fabric, phases: BulkPhases, loads: Sequence[Loads], classes: Classes, places: Places) -> bool:
     """Whether the transfers of a step, of one class, are as fast together as each is alone."""
     for walk, each in zip(phases.walks, loads, strict=True):
         own = slice(0, int(each.start[1]))
@@ -187,7 +187,7 @@ def _by_class(walks: Sequence[Walk], classes: Classes) -> list[Walk]:
 
 def _material(
     call: Call,
-    phases: Phases,
+    phases: BulkPhases,
     walks: Sequence[Walk],
     loads: Sequence[Loads],
     classes: Classes,

@@ -14,8 +14,8 @@ from typing import Any
 
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
-from controller.collectives.measure.calls import Measured, measure, prepare
-from controller.collectives.measure.explain import Step, steps_of
+from controller.collectives.measure.calls import MeasuredCall, measure, prepare
+from controller.collectives.measure.explain import StepSummary, steps_of
 from controller.collectives.protocol import Protocol, as_seen, protocols_of, suits
 from controller.errors import LinkFailed
 from controller.execute.outcome import Outcome
@@ -38,7 +38,7 @@ BUSY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class AlgorithmChoice:
     """The fastest candidate.
 
     Attributes:
@@ -51,10 +51,10 @@ class Choice:
         left_out: candidates that could not run, as ``name: why``.
     """
 
-    best: Measured
-    others: tuple[Measured, ...]
+    best: MeasuredCall
+    others: tuple[MeasuredCall, ...]
     bound: tuple[str, float] | None
-    steps: tuple[Step, ...]
+    steps: tuple[StepSummary, ...]
     why: str = ""
     link_changes: tuple[Mapping[str, Any], ...] = ()
     left_out: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Choice:
 
 def choose(
     topology: Topology, call: Call, names: Sequence[str], protocols: Sequence[Protocol], pieces: int | None = None
-) -> Choice:
+) -> AlgorithmChoice:
     """The fastest of `names` with one of `protocols`.
 
     Args:
@@ -97,7 +97,7 @@ def choose(
     failed: list[str] = []
     stalled: list[LinkFailed] = []
 
-    def run(name: str, protocol: Protocol, cut: int) -> tuple[Measured, Outcome] | None:
+    def run(name: str, protocol: Protocol, cut: int) -> tuple[MeasuredCall, Outcome] | None:
         cut_call = replace(call, pieces=cut)
         try:
             entry = prepare(cut_call, name, protocol)
@@ -148,4 +148,4 @@ def choose(
     steps = steps_of(seen[best.protocol], best, outcome)
     changes = outcome.link_changes
     others = tuple(entry for entry, _ in fastest[1:])
-    return Choice(best, others, bound, steps, link_changes=changes, left_out=tuple(dict.fromkeys(failed)))
+    return AlgorithmChoice(best, others, bound, steps, link_changes=changes, left_out=tuple(dict.fromkeys(failed)))

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from controller.collectives.bulk.timing import Bulk, Ground, in_bulk, time_in_bulk
 from controller.collectives.call import Call
-from controller.collectives.choose.algorithm import FINALISTS, PIECES, SMALLEST_PIECE_BYTES, Choice
+from controller.collectives.choose.algorithm import FINALISTS, PIECES, SMALLEST_PIECE_BYTES, AlgorithmChoice
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
-from controller.collectives.measure.calls import Measured
+from controller.collectives.measure.calls import MeasuredCall
 from controller.collectives.protocol import Protocol, as_seen, protocols_of, suits
 from controller.plan.ops import Plan
 from controller.topology.schema import Topology
@@ -39,7 +39,9 @@ class BulkChooser:
         self._declared = protocols_of(topology)
         self._grounds: dict[str, Ground] = {}
 
-    def choose(self, call: Call, names: Sequence[str], pieces: int | None = None, protocol: str = "") -> Choice:
+    def choose(
+        self, call: Call, names: Sequence[str], pieces: int | None = None, protocol: str = ""
+    ) -> AlgorithmChoice:
         """The fastest of `names` for a call of this group.
 
         Args:
@@ -55,7 +57,7 @@ class BulkChooser:
         formless = [name for name in names if name not in known]
         left_out = [f"without a bulk form {', '.join(formless)}"] if formless else []
 
-        def run(name: str, by: Protocol, cut: int) -> tuple[float, Measured, Bulk] | None:
+        def run(name: str, by: Protocol, cut: int) -> tuple[float, MeasuredCall, Bulk] | None:
             cut_call = replace(call, pieces=cut)
             try:
                 bulk = time_in_bulk(self._ground(by), cut_call, name, by)
@@ -65,7 +67,7 @@ class BulkChooser:
                 left_out.append(f"{name} ({error})")
                 return None
             empty = Plan(f"{call.collective} {name} in bulk", (), (), frozenset())
-            return bulk.time_s, Measured(cut_call, name, by.name, empty, bulk.time_s), bulk
+            return bulk.time_s, MeasuredCall(cut_call, name, by.name, empty, bulk.time_s), bulk
 
         whole = [
             (found, name, by)
@@ -93,7 +95,7 @@ class BulkChooser:
             fastest.sort(key=lambda item: item[0])
         _, best, bulk = fastest[0]
         others = tuple(entry for _, entry, _ in fastest[1:])
-        return Choice(best, others, None, (), why=_reason(best, others, bulk, tuple(dict.fromkeys(left_out))))
+        return AlgorithmChoice(best, others, None, (), why=_reason(best, others, bulk, tuple(dict.fromkeys(left_out))))
 
     def _ground(self, protocol: Protocol) -> Ground:
         if protocol.name not in self._grounds:
@@ -101,7 +103,7 @@ class BulkChooser:
         return self._grounds[protocol.name]
 
 
-def _reason(best: Measured, others: tuple[Measured, ...], bulk: Bulk, left_out: tuple[str, ...]) -> str:
+def _reason(best: MeasuredCall, others: tuple[MeasuredCall, ...], bulk: Bulk, left_out: tuple[str, ...]) -> str:
     """What stands for the best, in one line."""
     ranks = f"{bulk.classes:,} class{'es' * (bulk.classes != 1)} of ranks"
     text = f"{bulk.transfers:,} transfers in bulk, {bulk.rows:,} rows simulated for {ranks}"

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controller.collectives.call import Call
-from controller.collectives.choose.algorithm import Choice
+from controller.collectives.choose.algorithm import AlgorithmChoice
 from controller.collectives.choose.nccl_tables import GENERATIONS, PROTOCOLS, VERSIONS, Tuning
 from controller.collectives.errors import BadCall
 from controller.collectives.measure.calls import measure, prepare
@@ -49,7 +49,7 @@ MOST_LOOPS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class NcclLibrary:
     """How NCCL sees a topology: the options of the table above, in base units."""
 
     version: str
@@ -70,7 +70,7 @@ class Estimate:
     time_s: float
 
 
-def library_of(topology: Topology) -> Library | None:
+def library_of(topology: Topology) -> NcclLibrary | None:
     """The options ``nccl.*`` of a topology; None when it has none.
 
     Raises:
@@ -98,10 +98,10 @@ def library_of(topology: Topology) -> Library | None:
         net = parse(given["net_rate"], "bytes/s") if "net_rate" in given else 0.0
     except BadQuantity as error:
         raise BadCall(f"{topology.name}: an option {PREFIX}: {error}") from error
-    return Library(version, VERSIONS[version], generation, int(counts[0]), rate, int(counts[1]), net)
+    return NcclLibrary(version, VERSIONS[version], generation, int(counts[0]), rate, int(counts[1]), net)
 
 
-def estimates(library: Library, call: Call) -> list[Estimate]:
+def estimates(library: NcclLibrary, call: Call) -> list[Estimate]:
     """What NCCL expects, the fastest first; of equal ones ring before tree before NVLS, LL before Simple.
 
     Raises:
@@ -120,7 +120,7 @@ def estimates(library: Library, call: Call) -> list[Estimate]:
     return sorted([*found, *([nvls] if nvls else [])], key=lambda each: each.time_s)
 
 
-def choose_nccl(topology: Topology, call: Call) -> Choice:
+def choose_nccl(topology: Topology, call: Call) -> AlgorithmChoice:
     """NCCL's choice with its time.
 
     Raises:
@@ -144,10 +144,10 @@ def choose_nccl(topology: Topology, call: Call) -> Choice:
         why += f"; next is {other.algorithm}/{other.protocol} with {other.time_s / MICRO:.4g} us"
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
     changes = outcome.link_changes
-    return Choice(entry, (), bound, steps_of(seen, entry, outcome), why, changes)
+    return AlgorithmChoice(entry, (), bound, steps_of(seen, entry, outcome), why, changes)
 
 
-def _links_gb_per_s(library: Library, nodes: int) -> float:
+def _links_gb_per_s(library: NcclLibrary, nodes: int) -> float:
     inside = library.channels * library.channel_bytes_per_s
     return (min(inside, library.net_bytes_per_s) if nodes > 1 else inside) / GIGA
 
@@ -157,7 +157,7 @@ def _hosts(nodes: int) -> int:
     return min(nodes, 3) - 1
 
 
-def _ring(library: Library, call: Call, nodes: int, index: int, size: int) -> Estimate:
+def _ring(library: NcclLibrary, call: Call, nodes: int, index: int, size: int) -> Estimate:
     tuning, ranks = library.tuning, call.world_size
     bus = _links_gb_per_s(library, nodes)
     if PROTOCOLS[index] == "ll":
@@ -174,7 +174,7 @@ def _ring(library: Library, call: Call, nodes: int, index: int, size: int) -> Es
     return Estimate("ring", PROTOCOLS[index], latency_us * MICRO + size / (bus * ranks / steps * GIGA))
 
 
-def _tree(library: Library, call: Call, nodes: int, index: int, size: int) -> Estimate:
+def _tree(library: NcclLibrary, call: Call, nodes: int, index: int, size: int) -> Estimate:
     tuning, generation, column = library.tuning, library.generation, _hosts(nodes)
     bus = min(_links_gb_per_s(library, nodes) * 0.92, library.channels * tuning.tree_gb_per_s[generation][column])
     if PROTOCOLS[index] == "ll":
@@ -192,7 +192,7 @@ def _tree(library: Library, call: Call, nodes: int, index: int, size: int) -> Es
     return Estimate("double_binary_tree", PROTOCOLS[index], latency_us * MICRO + size / (bus * 0.5 * GIGA))
 
 
-def _nvls(library: Library, call: Call, nodes: int, size: int) -> Estimate | None:
+def _nvls(library: NcclLibrary, call: Call, nodes: int, size: int) -> Estimate | None:
     """NVLS on one node, NVLSTree on several; None where the switches or NCCL's tables have neither."""
     share = library.tuning.nvls_share[library.generation]
     able = call.group.in_hosts
@@ -214,7 +214,7 @@ def _nvls(library: Library, call: Call, nodes: int, size: int) -> Estimate | Non
     return Estimate(name, protocol, latency_us * MICRO + size / (bandwidth * GIGA))
 
 
-def _pieces(library: Library, call: Call, algorithm: str) -> int:
+def _pieces(library: NcclLibrary, call: Call, algorithm: str) -> int:
     """How many loops NVLS makes; a step of a ring is whole, since its hop is paid by every step and not by slices."""
     size = call.count * call.item_bytes
     if algorithm == "double_binary_tree":

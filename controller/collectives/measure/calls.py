@@ -22,7 +22,7 @@ from controller.topology.schema import Topology
 
 
 @dataclass(slots=True)
-class Measured:
+class MeasuredCall:
     """One call and what it came to.
 
     Attributes:
@@ -71,17 +71,17 @@ def plan_of(call: Call, run: Algorithm, name: str = "") -> Plan:
     return build.plan()
 
 
-def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> Measured:
+def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> MeasuredCall:
     """The plan of a call, ready to be run.
 
     Raises:
         UnknownAlgorithm: no such collective or algorithm.
     """
     plan = plan_of(call, algorithm(call.collective, name), name)
-    return Measured(call, name, protocol.name, with_start(plan, call.group, protocol))
+    return MeasuredCall(call, name, protocol.name, with_start(plan, call.group, protocol))
 
 
-def program_of(entries: Sequence[Measured], seed: int = 0) -> ProgramFunction:
+def program_of(entries: Sequence[MeasuredCall], seed: int = 0) -> ProgramFunction:
     """A program that runs calls one after the other and writes what they came to into the entries."""
 
     def go(run: Run) -> Program:
@@ -93,7 +93,7 @@ def program_of(entries: Sequence[Measured], seed: int = 0) -> ProgramFunction:
     return go
 
 
-def measure(topology: Topology, entry: Measured) -> Outcome:
+def measure(topology: Topology, entry: MeasuredCall) -> Outcome:
     """Times one call on a clock of its own; `entry` then has its time, unless the outcome says why not.
 
     Args:
@@ -106,7 +106,7 @@ def measure(topology: Topology, entry: Measured) -> Outcome:
     return outcome
 
 
-def buffers_of(entry: Measured) -> tuple[Buffer, ...]:
+def buffers_of(entry: MeasuredCall) -> tuple[Buffer, ...]:
     """Everything that must be placed before the call, each once, in order."""
     call = entry.call
     found = dict.fromkeys(
@@ -118,7 +118,7 @@ def buffers_of(entry: Measured) -> tuple[Buffer, ...]:
     return tuple(buffer for buffer in found if buffer.nbytes)
 
 
-def _one(run: Run, entry: Measured, seed: int) -> Program:
+def _one(run: Run, entry: MeasuredCall, seed: int) -> Program:
     call, ranks = entry.call, range(entry.call.world_size)
     inputs = [seeded_input(call, rank, seed) for rank in ranks] if run.live else []
     for buffer in buffers_of(entry):

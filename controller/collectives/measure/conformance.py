@@ -55,7 +55,7 @@ class Check:
     in_place: bool
     pieces: int
     elements: int
-    entry: moving.Measured | attending.Measured
+    entry: moving.MeasuredCall | attending.MeasuredAttention
 
 
 @dataclass(slots=True)
@@ -116,8 +116,8 @@ def suite(group: Group, wanted: Collection[str], dtypes: Sequence[str], *, by_ho
 
 def program_of(found: Suite, seed: int = 0) -> ProgramFunction:
     """A program that runs all calls of a suite and writes into each how many elements are wrong."""
-    moved = [check.entry for check in found.checks if isinstance(check.entry, moving.Measured)]
-    attended = [check.entry for check in found.checks if isinstance(check.entry, attending.Measured)]
+    moved = [check.entry for check in found.checks if isinstance(check.entry, moving.MeasuredCall)]
+    attended = [check.entry for check in found.checks if isinstance(check.entry, attending.MeasuredAttention)]
 
     def go(run: Run) -> Program:
         yield from moving.program_of(moved, seed)(run)
@@ -162,7 +162,7 @@ def _calls(collective: str, group: Group, dtype: str) -> list[Call]:
     ]
 
 
-def _same_on_one_host(entry: moving.Measured, call: Call) -> bool:
+def _same_on_one_host(entry: moving.MeasuredCall, call: Call) -> bool:
     try:
         other = moving.prepare(call, entry.algorithm)
     except BadCall:

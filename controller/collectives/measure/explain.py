@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controller.collectives.measure.calls import Measured
+from controller.collectives.measure.calls import MeasuredCall
 from controller.execute.outcome import Outcome
 from controller.execute.template import Cost, Costs, spread_of
 from controller.fabric.loads import Fabric
@@ -13,7 +13,7 @@ from controller.topology.schema import Topology
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepSummary:
     """All ops of one label; sizes of the longest one.
 
     Attributes:
@@ -43,7 +43,7 @@ class Step:
         return self.tightest
 
 
-def steps_of(topology: Topology, entry: Measured, outcome: Outcome) -> tuple[Step, ...]:
+def steps_of(topology: Topology, entry: MeasuredCall, outcome: Outcome) -> tuple[StepSummary, ...]:
     """The kinds of step of a call that was measured, in the order of the plan.
 
     Args:
@@ -66,7 +66,7 @@ def steps_of(topology: Topology, entry: Measured, outcome: Outcome) -> tuple[Ste
             longest[label] = (cost.latency_s + alone_s, alone_s, cost)
     times = {each.label: each for each in outcome.op_times}
     return tuple(
-        Step(
+        StepSummary(
             label,
             times[label].count,
             times[label].time_s / times[label].count,

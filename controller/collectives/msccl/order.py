@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.collectives.errors import BadCall
-from controller.collectives.msccl.program import RECEIVES, SENDS, Program, Step, Threadblock
+from controller.collectives.msccl.program import RECEIVES, SENDS, MscclStep, Program, Threadblock
 
 Place = tuple[int, int, int]
 """(rank, threadblock, step)."""
@@ -27,7 +27,7 @@ class Placed:
 
     place: Place
     block: Threadblock
-    step: Step
+    step: MscclStep
     after: tuple[int, ...]
     message: int
 
@@ -126,7 +126,7 @@ def _check(program: Program, blocks: dict[tuple[int, int], Threadblock]) -> None
                     )
 
 
-def _why(step: Step, block: Threadblock) -> str:
+def _why(step: MscclStep, block: Threadblock) -> str:
     causes = []
     if step.waits_for is not None:
         causes.append(f"it waits for step {step.waits_for[1]} of threadblock {step.waits_for[0]}")

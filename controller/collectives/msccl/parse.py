@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from controller.collectives.errors import BadCall
-from controller.collectives.msccl.program import BUFFERS, TYPES, Program, Step, Threadblock
+from controller.collectives.msccl.program import BUFFERS, TYPES, MscclStep, Program, Threadblock
 from controller.topology.nearest import hint
 
 MOST_BYTES = 64 << 20
@@ -148,7 +148,7 @@ def _threadblocks(path: str, gpu: _Element, rank: int, size: int) -> tuple[Threa
     return tuple(found[number] for number in sorted(found))
 
 
-def _step(path: str, element: _Element, rank: int, index: int) -> Step:
+def _step(path: str, element: _Element, rank: int, index: int) -> MscclStep:
     number = _number(path, element, "s", default=index)
     if number != index:
         raise _wrong(path, element, f"rank {rank}: step {number} stands where step {index} is due")
@@ -167,7 +167,7 @@ def _step(path: str, element: _Element, rank: int, index: int) -> Step:
     if kind != "nop" and count < 1:
         raise _wrong(path, element, f"rank {rank}, step {number}: cnt is {count}; a {kind} moves at least one chunk")
     wanted = None if waits < 0 or step < 0 else (waits, step)
-    return Step(number, kind, ends[0], ends[1], count, wanted, element.line)
+    return MscclStep(number, kind, ends[0], ends[1], count, wanted, element.line)
 
 
 def _number(

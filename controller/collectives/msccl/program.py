@@ -32,7 +32,7 @@ BUFFERS = {"i": "input", "o": "output", "s": "scratch"}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MscclStep:
     """One step.
 
     Attributes:
@@ -68,7 +68,7 @@ class Threadblock:
     send: int
     receive: int
     channel: int
-    steps: tuple[Step, ...]
+    steps: tuple[MscclStep, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from controller.devices.predict.ask import QUESTIONS
 from controller.devices.predict.question import Question
 from controller.devices.validate.compare import Slice, slices
 from controller.devices.validate.files import read_measured, split_name, stem_of
-from controller.devices.validate.measured import Measured, MeasuredFile
+from controller.devices.validate.measured import MeasuredFile, MeasuredRow
 from controller.errors import BadMeasurements
 from node.hardware.catalog import apply_overrides
 from node.hardware.device import DeviceSpec
@@ -46,7 +46,7 @@ _FIRST_STEP, _LAST_STEP = 0.2, 0.004
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class FittedConstants:
     """Constants fitted to one file.
 
     Attributes:
@@ -65,7 +65,7 @@ class Fit:
     before: Slice
 
 
-def fit_file(path: Path, spec: DeviceSpec) -> tuple[Fit, DeviceSpec, MeasuredFile]:
+def fit_file(path: Path, spec: DeviceSpec) -> tuple[FittedConstants, DeviceSpec, MeasuredFile]:
     """Fits `spec` to the file at `path`; its name says the table, `spec` the device.
 
     Returns:
@@ -95,7 +95,7 @@ def fit_file(path: Path, spec: DeviceSpec) -> tuple[Fit, DeviceSpec, MeasuredFil
     thinned = fitted[:: -(-len(fitted) // MOST_ROWS)]
     constants = _search(spec, asked, dtype, thinned, _present(spec, CONSTANTS[asked.name]))
     result = apply_overrides(spec, constants)
-    fit = Fit(
+    fit = FittedConstants(
         path.name,
         measured.table,
         constants,
@@ -111,7 +111,7 @@ def _present(spec: DeviceSpec, paths: Sequence[str]) -> list[str]:
 
 
 def _search(
-    spec: DeviceSpec, asked: Question, dtype: str, rows: Sequence[Measured], paths: Sequence[str]
+    spec: DeviceSpec, asked: Question, dtype: str, rows: Sequence[MeasuredRow], paths: Sequence[str]
 ) -> dict[str, str]:
     dimensions = known_paths(skeleton_of(spec))
     values = {path: spec.constants[path].value for path in paths}
@@ -142,9 +142,11 @@ def _search(
 
 
 def _sliced(
-    measured: MeasuredFile, name: str, spec: DeviceSpec, asked: Question, dtype: str, rows: Sequence[Measured]
+    measured: MeasuredFile, name: str, spec: DeviceSpec, asked: Question, dtype: str, rows: Sequence[MeasuredRow]
 ) -> Slice:
-    predicted = tuple(Measured(row.line, row.sizes, row.measured_s, asked.ask(spec, dtype, row.sizes)) for row in rows)
+    predicted = tuple(
+        MeasuredRow(row.line, row.sizes, row.measured_s, asked.ask(spec, dtype, row.sizes)) for row in rows
+    )
     part = MeasuredFile(measured.name, measured.device, measured.table, predicted, (), len(predicted))
     whole = slices(part)[0]
     return Slice(whole.file, whole.device, whole.table, name, whole.rows, 0, whole.median, whole.p90, whole.bias)

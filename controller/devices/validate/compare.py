@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from controller.devices.validate.files import is_table, read_measured
-from controller.devices.validate.measured import Measured, MeasuredFile
+from controller.devices.validate.measured import MeasuredFile, MeasuredRow
 from controller.errors import BadMeasurements
 
 WORST = 10
@@ -69,12 +69,12 @@ def slices(measured: MeasuredFile) -> list[Slice]:
     return result
 
 
-def worst(measured: MeasuredFile, count: int = WORST) -> list[Measured]:
+def worst(measured: MeasuredFile, count: int = WORST) -> list[MeasuredRow]:
     """The `count` rows with the largest error; of equal ones the first in the file."""
     return sorted(measured.rows, key=lambda row: (-abs(row.error), row.line))[:count]
 
 
-def _slice(measured: MeasuredFile, name: str, rows: Sequence[Measured], dropped: int = 0) -> Slice:
+def _slice(measured: MeasuredFile, name: str, rows: Sequence[MeasuredRow], dropped: int = 0) -> Slice:
     errors = [row.error for row in rows]
     sizes = sorted(abs(error) for error in errors)
     return Slice(
@@ -91,7 +91,7 @@ def _slice(measured: MeasuredFile, name: str, rows: Sequence[Measured], dropped:
     )
 
 
-def _decade(row: Measured) -> int:
+def _decade(row: MeasuredRow) -> int:
     return floor(log10(row.measured_s) + 1e-12)
 
 

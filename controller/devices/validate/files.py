@@ -14,7 +14,7 @@ from controller.devices.predict.question import Question, Value
 from controller.devices.predict.shapes import Refusal, Sheet, need_columns, read_csv, shapes_of
 from controller.devices.validate.host_dram import compared_points
 from controller.devices.validate.limits import why_unphysical
-from controller.devices.validate.measured import Measured, MeasuredFile, positive
+from controller.devices.validate.measured import MeasuredFile, MeasuredRow, positive
 from controller.devices.validate.nccl import compared_collectives
 from controller.errors import BadMeasurements, BadQuestion
 from node.errors import NodeError
@@ -85,7 +85,7 @@ def _why_not_modelled(stem: str) -> str:
     )
 
 
-def _asked(sheet: Sheet, spec: DeviceSpec, asked: Question, dtype: str) -> tuple[list[Measured], list[Refusal]]:
+def _asked(sheet: Sheet, spec: DeviceSpec, asked: Question, dtype: str) -> tuple[list[MeasuredRow], list[Refusal]]:
     columns, measure = _TIMES[next((name for name in _TIMES if name in sheet.header), "latency_us")]
     need_columns(sheet, columns)
     if dtype and dtype not in ITEM_BYTES:
@@ -107,7 +107,7 @@ def _asked(sheet: Sheet, spec: DeviceSpec, asked: Question, dtype: str) -> tuple
         if why:
             refusals.append(Refusal(where, why))
         else:
-            rows.append(Measured(line, sizes, measured_s, predicted))
+            rows.append(MeasuredRow(line, sizes, measured_s, predicted))
     return rows, refusals
 
 

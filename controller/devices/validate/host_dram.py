@@ -12,7 +12,7 @@ from typing import Final
 
 from controller.devices.predict.question import Prediction
 from controller.devices.predict.shapes import Refusal, Sheet, need_columns
-from controller.devices.validate.measured import Measured, MeasuredFile, positive
+from controller.devices.validate.measured import MeasuredFile, MeasuredRow, positive
 from controller.errors import BadQuestion
 from node.hardware.dram import channel_bytes_per_s, mixed_bytes_per_s
 from node.hardware.units import MEGA
@@ -52,5 +52,5 @@ def compared_points(sheet: Sheet, answer: MeasuredFile) -> MeasuredFile:
             continue
         rate = mixed_bytes_per_s(channel_bytes_per_s(int(memory[1]), float(memory[2])), share)
         predicted = Prediction(MEGA / rate, "dram", {"dram": MEGA / rate})
-        rows.append(Measured(line, {"system": cells["system"], "metric": cells["metric"]}, measured_s, predicted))
+        rows.append(MeasuredRow(line, {"system": cells["system"], "metric": cells["metric"]}, measured_s, predicted))
     return replace(answer, table="host_dram", rows=tuple(rows), refusals=tuple(refusals))

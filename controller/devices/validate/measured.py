@@ -16,7 +16,7 @@ MOST: Final = 1e15
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredRow:
     """One row that can be used: its line, the sizes of its question, what was measured [s] and what the models say."""
 
     line: int
@@ -48,7 +48,7 @@ class MeasuredFile:
     name: str
     device: str
     table: str
-    rows: tuple[Measured, ...] = ()
+    rows: tuple[MeasuredRow, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     row_count: int = 0
     unusable: str = ""

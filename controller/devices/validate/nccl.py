@@ -22,7 +22,7 @@ from controller.collectives.table import COLLECTIVES
 from controller.devices.predict.products import find_product
 from controller.devices.predict.question import Prediction, Value
 from controller.devices.predict.shapes import Refusal, Sheet, need_columns
-from controller.devices.validate.measured import Measured, MeasuredFile, positive
+from controller.devices.validate.measured import MeasuredFile, MeasuredRow, positive
 from controller.errors import BadQuestion, UserError
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
@@ -79,7 +79,7 @@ def _row(
     cells: Mapping[str, str],
     places: dict[tuple[str, int], _Place | str],
     folders: Sequence[str | Path],
-) -> Measured:
+) -> MeasuredRow:
     system, given, nccl_type = cells["system"], cells["op_name"], cells["nccl_dtype"]
     name = NAMES.get(given, given)
     if name not in COLLECTIVES:
@@ -108,7 +108,7 @@ def _row(
     bound = f"{system} {nccl_type}, {side} 1 MB"
     sizes: dict[str, Value] = {"system": system, "type": nccl_type, "bytes": size}
     sizes["algorithm"] = f"{best.algorithm}/{best.protocol}"
-    return Measured(line, sizes, measured_s, Prediction(best.time_s, bound, {bound: best.time_s}))
+    return MeasuredRow(line, sizes, measured_s, Prediction(best.time_s, bound, {bound: best.time_s}))
 
 
 def _whole(column: str, cells: Mapping[str, str]) -> int:

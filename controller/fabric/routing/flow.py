@@ -57,7 +57,7 @@ class Flow:
         return first[-1].head.vertex
 
 
-class Policy(Protocol):
+class RoutingPolicy(Protocol):
     """Gives every flow its paths."""
 
     def assign(self, flows: Sequence[Flow]) -> Sequence[Shares]:

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping
 
 from controller.errors import BadTopology
-from controller.fabric.routing.flow import Policy
+from controller.fabric.routing.flow import RoutingPolicy
 from controller.topology.nearest import hint
 
 ROUTINGS: Mapping[str, str] = {
@@ -19,7 +19,7 @@ ROUTINGS: Mapping[str, str] = {
     "spray": "controller.fabric.routing.spray:spray",
     "ethereal": "controller.fabric.routing.ethereal:ethereal",
 }
-"""Name to ``module:function``; the function makes the `Policy` from the options of the topology."""
+"""Name to ``module:function``; the function makes the `RoutingPolicy` from the options of the topology."""
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {"ecmp": ("routing.seed", "routing.connections")}
 """Options that a policy reads, beside ``routing`` itself."""
@@ -43,12 +43,12 @@ def routing_name(options: Mapping[str, str]) -> str:
     return name
 
 
-def policy_of(options: Mapping[str, str]) -> Policy:
+def policy_of(options: Mapping[str, str]) -> RoutingPolicy:
     """The policy that a topology chose, made now.
 
     Raises:
         BadTopology: as `routing_name`, or a value that it cannot take.
     """
     module, _, function = ROUTINGS[routing_name(options)].partition(":")
-    policy: Policy = getattr(importlib.import_module(module), function)(options)
+    policy: RoutingPolicy = getattr(importlib.import_module(module), function)(options)
     return policy

@@ -34,7 +34,7 @@ NVLINK_PORTS = ("nvlink",)
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class ParsedMatrix:
     """The parsed table: names, labels, NUMA node by name ("" where it says none), line by name."""
 
     names: tuple[str, ...]
@@ -83,7 +83,7 @@ def nvidia_topo(path: Path, name: str, given: Given) -> Sketch:
 
 def _tree(
     path: Path,
-    matrix: Matrix,
+    matrix: ParsedMatrix,
     host: Chassis,
     spec: DeviceSpec,
     given: Given,
@@ -124,7 +124,9 @@ def _tree(
             link(a, b, "sockets", matrix.lines[matrix.names[0]], None)
 
 
-def _nvlink(path: Path, matrix: Matrix, host: Chassis, spec: DeviceSpec, given: Given, ends: dict[str, str]) -> None:
+def _nvlink(
+    path: Path, matrix: ParsedMatrix, host: Chassis, spec: DeviceSpec, given: Given, ends: dict[str, str]
+) -> None:
     counts = {(a, b): int(label[2:]) for (a, b), label in matrix.labels.items() if label.startswith("NV") and a in ends}
     if not counts:
         return
@@ -162,7 +164,7 @@ def _is_lane(rate: float) -> bool:
     return any(abs(rate / lane - 1) < 0.1 for lane in NVLINK_LANES)
 
 
-def _matrix(path: Path, text: str) -> Matrix:
+def _matrix(path: Path, text: str) -> ParsedMatrix:
     lines = [(number, re.sub(r"\x1b\[[0-9;]*m", "", line)) for number, line in enumerate(text.splitlines(), 1)]
     at = next((index for index, (_, line) in enumerate(lines) if re.match(r"\s*GPU\d+\b", line)), None)
     if at is None:
@@ -195,7 +197,7 @@ def _matrix(path: Path, text: str) -> Matrix:
     for (a, b), label in labels.items():
         if labels[b, a] != label:
             raise BadTopology(f"{path}:{found[a]}: {a} to {b} is {label}, and {b} to {a} in line {found[b]} is not")
-    return Matrix(names, labels, numa, found)
+    return ParsedMatrix(names, labels, numa, found)
 
 
 def _numa(cells: Sequence[str]) -> str:

@@ -23,8 +23,8 @@ from controller.topology.importing.sketch import (
     Connection,
     Given,
     Names,
-    Quantity,
     Sketch,
+    SourcedQuantity,
     first_port,
     rate_of,
 )
@@ -99,7 +99,7 @@ class _Platform:
             bytes_per_s /= 2
             source += " for both directions together"
         bandwidth = rate_of(self.given, name, element.where, bytes_per_s, source)
-        wait = Quantity(
+        wait = SourcedQuantity(
             format_quantity(_latency(latency, element), "s"), "datasheet", f"{self.path.name}:{element.line}"
         )
         self.sketch.links.append(Connection(a, b, bandwidth, wait))

@@ -60,7 +60,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
+class SourcedQuantity:
     """A number with a unit and where it comes from."""
 
     text: str
@@ -74,9 +74,9 @@ class Connection:
 
     a: str
     b: str
-    bandwidth: Quantity
-    latency: Quantity
-    backward: Quantity | None = None
+    bandwidth: SourcedQuantity
+    latency: SourcedQuantity
+    backward: SourcedQuantity | None = None
     name: str = ""
 
 
@@ -131,7 +131,7 @@ class Sketch:
 
 def rate_of(
     given: Given, name: str, where: str, bytes_per_s: float | None, source: str, kind: str = "datasheet"
-) -> Quantity:
+) -> SourcedQuantity:
     """The bandwidth of a link: what the user gives for its name, else what the format says.
 
     Args:
@@ -154,10 +154,10 @@ def rate_of(
         )
     if not bytes_per_s > 0:
         raise BadTopology(f"{where}: the link {name!r} carries {bytes_per_s:g} B/s; it needs more than 0")
-    return Quantity(format_quantity(bytes_per_s, "bytes/s"), kind, source)
+    return SourcedQuantity(format_quantity(bytes_per_s, "bytes/s"), kind, source)
 
 
-def latency_of(given: Given, name: str, where: str, seconds: float | None = None, source: str = "") -> Quantity:
+def latency_of(given: Given, name: str, where: str, seconds: float | None = None, source: str = "") -> SourcedQuantity:
     """The latency of a link, as `rate_of` its bandwidth.
 
     Raises:
@@ -166,7 +166,7 @@ def latency_of(given: Given, name: str, where: str, seconds: float | None = None
     if name in given.links and given.links[name][1]:
         return _checked(given.links[name][1], "s", f"--link {name}")
     if seconds is not None:
-        return Quantity(format_quantity(seconds, "s"), "datasheet", source)
+        return SourcedQuantity(format_quantity(seconds, "s"), "datasheet", source)
     if given.latency:
         return _checked(given.latency, "s", "--latency")
     raise BadTopology(
@@ -226,12 +226,12 @@ def text_of(path: Path) -> str:
         raise BadTopology(f"{path}: byte {error.start} is no UTF-8; save the file as UTF-8 text") from error
 
 
-def _checked(text: str, dimension: str, option: str) -> Quantity:
+def _checked(text: str, dimension: str, option: str) -> SourcedQuantity:
     try:
         parse(text, dimension)
     except BadQuantity as error:
         raise BadTopology(f"{option}: {error}") from error
-    return Quantity(text, "assumed", f"given to the import with {option.split()[0]}")
+    return SourcedQuantity(text, "assumed", f"given to the import with {option.split()[0]}")
 
 
 def _line(link: Connection) -> str:
@@ -242,6 +242,6 @@ def _line(link: Connection) -> str:
     return f"- {{ends: [{link.a}, {link.b}], {name}{rates}, latency: {_quantity(link.latency)}}}"
 
 
-def _quantity(quantity: Quantity) -> str:
+def _quantity(quantity: SourcedQuantity) -> str:
     # JSON strings are YAML strings, whatever a file name holds.
     return f"{{value: {json.dumps(quantity.text)}, kind: {quantity.kind}, source: {json.dumps(quantity.source)}}}"

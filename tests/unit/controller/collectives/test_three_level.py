@@ -7,7 +7,7 @@ from controller.collectives.all_reduce_hierarchical import hierarchical, three_l
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, first_ranks
-from controller.collectives.measure.calls import Measured, measure, plan_of, prepare
+from controller.collectives.measure.calls import MeasuredCall, measure, plan_of, prepare
 from controller.collectives.protocol import PLAIN, as_seen
 from controller.plan.ops import Transfer
 from controller.topology.loader import load_topology
@@ -82,7 +82,7 @@ def time_on(topology: Topology, algorithm, count: int) -> float:
     hosts = tuple(device.host for device in topology.devices.values())
     group = Group(tuple(topology.devices), ("hbm",) * 16, hosts)
     call = Call("all_reduce", group, count, in_place=True)
-    entry = Measured(call, algorithm.__name__, "plain", plan_of(call, algorithm))
+    entry = MeasuredCall(call, algorithm.__name__, "plain", plan_of(call, algorithm))
     assert measure(topology, entry).ok
     return entry.time_s
 

@@ -15,9 +15,9 @@ from controller.cli.compare import compare
 from controller.compare import grid
 from controller.compare.candidates import GENERATION, HBM_ONLY, Candidate
 from controller.compare.grid import run_grid
-from controller.compare.measure import Measured, measure
+from controller.compare.measure import ComparisonRow, measure
 from controller.compare.question import Axis, Point, points
-from controller.compare.store import BadStore, Store
+from controller.compare.store import BadStore, ResultStore
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.report.comparison import csv_text, sweep_plot
@@ -61,7 +61,7 @@ def test_what_does_not_fit_and_what_cannot_run_are_rows() -> None:
 def test_a_grid_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
-    def broken(point: Point) -> Measured:
+    def broken(point: Point) -> ComparisonRow:
         if len(ran) == 2:
             raise KeyboardInterrupt
         ran.append(point.name)
@@ -80,13 +80,13 @@ def test_a_torn_last_line_is_run_again_and_a_wrong_one_is_named(tmp_path: Path) 
     run_grid(ASKED[:2], folder=tmp_path, processes=1)
     path = tmp_path / "rows.jsonl"
     path.write_text(path.read_text()[:-20])
-    store = Store(tmp_path)
+    store = ResultStore(tmp_path)
     assert store.get(ASKED[0].digest) is not None
     assert store.get(ASKED[1].digest) is None
     assert path.read_text().count("\n") == 1
     path.write_text("{}\n")
     with pytest.raises(BadStore, match=r"rows.jsonl:1"):
-        Store(tmp_path)
+        ResultStore(tmp_path)
 
 
 def test_csv_has_a_line_a_run_and_the_plot_a_line_a_scheme() -> None:
@@ -125,7 +125,7 @@ def test_a_folder_that_is_not_there_is_named_before_anything_runs(tmp_path: Path
 BOX = Path(__file__).parent / "two_h100.yaml"
 
 
-def _hbm_only(model: str) -> Measured:
+def _hbm_only(model: str) -> ComparisonRow:
     base = RunSpec("gpu_only", model, batch=2, prompt_tokens=8, output_tokens=3)
     rivals = tuple(replace(rival, topology=str(BOX)) for rival in HBM_ONLY.rivals)
     (row,) = run_grid(points(base, (replace(HBM_ONLY, topology=str(BOX), rivals=rivals),), ()), processes=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller.engine import Activities, Deadlock, Engine, Names
+from controller.engine import Activities, Engine, EngineDeadlock, EngineNames
 
 
 def tasks(deps: list[list[int]], queues: list[int], loads: list[int]) -> Activities:
@@ -24,7 +24,7 @@ def tasks(deps: list[list[int]], queues: list[int], loads: list[int]) -> Activit
 
 
 def test_a_failed_resource_and_whoever_waits_for_it():
-    names = Names(
+    names = EngineNames(
         activity=lambda ticket, i: ("load", "compute", "store")[i],
         resource=lambda r: f"link{r}",
         queue=lambda q: f"stream{q}",
@@ -33,7 +33,7 @@ def test_a_failed_resource_and_whoever_waits_for_it():
     engine.add_resources([1.0, 1.0])
     engine.set_capacity(1, 0.0)
     ticket = engine.submit(tasks([[], [0], []], [-1, 0, 0] if engine.add_queues([1]).size else [], [1, -1, -1]))
-    with pytest.raises(Deadlock) as caught:
+    with pytest.raises(EngineDeadlock) as caught:
         engine.run()
     text = str(caught.value)
     assert "nothing can happen after 0.0 s and 3 activities have not ended" in text
@@ -60,7 +60,7 @@ def test_a_failed_resource_is_no_error_while_somebody_may_mend_it():
 def test_a_cycle_of_dependencies():
     engine = Engine()
     engine.submit(tasks([[2], [0], [1]], [-1] * 3, [-1] * 3))
-    with pytest.raises(Deadlock) as caught:
+    with pytest.raises(EngineDeadlock) as caught:
         engine.run()
     expected = (
         "activity 0 of ticket 0 waits for activity 2 of ticket 0 waits for activity 1 of ticket 0 "
@@ -74,7 +74,7 @@ def test_a_queue_whose_order_contradicts_the_dependencies():
     engine = Engine()
     engine.add_queues([1])
     engine.submit(tasks([[1], []], [0, 0], [-1, -1]))
-    with pytest.raises(Deadlock) as caught:
+    with pytest.raises(EngineDeadlock) as caught:
         engine.run()
     assert (
         "activity 0 of ticket 0 waits for activity 1 of ticket 0 waits in queue 0 behind activity 0 of ticket 0"
@@ -87,7 +87,7 @@ def test_a_crowd_is_summed_up():
     engine.add_resources([1.0])
     engine.set_capacity(0, 0.0)
     engine.submit(tasks([[]] * 100, [-1] * 100, [0] * 100))
-    with pytest.raises(Deadlock, match="and 92 more that flow at rate zero") as caught:
+    with pytest.raises(EngineDeadlock, match="and 92 more that flow at rate zero") as caught:
         engine.run()
     assert len(caught.value.stalled) == 100
     assert len(str(caught.value)) < 2000
@@ -99,7 +99,7 @@ def test_a_long_chain_is_cut_in_the_middle():
     engine.set_capacity(0, 0.0)
     n = 2000
     engine.submit(tasks([[]] + [[i] for i in range(n - 1)], [-1] * n, [0] + [-1] * (n - 1)))
-    with pytest.raises(Deadlock) as caught:
+    with pytest.raises(EngineDeadlock) as caught:
         engine.run()
     lines = str(caught.value).splitlines()
     assert lines[1].strip() == "activity 0 of ticket 0 flows at rate zero: capacity 0 of resource 0"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.engine import Activities, Engine
-from controller.engine.errors import BadActivities, Deadlock
+from controller.engine.errors import BadActivities, EngineDeadlock
 
 
 def flows(loads: list[dict[int, float]], work=100.0, latency=0.0, limit=np.inf, queue=-1) -> Activities:
@@ -115,5 +115,5 @@ def test_weights_that_cannot_be(engine):
     with pytest.raises(BadActivities):
         engine.reweigh(ticket, 1, [1.0, 0.0])
     engine.set_capacity(0, 0.0)
-    with pytest.raises(Deadlock):
+    with pytest.raises(EngineDeadlock):
         engine.run()

@@ -6,7 +6,7 @@ from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
 from controller.topology.loader import load_topology
-from node.client import Allocate, Free, Launch, Operand, Push
+from node.client import Allocate, LaunchKernel, Operand, Push, Release
 
 X = Buffer("gpu0", "hbm", "x", "fp32", (8, 4))
 Y = Buffer("gpu0", "hbm", "y", "fp32", (8, 4))
@@ -28,7 +28,7 @@ def test_each_op_goes_to_the_node_that_carries_it_out(toy) -> None:
     assert list(found) == ["gpu0", "cpu"]
     launch, push = found["gpu0"]
     (last,) = found["cpu"]
-    assert isinstance(launch, Launch) and (launch.id, launch.op, launch.wait, launch.notify) == (
+    assert isinstance(launch, LaunchKernel) and (launch.id, launch.op, launch.wait, launch.notify) == (
         100,
         "activation",
         (),
@@ -76,7 +76,7 @@ def test_buffers_come_and_go_where_they_lie(toy) -> None:
         (8, 4),
     )
     assert (make.id, make.notify) == (100, ("gpu0",))
-    assert isinstance(end, Free) and (end.id, end.wait) == (102, (101,))
+    assert isinstance(end, Release) and (end.id, end.wait) == (102, (101,))
     assert found["gpu0"][0].wait == (100,)
 
 
@@ -98,7 +98,7 @@ def test_a_kernel_names_the_card_that_its_operands_lie_on() -> None:
     found = Dispatch(topology, Fabric(topology)).commands(build.plan(), 100, {})
     _, launch = found["cpu"]
     (back,) = found["aic0"]
-    assert isinstance(launch, Launch) and isinstance(back, Push)
+    assert isinstance(launch, LaunchKernel) and isinstance(back, Push)
     assert launch.inputs == (Operand("dram/x", 0, (4,)), Operand("cxl/y", 0, (4,), "aic0"))
     assert launch.outputs == (Operand("cxl/y", 0, (4,), "aic0"),)
     # The copy back starts at the card, which hears when the kernel has ended.

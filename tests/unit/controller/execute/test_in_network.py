@@ -11,7 +11,7 @@ from controller.plan.check import check_plan
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
 from controller.topology.schema import Abilities, Device, Endpoint, Link, Topology
-from node.client import Allocate, Free, Launch, Push
+from node.client import Allocate, LaunchKernel, Push, Release
 from node.hardware.device import ComputeSpec, DeviceSpec, PortSpec, QueueSpec, TierSpec
 
 GIGA = 1e9
@@ -146,7 +146,7 @@ def test_nodes_gather_reduce_and_pass_on():
     numbers = [command.id for commands in found.values() for command in commands]
     assert sorted(numbers) == [100 + offset for offset in range(len(event_owners(plan)))]
     here = found["gpu0"]
-    assert [type(command) for command in here] == [Allocate, Allocate, Launch, Push, Free, Free]
+    assert [type(command) for command in here] == [Allocate, Allocate, LaunchKernel, Push, Release, Release]
     reduce = here[2]
     assert reduce.op == "reduce" and reduce.attributes["kind"] == "sum"
     # The operands are in the order of the sources, its own in its place.

@@ -8,9 +8,9 @@ import pytest
 
 from controller.errors import PreflightFailed, UserError
 from controller.launch.listening import Listening, listening_on
-from controller.launch.place import Place
-from controller.launch.preflight import Demand, MachineSpeed, demand_of
-from controller.launch.ray_placement import Machine, Share, deal_hosts, slowest
+from controller.launch.place import NodePlace
+from controller.launch.preflight import MachineDemand, MachineSpeed, demand_of
+from controller.launch.ray_placement import Machine, MachineShare, deal_hosts, slowest
 from controller.launch.run_directory import cluster_content, settled
 from controller.topology.schema import Device, Endpoint, Link, Topology
 from node.hardware.device import DeviceSpec, TierSpec
@@ -28,7 +28,11 @@ def topology(hosts: str) -> Topology:
 
 def test_equal_hosts_are_spread_and_stay_whole() -> None:
     declared = topology("xyzxyzw")
-    assert deal_hosts(declared, {}, [A, B, C]) == (Share(A, ("x", "w")), Share(B, ("y",)), Share(C, ("z",)))
+    assert deal_hosts(declared, {}, [A, B, C]) == (
+        MachineShare(A, ("x", "w")),
+        MachineShare(B, ("y",)),
+        MachineShare(C, ("z",)),
+    )
     shares = deal_hosts(declared, {}, [A, B])
     assert [share.hosts for share in shares] == [("x", "z"), ("y", "w")]
 
@@ -36,7 +40,7 @@ def test_equal_hosts_are_spread_and_stay_whole() -> None:
 def test_a_large_host_is_alone_and_idle_machines_are_left_out() -> None:
     declared = topology("xyz")
     assert [share.hosts for share in deal_hosts(declared, {("d0", "hbm"): 10**12}, [A, B])] == [("x",), ("y", "z")]
-    assert deal_hosts(topology("x"), {}, [A, B]) == (Share(A, ("x",)),)
+    assert deal_hosts(topology("x"), {}, [A, B]) == (MachineShare(A, ("x",)),)
     with pytest.raises(UserError, match="no machine"):
         deal_hosts(declared, {}, [])
 
@@ -49,12 +53,12 @@ def test_a_machine_checks_its_own_share_alone() -> None:
     assert whole.nodes == 3 and whole.ram_bytes + demand_of(declared, {}, ()).ram_bytes == (
         here.ram_bytes + there.ram_bytes
     )
-    place = Place("machine seven")
+    place = NodePlace("machine seven")
     place.look(here, "", measure=False)
     with pytest.raises(PreflightFailed, match=r"on machine seven: .*for 1 nodes"):
         place.look(there, "", measure=False)
     with pytest.raises(PreflightFailed, match="on disk"):
-        place.look(Demand(1, 300, 0, 1 << 60), "/tmp", measure=False)
+        place.look(MachineDemand(1, 300, 0, 1 << 60), "/tmp", measure=False)
 
 
 def test_the_slowest_machine_decides() -> None:

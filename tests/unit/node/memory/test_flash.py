@@ -10,7 +10,7 @@ from node.errors import BufferExists, CorruptTier, NotPrepared
 from node.hardware.device import TierSpec
 from node.memory import flash_array
 from node.memory.flash import FlashTier
-from node.memory.tier import Buffer
+from node.memory.tier import StoredBuffer
 
 SPEC = TierSpec("flash", "flash", 1 << 30, 1e9, 1e9)
 CHUNK = 1 << 20
@@ -21,12 +21,12 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash_array, "CHUNK_BYTES", CHUNK)
 
 
-def fill(tier: FlashTier, buffer: Buffer, start: int, data: bytes) -> None:
+def fill(tier: FlashTier, buffer: StoredBuffer, start: int, data: bytes) -> None:
     with tier.held(buffer, start, len(data), writes=True):
         tier.view(buffer, start, len(data))[:] = data
 
 
-def content(tier: FlashTier, buffer: Buffer, start: int, size: int) -> bytes:
+def content(tier: FlashTier, buffer: StoredBuffer, start: int, size: int) -> bytes:
     with tier.held(buffer, start, size, writes=False):
         return bytes(tier.view(buffer, start, size))
 

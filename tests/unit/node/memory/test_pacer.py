@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from node.hardware.device import DeviceSpec, PortSpec, TierSpec
-from node.memory.ledger import Ledger
+from node.memory.ledger import UseLedger
 from node.memory.pacer import Pacer
-from node.memory.resources import DeviceResources, Resource, Use, joined
+from node.memory.resources import DeviceResources, SharedResource, Use, joined
 
 
 @dataclass
@@ -33,8 +33,8 @@ def pacer(late_s: float = 0.0) -> tuple[Pacer, HandClock]:
     return Pacer(clock), clock  # type: ignore[arg-type]
 
 
-def bus(capacity: float = 100.0) -> Resource:
-    return Resource("bus", capacity)
+def bus(capacity: float = 100.0) -> SharedResource:
+    return SharedResource("bus", capacity)
 
 
 def test_alone_a_flow_takes_work_over_rate() -> None:
@@ -146,7 +146,7 @@ def test_a_kernel_is_a_flow_of_its_bytes() -> None:
 
 
 def test_the_ledger_is_exact_for_what_does_not_overlap() -> None:
-    ledger, shared = Ledger(), bus()
+    ledger, shared = UseLedger(), bus()
     use = Use(50.0, math.inf, 0.25, ((shared, 1.0),))
     at = 0.0
     for _ in range(500):
@@ -156,7 +156,7 @@ def test_the_ledger_is_exact_for_what_does_not_overlap() -> None:
 
 
 def test_the_ledger_gives_a_late_comer_what_is_left_but_no_less_than_its_share() -> None:
-    ledger, shared = Ledger(), bus()
+    ledger, shared = UseLedger(), bus()
     assert ledger.charge(Use(80.0, 80.0, 0.0, ((shared, 1.0),)), 0.0) == pytest.approx(1.0)
     # Half of the bus, 50, for a second, then all of it.
     assert ledger.charge(Use(100.0, math.inf, 0.0, ((shared, 1.0),)), 0.0) == pytest.approx(1.5)

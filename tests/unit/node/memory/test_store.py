@@ -12,9 +12,9 @@ import pytest
 
 from node.errors import BufferExists, BufferInUse, OutOfRange, TierFull, UnknownBuffer, UnknownTier
 from node.hardware.device import DeviceSpec, TierSpec
-from node.memory.arena import Arena
+from node.memory.arena import SharedArena
 from node.memory.attach import Attachment, Segment
-from node.memory.store import Store
+from node.memory.store import DeviceStore
 
 CAPACITY = 1_000_000
 
@@ -28,8 +28,8 @@ def spec(capacity: int = CAPACITY) -> DeviceSpec:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store("dev", spec(), tmp_path)
+def store(tmp_path: Path) -> Iterator[DeviceStore]:
+    made = DeviceStore("dev", spec(), tmp_path)
     yield made
     made.close()
 
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class TestEveryTier:
     """The conformance suite: a new kind of tier is added to the parameters."""
 
-    def test_starts_as_zeros_and_keeps_what_is_written(self, store: Store, tier: str) -> None:
+    def test_starts_as_zeros_and_keeps_what_is_written(self, store: DeviceStore, tier: str) -> None:
         buffer = store.allocate("x", tier, "uint8", (10_000,))
         with buffer.tier.held(buffer, 0, 10_000, writes=True):
             view = buffer.tier.view(buffer, 0, 10_000)
@@ -47,7 +47,7 @@ class TestEveryTier:
         with buffer.tier.held(buffer, 5000, 4, writes=False):
             assert bytes(buffer.tier.view(buffer, 5000, 4)) == b"wind"
 
-    def test_is_full_to_the_byte(self, store: Store, tier: str) -> None:
+    def test_is_full_to_the_byte(self, store: DeviceStore, tier: str) -> None:
         store.allocate("x", tier, "uint8", (CAPACITY - 1,))
         store.allocate("y", tier, "uint8", (1,))
         with pytest.raises(TierFull) as full:
@@ -58,7 +58,7 @@ class TestEveryTier:
         assert store.tiers[tier].used_bytes == 9
         assert store.tiers[tier].peak_bytes == CAPACITY
 
-    def test_a_buffer_is_zeros_again_under_the_same_name(self, store: Store, tier: str) -> None:
+    def test_a_buffer_is_zeros_again_under_the_same_name(self, store: DeviceStore, tier: str) -> None:
         for _ in range(3):
             buffer = store.allocate("x", tier, "uint8", (5000,))
             with buffer.tier.held(buffer, 0, 5000, writes=True):
@@ -67,7 +67,7 @@ class TestEveryTier:
             store.free("x")
             assert buffer.freed
 
-    def test_empty_buffers_are_allowed(self, store: Store, tier: str) -> None:
+    def test_empty_buffers_are_allowed(self, store: DeviceStore, tier: str) -> None:
         buffer = store.allocate("x", tier, "fp32", (0, 4))
         with buffer.tier.held(buffer, 0, 0, writes=True):
             assert len(buffer.tier.view(buffer, 0, 0)) == 0
@@ -75,7 +75,7 @@ class TestEveryTier:
         store.commit("first")
         store.free("x")
 
-    def test_wrong_names(self, store: Store, tier: str) -> None:
+    def test_wrong_names(self, store: DeviceStore, tier: str) -> None:
         store.allocate("kv", tier, "fp32", (4,))
         with pytest.raises(BufferExists, match="kv"):
             store.allocate("kv", tier, "fp32", (4,))
@@ -91,7 +91,7 @@ class TestEveryTier:
 
 
 @pytest.mark.parametrize("tier", ["hbm", "flash"])
-def test_a_buffer_in_use_is_not_freed(store: Store, tier: str) -> None:
+def test_a_buffer_in_use_is_not_freed(store: DeviceStore, tier: str) -> None:
     store.allocate("x", tier, "uint8", (5000,))
     with store.pinned("x", "a read that has not ended"), store.pinned("x", "a kernel in flight (add)"):
         with pytest.raises(BufferInUse, match=r"dev\.x is in use by a kernel in flight \(add\), a read that has not"):
@@ -116,9 +116,9 @@ sys.stdin.readline()
 """
 
 
-def test_a_peer_that_maps_a_buffer_keeps_it_until_it_ends_or_dies(store: Store) -> None:
+def test_a_peer_that_maps_a_buffer_keeps_it_until_it_ends_or_dies(store: DeviceStore) -> None:
     arena = store.tiers["hbm"]
-    assert isinstance(arena, Arena)
+    assert isinstance(arena, SharedArena)
 
     def peer() -> subprocess.Popen[str]:
         segment = (os.getpid(), arena.descriptor, arena.inode, store.find("x").place, 5000, arena.generation)
@@ -143,15 +143,15 @@ def test_a_peer_that_maps_a_buffer_keeps_it_until_it_ends_or_dies(store: Store) 
             process.kill()
 
 
-def test_an_unknown_tier(store: Store) -> None:
+def test_an_unknown_tier(store: DeviceStore) -> None:
     with pytest.raises(UnknownTier, match="hbm, flash"):
         store.allocate("x", "l2", "fp32", (4,))
 
 
-def test_another_mapping_sees_the_bytes_and_knows_when_to_look_again(store: Store) -> None:
+def test_another_mapping_sees_the_bytes_and_knows_when_to_look_again(store: DeviceStore) -> None:
     buffer, other = (store.allocate(name, "hbm", "uint8", (9000,)) for name in ("x", "y"))
     arena = buffer.tier
-    assert isinstance(arena, Arena)
+    assert isinstance(arena, SharedArena)
     segment = Segment(os.getpid(), arena.descriptor, arena.inode, buffer.place, 9000, arena.generation)
     attached = Attachment(segment)
     attached.bytes[:4] = b"wind"
@@ -164,7 +164,7 @@ def test_another_mapping_sees_the_bytes_and_knows_when_to_look_again(store: Stor
 
 
 def test_freed_memory_goes_back_to_the_machine_and_addresses_come_back_last(tmp_path: Path) -> None:
-    arena = Arena("dev", TierSpec("hbm", "dram", 64 << 20, 1e9, 1e9))
+    arena = SharedArena("dev", TierSpec("hbm", "dram", 64 << 20, 1e9, 1e9))
     places = []
     for _ in range(4):
         buffer = arena.allocate("x", "uint8", (16 << 20,), 16 << 20)
@@ -181,7 +181,7 @@ def test_holes_are_joined_and_used_when_addresses_run_out(monkeypatch: pytest.Mo
     from node.memory import arena as module
 
     monkeypatch.setattr(module, "_SLACK_BYTES", 0)
-    arena = Arena("dev", TierSpec("hbm", "dram", 8 * 4096, 1e9, 1e9))
+    arena = SharedArena("dev", TierSpec("hbm", "dram", 8 * 4096, 1e9, 1e9))
     first: Callable[[int], object] = lambda pages: arena.allocate("x", "uint8", (pages * 4096,), pages * 4096)  # noqa: E731
     kept = first(1)
     for _ in range(10):  # 15 pages of addresses are left; 10 x 3 pages pass through them

@@ -13,12 +13,12 @@ import pytest
 from node.clock import PacedClock, wall_now
 from node.errors import BadAttribute, PeerUnreachable
 from node.memory.pacer import Pacer
-from node.memory.resources import Resource
+from node.memory.resources import SharedResource
 from node.rpc import node_pb2
 from node.runtime.grants import GrantDesk
 from node.runtime.peers import Grants
 
-BUS = Resource("bus", 1e9)
+BUS = SharedResource("bus", 1e9)
 SIDE = ((BUS, 1.0),)
 
 
