@@ -81,25 +81,16 @@ class Block:
             x = s.op("rotary", x, head_dim=shape.head_dim, position=position, theta=theta, factor=factor)
         return x
 
-    def prefill_attention(
-        self, s: Script, q: Value, k: Source, v: Source, k_out: Operand | None = None, v_out: Operand | None = None
-    ) -> tuple[Value, Source, Source]:
-        """Causal attention over a prompt.
-
-        Args:
-            s: takes the ops.
-            q: (rows, tokens, h*d).
-            k, v: (rows, tokens, g*d).
-            k_out, v_out: buffers for keys and values by heads (rows, g, tokens, d), instead of values.
+    def prefill_attention(self, s: Script, q: Source, k: Source, v: Source) -> Value:
+        """Causal attention over a prompt: q (rows, h, tokens, d), k and v (rows, g, tokens, d) by heads.
 
         Returns:
-            Attention (rows, tokens, h*d), and keys and values by heads.
+            Attention (rows, tokens, h*d).
         """
-        q_heads, *kv = (self.to_heads(s, part, out) for part, out in ((q, None), (k, k_out), (v, v_out)))
         attended = s.op(
-            "prefill_attention", q_heads, *kv, scale=self.shape.attention_scale, window=self.shape.window(self.layer)
+            "prefill_attention", q, k, v, scale=self.shape.attention_scale, window=self.shape.window(self.layer)
         )
-        return s.op("from_heads", attended), kv[0], kv[1]
+        return s.op("from_heads", attended)
 
     def to_heads(self, s: Script, x: Source, out: Operand | None = None) -> Value:
         """A prompt's q, k or v (rows, tokens, n*d) by heads (rows, n, tokens, d)."""

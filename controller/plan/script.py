@@ -202,6 +202,10 @@ class Script:
             if made.last >= 0:
                 made.last = len(self._emitted) - 1
 
+    def drop(self, value: Value) -> None:
+        """Says that nobody reads `value`: only the time of making it counts."""
+        self._made[value.number].used = True
+
     @contextmanager
     def staging(self, name: str, turn: int, turns: int = 2) -> Iterator[None]:
         """Values made in the body lie apart until the same turn comes again: one may leave while the next is made.

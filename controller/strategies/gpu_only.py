@@ -59,8 +59,9 @@ class GpuOnly:
         assert isinstance(rows, int)
         for layer in range(self.shape.layers):
             x, block = self.model.enter(s, layer, x), self.model.block(layer)
-            attention, *by_heads = block.prefill_attention(s, *block.qkv(s, x))
-            for part, cache in zip(by_heads, self._caches[layer], strict=True):
+            q, *kv = [block.to_heads(s, part) for part in block.qkv(s, x)]
+            attention = block.prefill_attention(s, q, *kv)
+            for part, cache in zip(kv, self._caches[layer], strict=True):
                 s.op(
                     "kv_write", part, out=rows_view(cache, row, rows), position=0, tokens=self.scenario.prompt_tokens
                 )  # fmt: skip

@@ -82,7 +82,7 @@ class InstInfer:
                         target = rows_view(self.caches[layer][drive].prompt[part], row, _rows(outbound))
                         s.move(outbound, target, "kv push")
                         self.attention.pushed(s, layer, part, drive, outbound, row)
-            attention, _, _ = block.prefill_attention(s, q, k, v)
+            attention = block.prefill_attention(s, *[block.to_heads(s, part) for part in (q, k, v)])
             x = block.finish(s, x, attention)
         return x
 

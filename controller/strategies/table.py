@@ -133,7 +133,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "flexgen",
             "KV cache on an SSD, brought to the GPU through host memory layer by layer",
-            "controller.strategies.kv_streaming:flexgen",
+            "controller.strategies.flexgen:flexgen",
             "a6000_ssd",
         ),
         Strategy(
@@ -146,19 +146,19 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "deepspeed",
             "KV cache in host memory, brought to the GPU by pageable copies layer by layer",
-            "controller.strategies.kv_streaming:deepspeed",
+            "controller.strategies.deepspeed:deepspeed",
             "a6000_ssd",
         ),
         Strategy(
             "dram_kv",
             "KV cache in pinned host memory, the next layer fetched while one computes",
-            "controller.strategies.kv_streaming:dram_kv",
+            "controller.strategies.dram_kv:dram_kv",
             "a6000_ssd",
         ),
         Strategy(
             "cxl_kv",
             "KV cache on CXL memory cards, fetched by the GPU layer by layer",
-            "controller.strategies.kv_streaming:cxl_kv",
+            "controller.strategies.cxl_kv:cxl_kv",
             "offload_h100",
         ),
         Strategy(

@@ -9,11 +9,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.bound import bind_attributes, tensor_type, view_bytes
 from controller.plan.extents import accesses
-from controller.plan.hazards import byte_range
 from controller.plan.ops import Alloc, Buffer, Free, Kernel, Op, Plan, View
-from controller.plan.size import Affine, Bindings
+from controller.plan.size import Bindings, bind_size
 from node.hardware.operations import operation
 
 Renames = Mapping[str, str]
@@ -52,15 +51,21 @@ def op_key(op: Op, bindings: Bindings, renames: Renames) -> str:
     return f"{head} queue={op.queue} label={label} {ins} -> {outs}"
 
 
+def _bytes(view: View, bindings: Bindings) -> tuple[int, int]:
+    """First and last-plus-one byte of a view, open sizes bound [bytes]."""
+    start = bind_size(view.offset_bytes, bindings)
+    return start, start + view_bytes(view, bindings)
+
+
 class _Writers:
     """Per buffer disjoint byte ranges in order, each with the digests of those who wrote what it holds."""
 
     def __init__(self) -> None:
         self._ranges: dict[Buffer, list[tuple[int, int, frozenset[str]]]] = {}
 
-    def read(self, view: View) -> frozenset[str]:
+    def read(self, view: View, bindings: Bindings) -> frozenset[str]:
         """Who wrote the bytes of a view."""
-        start, stop = byte_range(view)
+        start, stop = _bytes(view, bindings)
         ranges = self._ranges.get(view.buffer, [])
         found: set[str] = set()
         at, covered = self._first(ranges, start), start
@@ -74,9 +79,9 @@ class _Writers:
             found.add(OUTSIDE)
         return frozenset(found)
 
-    def write(self, view: View, writer: str, *, partly: bool) -> None:
+    def write(self, view: View, bindings: Bindings, writer: str, *, partly: bool) -> None:
         """Notes a writer; one that writes partly leaves the writers before it in place."""
-        start, stop = byte_range(view)
+        start, stop = _bytes(view, bindings)
         ranges = self._ranges.setdefault(view.buffer, [])
         first = last = self._first(ranges, start)
         while last < len(ranges) and ranges[last][0] < stop:
@@ -140,11 +145,10 @@ class PlanDigest:
             name = op.op if isinstance(op, Kernel) else "transfer"
             labels[self._renames.get(op.label, op.label) or name] += 1
             reads, writes = accesses(op)
-            made_by = digest((key, *(",".join(sorted(writers.read(view))) for view in reads)))
+            made_by = digest((key, *(",".join(sorted(writers.read(view, bindings))) for view in reads)))
             edges[made_by] += 1
             partly = operation(op.op).in_place if isinstance(op, Kernel) else ()
             for index, view in enumerate(writes):
-                open_end = isinstance(view.offset_bytes, Affine) or any(isinstance(e, Affine) for e in view.shape)
                 # Several results of one op are told apart, so that a reader of the wrong one is seen.
-                writers.write(view, f"{made_by}.{index}", partly=open_end or index in partly)
+                writers.write(view, bindings, f"{made_by}.{index}", partly=index in partly)
         return ops, edges, labels

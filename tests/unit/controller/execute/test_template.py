@@ -11,8 +11,8 @@ from controller.models.scenario import Scenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
+from controller.strategies.flexgen import flexgen
 from controller.strategies.instinfer import InstInfer
-from controller.strategies.kv_streaming import flexgen
 from controller.topology.loader import load_topology
 
 

@@ -6,9 +6,10 @@ from controller.errors import BadTopology, BadWorkload
 from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
 from controller.models.scenario import Scenario
+from controller.strategies.deepspeed import deepspeed
+from controller.strategies.flexgen import flexgen
 from controller.strategies.gpu_only import gpu_only
 from controller.strategies.instinfer import instinfer
-from controller.strategies.kv_streaming import deepspeed, flexgen
 from controller.strategies.placement import GpuModel, option_int
 from controller.topology.loader import load_topology
 

@@ -6,9 +6,10 @@ backwards as their edges allow, on buffers that start as NaN.
 
 import pytest
 
+from controller.strategies.deepspeed import deepspeed
+from controller.strategies.flexgen import flexgen
 from controller.strategies.gpu_only import gpu_only
 from controller.strategies.instinfer import instinfer
-from controller.strategies.kv_streaming import deepspeed, flexgen
 
 STRATEGIES = {"gpu_only": gpu_only, "flexgen": flexgen, "deepspeed": deepspeed, "instinfer": instinfer}
 HOME = {"instinfer": "a6000_csd"}

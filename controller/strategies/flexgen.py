@@ -1,0 +1,33 @@
+"""FlexGen: the KV cache on an SSD, through host memory, the next layer on its way while one computes.
+
+Paper: FlexGen, arXiv 2303.06865, as the baseline of InstInfer, arXiv 2409.04992, section VI.
+Follows: attention on the GPU; the cache on an SSD, moved through host memory. Several GPUs share the layers.
+Differs: the disk path runs at the rates that an independent study measured (``options`` of the topology), one transfer
+    at a time, since the study's reads and its small appends share one path; prompts are written in long sequential
+    pieces at the drive's own rate. During the prefill the keys and values of the whole prompt stay in host memory
+    before they go to the SSD: InstInfer names such a whole-model buffer as what bounds the batch of its baselines (they
+    run out at batch 128, where it would need 107 GB of 96).
+    The reading of the measured path decides the FlexGen rows, and the study does not settle it: it may have reported
+    what a decode asked for, not what the path can do. With appends beside reads, dense over FlexGen at batch 64 is 5.04
+    (-26 % of the published 6.85) instead of 7.07 (+3 %); with prompts at the append rate too it is 9.14 (+33 %).
+Checked by: tests/live/test_generation.py (tokens against the plain run), tests/paper/test_instinfer.py.
+"""
+
+from __future__ import annotations
+
+from controller.models.scenario import Scenario
+from controller.offload.generation import generate
+from controller.offload.gpu_model import devices
+from controller.offload.kv_streaming import KvPath, KvStreaming
+from controller.offload.software_path import software_rate
+from controller.plan.value import Place
+from controller.program.run import GenerationProgram, Run
+
+
+def flexgen(run: Run, scenario: Scenario) -> GenerationProgram:
+    """Decoding with the KV cache on an SSD, through host memory."""
+    host = Place(devices(scenario, "cpu", "what passes between SSD and GPU")[0].name, "dram")
+    drive = Place(devices(scenario, "csd", "the KV cache")[0].name, "flash")
+    read, append = (software_rate(scenario.topology, f"flexgen.{what}") for what in ("read", "append"))
+    path = KvPath((drive,), host, read_bytes_per_s=read, append_bytes_per_s=append)
+    return generate(run, scenario, KvStreaming(scenario, path))
