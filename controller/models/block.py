@@ -12,11 +12,13 @@ the feed-forward (`feed_forward.py`), the norms, the rotation and what is normed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.errors import BadWorkload
 from controller.models.feed_forward import feed_forward_of
+from controller.models.linear import linear, linear_backward
+from controller.models.norm import Weights, norm, norm_backward
 from controller.models.shape import ModelShape
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import View
@@ -24,9 +26,6 @@ from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size
 from controller.plan.value import Place
 from node.hardware.operation import ITEM_BYTES
-
-Weights = Mapping[str, Operand]
-"""Name within a layer, as ``q.weight``, to where the weight lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,38 +145,43 @@ class Block:
 
     def feed_forward(self, s: Script, x: Value) -> Value:
         """Norm, feed-forward, residual."""
-        made = feed_forward_of(self.shape)(s, self, self.norm(s, "ffn_norm", x))
+        made = feed_forward_of(self.shape).forward(s, self, self.norm(s, "ffn_norm", x))
         if self.shape.post_norms:
             made = self.norm(s, "post_ffn_norm", made)
         return s.op("add", x, made)
 
-    def norm(self, s: Script, name: str, x: Source) -> Value:
+    def norm(self, s: Script, name: str, x: Source, out: Source | None = None) -> Value:
         """The norm of that name."""
-        return norm(s, self.shape, self.weights, name, x)
+        return norm(s, self.shape, self.weights, name, x, out)
 
-    def linear(self, s: Script, name: str, x: Source, label: str) -> Value:
+    def norm_backward(self, s: Script, name: str, x: Source, gradient: Source, gradients: Weights) -> Value:
+        """Gradient of `x` from that of its norm; fills those of the weights."""
+        return norm_backward(s, self.shape, self.weights, name, x, gradient, gradients)
+
+    def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value:
         """A projection, with its bias where it has one."""
-        bias = self.weights.get(f"{name}.bias")
-        return s.op("linear", x, self.weights[f"{name}.weight"], *(() if bias is None else (bias,)), label=label)
+        return linear(s, self.weights, name, x, label, out)
+
+    def linear_backward(
+        self, s: Script, name: str, x: Source, gradient: Source, gradients: Weights, label: str,
+        added: Value | None = None,
+    ) -> Value:  # fmt: skip
+        """Gradient of `x` from that of its projection, added to `added`; fills those of weight and bias."""
+        return linear_backward(s, self.weights, name, x, gradient, gradients, label, added)
 
 
-def norm(s: Script, shape: ModelShape, weights: Weights, name: str, x: Source) -> Value:
-    """Layer norm or RMS norm of `x`, as the shape says."""
-    weight = weights[f"{name}.weight"]
-    if shape.norm == "layer":
-        return s.op("layer_norm", x, weight, weights[f"{name}.bias"], eps=shape.norm_eps)
-    return s.op("rms_norm", x, weight, eps=shape.norm_eps, offset=shape.norm_offset)
-
-
-def embed(s: Script, shape: ModelShape, weights: Weights, ids: Operand, position: Size = 0) -> Value:
+def embed(
+    s: Script, shape: ModelShape, weights: Weights, ids: Operand, position: Size = 0, out: Value | View | None = None
+) -> Value:
     """Token ids (rows) or (rows, tokens) to the residual stream; `position` is that of the first token.
 
     Raises:
         BadWorkload: a learned position beyond the model's table.
     """
     axes = as_view(ids).shape
-    x = s.op("embedding", weights["embed"], ids, scale=shape.embedding_scale)
-    if shape.positions != "learned":
+    learned = shape.positions == "learned"
+    x = s.op("embedding", weights["embed"], ids, out=None if learned else out, scale=shape.embedding_scale)
+    if not learned:
         return x
     tokens = axes[1] if len(axes) > 1 else 1
     assert isinstance(tokens, int), "the tokens of a prompt are never open"
@@ -190,8 +194,13 @@ def embed(s: Script, shape: ModelShape, weights: Weights, ids: Operand, position
     # Rows position.. of the table, read as one long row that is added to every sequence.
     width = tokens * shape.hidden
     row_bytes = shape.hidden * ITEM_BYTES[table.buffer.dtype]
-    rows = View(table.buffer, (position + shape.position_offset) * row_bytes, (width,))
-    return s.op("add", x.reshape(axes[0], width), rows).reshape(*axes, shape.hidden)
+    start = (position + shape.position_offset) * row_bytes
+    rows = View(table.buffer, start + table.offset_bytes, (width,))  # type: ignore[operator]
+    flat = (axes[0], width)
+    if out is not None:
+        s.op("add", x.reshape(*flat), rows, out=out.reshape(*flat))  # type: ignore[arg-type]
+        return out  # type: ignore[return-value]
+    return s.op("add", x.reshape(*flat), rows).reshape(*axes, shape.hidden)
 
 
 def logits(s: Script, shape: ModelShape, weights: Weights, x: Value) -> Value:

@@ -23,6 +23,7 @@ from controller.plan.build import Operand
 from controller.plan.emitted import Launch, Made, Move
 from controller.plan.emitted import Operand as Noted
 from controller.plan.lowering import Arenas, lower
+from controller.plan.operands import operands, place_of
 from controller.plan.ops import Buffer, OpAttribute, Plan, View
 from controller.plan.signature import Kind, Kinds, Signatures
 from controller.plan.size import Affine, Size
@@ -62,6 +63,12 @@ class Script:
         self._whole: dict[int, View] = {}
         """Whole views of buffers, by identity; the view keeps its buffer alive."""
         self._written: dict[Buffer, None] = {}
+        self._suffix: str | None = None
+
+    @property
+    def emitted(self) -> Sequence[Launch | Move]:
+        """The ops so far, over values."""
+        return self._emitted
 
     @property
     def count(self) -> int:
@@ -73,7 +80,7 @@ class Script:
         op: str,
         *inputs: Source,
         on: Place | None = None,
-        out: Source | Sequence[Source] | None = None,
+        out: Source | Sequence[Source | None] | None = None,
         makes: Sequence[Kind] | None = None,
         queue: str = "",
         label: str = "",
@@ -87,7 +94,7 @@ class Script:
             op: name in the operation table.
             inputs: values and buffers in the order of the table.
             on: where it runs and its results lie; None for the place of its first value.
-            out: buffers or `empty` values to write, instead of making values.
+            out: buffers or `empty` values to write, instead of making values; None among several makes that one.
             makes: element type and extents of each result, where the table cannot derive them.
             queue, label, attributes: as `Kernel` has them.
             after: indices of further ops that it follows.
@@ -106,7 +113,7 @@ class Script:
         op: str,
         *inputs: Source,
         on: Place | None = None,
-        out: Source | Sequence[Source] | None = None,
+        out: Source | Sequence[Source | None] | None = None,
         makes: Sequence[Kind] | None = None,
         queue: str = "",
         label: str = "",
@@ -122,18 +129,28 @@ class Script:
                     place = each.place
                     break
             else:
-                place = self._place_of(op, inputs)
+                place = place_of(op, inputs)
         sources, kinds = self._sources(op, inputs, place)
         written: tuple[Noted, ...] | None = None
         decided = None if makes is None else tuple(makes)
+        missing: list[int] = []
         if out is not None:
             outs = (out,) if isinstance(out, Value | Buffer | View) else out
-            written, decided = self._sources(op, outs, place)
+            written, decided = self._sources(op, [each for each in outs if each is not None], place)
+            missing = [index for index, each in enumerate(outs) if each is None]
         try:
+            if missing:
+                derived = self._signatures.results(op, kinds, None, attributes)
+                for index in missing:
+                    assert decided is not None and written is not None
+                    decided = (*decided[:index], derived[index], *decided[index:])
+                    written = (*written[:index], *self._make(place, derived[index : index + 1]), *written[index:])
             made = self._signatures.results(op, kinds, decided, attributes)
             outputs = self._make(place, made, spare=1) if written is None else written
         except NodeError as error:
             refuse(str(error))
+        if self._suffix is not None:
+            label = (label or op) + self._suffix
         self._note(Launch(op, place.device, sources, outputs, attributes, queue, label, tuple(after), in_place))
         return outputs
 
@@ -207,6 +224,15 @@ class Script:
         self._made[value.number].used = True
 
     @contextmanager
+    def labelled(self, suffix: str = "") -> Iterator[None]:
+        """Kernels of the body that have no label are labelled by their operation; `suffix` follows every label."""
+        before, self._suffix = self._suffix, suffix
+        try:
+            yield
+        finally:
+            self._suffix = before
+
+    @contextmanager
     def staging(self, name: str, turn: int, turns: int = 2) -> Iterator[None]:
         """Values made in the body lie apart until the same turn comes again: one may leave while the next is made.
 
@@ -236,42 +262,13 @@ class Script:
                 raise BadPlan(f"{file}:{line}: no op fills the empty value made here; write it, or remove it")
         return lower(self.name, self._emitted, self._made, self._written, self.arenas)
 
-    def _place_of(self, op: str, inputs: Sequence[Source]) -> Place:
-        """Where an op without values runs: where its first buffer is."""
-        for each in inputs:
-            if isinstance(each, Buffer | View):
-                buffer = each if isinstance(each, Buffer) else each.buffer
-                break
-        else:
-            refuse(f"{op} has no operands, so nothing says where it runs; give on=Place(device, tier)")
-        return Place(buffer.device, buffer.tier)
-
     def _sources(self, op: str, given: Sequence[Source], place: Place | None) -> tuple[tuple[Noted, ...], Kinds]:
         """Operands as values and views, with their types."""
-        noted: list[Noted] = []
-        kinds: list[Kind] = []
-        for each in given:
-            if type(each) is Value:
-                if each.script is not self:
-                    refuse(f"{op} uses a value before this script made it: it belongs to another script")
-                if place is not None and each.place.device != place.device:
-                    refuse(f"{op} runs on {place.device}, but a value that it uses lies in {each.place}; move it first")
-                if each.offset_bytes:
-                    self._made[each.number].parted = True
-                noted.append(each)
-                kinds.append((each.dtype, each.shape))
-                continue
-            if type(each) is Buffer:
-                view = self._whole.get(id(each))
-                if view is None:
-                    view = self._whole[id(each)] = View(each, 0, each.shape)
-            elif type(each) is View:
-                view = each
-            else:
-                refuse(f"{op} got {each!r}; give values of this script, buffers or views of buffers")
-            noted.append(view)
-            kinds.append((view.buffer.dtype, view.shape))
-        return tuple(noted), tuple(kinds)
+        noted, kinds = operands(self, op, given, place, self._whole)
+        for each in noted:
+            if type(each) is Value and each.offset_bytes:
+                self._made[each.number].parted = True
+        return noted, kinds
 
     def _make(self, place: Place, kinds: Iterable[Kind], spare: int = 9) -> tuple[Value, ...]:
         """New values of `kinds` in `place`; those from number `spare` on may stay unused."""

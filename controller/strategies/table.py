@@ -235,7 +235,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "train_gpu_only",
             "training with model, states and activations in the memory of one GPU",
-            "controller.strategies.training.gpu_only:train_gpu_only",
+            "controller.strategies.train_gpu_only:train_gpu_only",
             "a6000_ssd",
             {"save": "activations kept for backward: all that it reads, or inputs of the layers (default all)"},
             TRAINING,

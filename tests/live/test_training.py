@@ -30,18 +30,20 @@ LLAMA = {
 WRONG = """
 from dataclasses import replace
 
-from controller.strategies.training.gpu_only import GpuTraining, train_gpu_only
-from controller.strategies.training.loop import write_tokens
+from controller.strategies.train_gpu_only import TrainGpuOnly, train_gpu_only
 
 def wrong(run, scenario):
     result = yield from train_gpu_only(run, scenario)
     return replace(result, losses=[1.0, 1.0])
 
 def silent(run, scenario):
-    model = GpuTraining(scenario)
+    model = TrainGpuOnly(scenario)
+    plan = model.plans()["steps"]
     model.place(run)
-    write_tokens(run, scenario, 0, [(model.ids, model.targets)])
-    yield run.submit(model.step_plan(), step=1)
+    ids = scenario.token_ids[0, 0]
+    run.write(model.gpus[0].ids, ids[:, :-1].copy())
+    run.write(model.gpus[0].targets, ids[:, 1:].copy())
+    yield run.submit(plan, step=1)
 
 for made in (wrong, silent):
     made.topology, made.task = "a6000_ssd", "training"

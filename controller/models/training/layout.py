@@ -67,6 +67,10 @@ class FlatLayout:
         item = ITEM_BYTES[whole.buffer.dtype]
         return View(whole.buffer, whole.offset_bytes + self.starts[name] * item, self.shape_of(name))
 
+    def tensors(self, flat: Operand) -> dict[str, View]:
+        """Every tensor within `flat` by name, views over neighbours too."""
+        return {name: self.view(flat, name) for name in self.starts}
+
     def flat_view(self, flat: Operand, name: str) -> View:
         """The tensor `name` within `flat` as one axis (elements): operand of an optimizer step or a transfer."""
         view = self.view(flat, name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.plan.build import Operand, PlanBuilder
+from controller.plan.script import Script
 from controller.plan.size import Size
 
 
@@ -80,3 +81,29 @@ def emit_adam(
         queue=queue,
         **settings.attributes(step),
     )
+
+
+def adam(
+    s: Script,
+    parameters: Operand,
+    gradients: Operand,
+    momentum: Operand,
+    variance: Operand,
+    step: Size,
+    copy: Operand | None = None,
+    *,
+    settings: AdamSettings = ADAM,
+) -> None:
+    """One Adam step in place, over flat tensors of one shape, on the device where they lie (a CPU or a GPU).
+
+    Args:
+        s: takes the op.
+        parameters, momentum, variance: fp32, replaced.
+        gradients: fp32, bf16 or fp16.
+        step: number of the step from 1; may be open (`controller.plan.size.symbol`), bound when the plan is submitted.
+        copy: where the new parameters go in the type of the model as well.
+        settings: of Adam.
+    """
+    states = (parameters, momentum, variance)
+    out = states if copy is None else (*states, copy)
+    s.op("adam", parameters, gradients, momentum, variance, out=out, **settings.attributes(step))

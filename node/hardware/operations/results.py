@@ -64,6 +64,30 @@ def _take_rows(inputs: Types, _: Attributes) -> Results:
     return (TensorType((batch, width), inputs[0].dtype),)
 
 
+def _linear_input_backward(inputs: Types, _: Attributes) -> Results:
+    gradient, w = inputs[0], inputs[1]
+    return (TensorType((*gradient.shape[:-1], w.shape[1]), gradient.dtype),)
+
+
+def _layer_norm_backward(inputs: Types, _: Attributes) -> Results:
+    return (inputs[0], inputs[1], inputs[1])
+
+
+def _rms_norm_backward(inputs: Types, _: Attributes) -> Results:
+    return (inputs[0], inputs[1])
+
+
+def _gated_activation_backward(inputs: Types, _: Attributes) -> Results:
+    return (inputs[0], inputs[1])
+
+
+def _flash_attention(inputs: Types, attributes: Attributes) -> Results:
+    (batch, tokens, width), heads, kv_heads = inputs[0].shape, attributes["heads"], attributes["kv_heads"]
+    assert isinstance(heads, int) and isinstance(kv_heads, int)
+    dim = width // (heads + 2 * kv_heads)
+    return (TensorType((batch, tokens, heads * dim), inputs[0].dtype), TensorType((batch, heads, tokens), "fp32"))
+
+
 def _argmax(inputs: Types, _: Attributes) -> Results:
     return (TensorType(inputs[0].shape[:-1], "int64"),)
 
@@ -86,6 +110,12 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
         "swap_axes": _swap_axes,
         "take_rows": _take_rows,
         "argmax": _argmax,
+        "linear_input_backward": _linear_input_backward,
+        "layer_norm_backward": _layer_norm_backward,
+        "rms_norm_backward": _rms_norm_backward,
+        "gated_activation_backward": _gated_activation_backward,
+        "flash_attention": _flash_attention,
+        **dict.fromkeys(("activation_backward", "flash_attention_backward", "rotary_qkv"), _like_first),
     }
 )
 """By name of the operation; every result passes the operation's own check when the operands do."""
