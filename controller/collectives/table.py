@@ -22,6 +22,7 @@ COLLECTIVES: Mapping[str, Mapping[str, str]] = {
         "halving_doubling": "controller.collectives.all_reduce_halving_doubling:halving_doubling",
         "hierarchical": "controller.collectives.all_reduce_hierarchical:hierarchical",
         "three_level": "controller.collectives.all_reduce_hierarchical:three_level",
+        "direct": "controller.collectives.all_reduce_direct:direct",
         "star": "controller.collectives.all_reduce_star:star",
         "in_switch_two_shot": "controller.collectives.all_reduce_in_switch:two_shot",
         "in_switch_one_shot": "controller.collectives.all_reduce_in_switch:one_shot",

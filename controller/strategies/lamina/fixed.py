@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from controller.collectives.all_reduce_direct import HOPS
+from controller.collectives.software import all_reduced_bytes, fastest, software_of
 from controller.errors import BadWorkload
 from controller.models.scenario import Scenario
 from controller.offload.generation import BoundPlan
@@ -18,7 +20,6 @@ from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
 from controller.plan.size import Affine, symbol
 from controller.program.run import Run
-from controller.strategies.lamina.all_reduce import fastest, libraries_of
 from controller.strategies.lamina.cache import FixedCache
 from controller.strategies.lamina.network import NetworkStack
 from controller.strategies.lamina.options import Pools, choice
@@ -57,9 +58,9 @@ class FixedBatch:
         self.next_ids = Buffer(home, "hbm", "next_ids", "int64", (batch,))
         self.logits = Buffer(home, "hbm", "logits", dtype, (batch, shape.vocab))
         self._ids = Buffer(home, "hbm", "prompt_ids", "int64", (batch, scenario.prompt_tokens))
-        libraries = libraries_of(scenario.topology, first)
+        libraries = software_of(scenario.topology, first, HOPS)
         item = ITEM_BYTES[dtype]
-        self.library = fastest(libraries, max(counts) * shape.hidden * item, len(first))
+        self.library = fastest(libraries, all_reduced_bytes(max(counts) * shape.hidden * item, len(first)))
         turns = [
             Turn(stop - start, stop - start, self.next_ids.rows(start, stop), self.logits.rows(start, stop))
             for start, stop in self.row_ranges
@@ -77,7 +78,7 @@ class FixedBatch:
             self.side = LocalSide(shape, self.pieces, self.cache, dtype, counts)
         pass_rows = max(1, min(max(counts), PREFILL_TOKENS // scenario.prompt_tokens))
         prompt_bytes = pass_rows * scenario.prompt_tokens * shape.hidden * item
-        self._prompt_library = fastest(libraries, prompt_bytes, len(first))
+        self._prompt_library = fastest(libraries, all_reduced_bytes(prompt_bytes, len(first)))
         self._pass_rows = pass_rows
         self._passes = {
             (number, rows): RankLane(

@@ -1,18 +1,20 @@
 """One mini-batch on the tensor-parallel GPUs that share a model: the part of every layer that is not attention.
 
-Every rank keeps the whole residual stream and works on its heads and its columns; two sums a layer join the ranks
-(`all_reduce.py`). The number of rows may be open until the plan is bound, so that one plan serves every batch.
+Every rank keeps the whole residual stream and works on its heads and its columns; two sums a layer join the ranks. The
+number of rows may be open until the plan is bound, so that one plan serves every batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controller.collectives.all_reduce_direct import direct
+from controller.collectives.exchange import Exchange, Software
+from controller.collectives.group import Group
 from controller.errors import BadWorkload
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Size
-from controller.strategies.lamina.all_reduce import Library, all_reduce
 from controller.strategies.lamina.shards import Shards
 from node.hardware.operation import ITEM_BYTES
 
@@ -29,7 +31,7 @@ class RankLane:
     """
 
     def __init__(
-        self, shards: Shards, name: str, rows: Size, most_rows: int, library: Library, tokens: int | None = None
+        self, shards: Shards, name: str, rows: Size, most_rows: int, library: Software, tokens: int | None = None
     ) -> None:
         self.shards, self.name, self.rows, self.tokens, self.library = shards, name, rows, tokens, library
         self._axes: tuple[Size, ...] = (rows,) if tokens is None else (rows, tokens)
@@ -252,12 +254,20 @@ class RankLane:
     def _join(self, build: PlanBuilder) -> None:
         if self.shards.world > 1:
             rows = self.rows if self.tokens is None else self.rows * self.tokens
-            all_reduce(
-                build, self.library,
-                [buffer.view() for buffer in self._part],
-                [[buffer.view() for buffer in row] for row in self._received],
-                [buffer.view() for buffer in self._sum],
-                rows, self.shards.shape.hidden,
+            hidden, devices = self.shards.shape.hidden, self.shards.devices
+            received = {
+                (rank, f"from{other}"): buffer
+                for rank, row in enumerate(self._received)
+                for other, buffer in enumerate(row)
+            }
+            direct(
+                Exchange(
+                    build, "all_reduce", Group(devices, ("hbm",) * len(devices)),
+                    [View(buffer, 0, (rows, hidden)) for buffer in self._part],
+                    [View(buffer, 0, (rows, hidden)) for buffer in self._sum],
+                    lambda rank, name, columns: View(received[rank, name], 0, (rows, columns)),
+                    hidden, self._dtype, label="all_reduce", software=self.library,
+                )
             )  # fmt: skip
 
     def _after(self, build: PlanBuilder, rank: int, name: str) -> View:

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controller.collectives.exchange import Software
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Size
 from controller.program.run import Run
-from controller.strategies.lamina.all_reduce import Library
 from controller.strategies.lamina.ranks import RankLane
 from controller.strategies.lamina.shards import Shards
 from controller.strategies.lamina.sides import Side
@@ -47,7 +47,7 @@ class Rotation:
     """The lanes of every batch on every replica, and the step over them."""
 
     def __init__(
-        self, replicas: Sequence[Shards], turns: Sequence[Turn], library: Library, position: Sequence[Size]
+        self, replicas: Sequence[Shards], turns: Sequence[Turn], library: Software, position: Sequence[Size]
     ) -> None:
         """Args are the replicas, the batches, how their ranks add up, and the position of each batch's new token."""
         self.replicas, self.turns, self._position = tuple(replicas), tuple(turns), tuple(position)
@@ -77,7 +77,7 @@ class Rotation:
             for buffer in pair:
                 run.place(buffer)
 
-    def emit(self, build: PlanBuilder, side: Side, active: int, library: Library) -> None:
+    def emit(self, build: PlanBuilder, side: Side, active: int, library: Software) -> None:
         """One token of the first `active` batches."""
         for here in (each for lanes in self.lanes for each in lanes):
             here.library = library

@@ -24,6 +24,9 @@ from typing import Final
 
 import numpy as np
 
+from controller.collectives.all_reduce_direct import HOPS
+from controller.collectives.exchange import Software
+from controller.collectives.software import all_reduced_bytes, fastest, software_of
 from controller.errors import BadTopology, BadWorkload
 from controller.models.scenario import Scenario
 from controller.plan.build import PlanBuilder
@@ -33,7 +36,6 @@ from controller.plan.size import symbol
 from controller.program.results import GenerationResult
 from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
-from controller.strategies.lamina.all_reduce import Library, fastest, libraries_of
 from controller.strategies.lamina.cache import PooledCache
 from controller.strategies.lamina.network import NetworkStack
 from controller.strategies.lamina.options import Pools
@@ -181,7 +183,7 @@ class _Deck:
         self._world = len(first)
         pieces = pieces_of(shape, self._world, pools.memories or first)
         self._cache = PooledCache(shape, pieces, blocks * BLOCK_TOKENS, dtype)
-        self._libraries = libraries_of(scenario.topology, first)
+        self._libraries = software_of(scenario.topology, first, HOPS)
         lanes = range(pools.batches)
         most = -(-most_rows // pools.batches)
         turns = [_turn(first[0], lane, most, shape.vocab, dtype) for lane in lanes]
@@ -214,7 +216,8 @@ class _Deck:
         """The plan of an iteration, numbers for its open sizes, and the rows of the first batch."""
         active = min(self._pools.batches, group.rows)
         shares = [stop - start for start, stop in even_ranges(group.rows, active)]
-        library = fastest(self._libraries, shares[0] * self._shape.hidden * self._item, self._world)
+        summed = all_reduced_bytes(shares[0] * self._shape.hidden * self._item, self._world)
+        library = fastest(self._libraries, summed)
         bindings: dict[str, int] = {}
         for lane, rows in enumerate(shares):
             bindings[f"rows{lane}"], bindings[f"context{lane}"] = rows, group.context
@@ -223,7 +226,7 @@ class _Deck:
         plan = self._plan(library, active)
         return plan, {name: value for name, value in bindings.items() if name in plan.parameters}, shares[0]
 
-    def _plan(self, library: Library, active: int) -> Plan:
+    def _plan(self, library: Software, active: int) -> Plan:
         key = library.name, active
         if key not in self._plans:
             build = PlanBuilder("decode iteration")

@@ -74,6 +74,8 @@ def test_direct_exchanges(n, box, group):
     assert time_of(box, group, "all_gather", "direct", n) == pytest.approx(once, rel=1e-9)
     scattered = time_of(box, group, "reduce_scatter", "direct", n)
     assert scattered == pytest.approx(once + reduction(chunk, n), rel=1e-9)
+    reduced = time_of(box, group, "all_reduce", "direct", n)
+    assert reduced == pytest.approx(2 * once + reduction(chunk, n), rel=1e-9)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 8])

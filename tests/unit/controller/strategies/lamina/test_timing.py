@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from controller.collectives.all_reduce_direct import HOPS
+from controller.collectives.exchange import PLAIN
+from controller.collectives.software import all_reduced_bytes, fastest, software_of
 from controller.compare.prices import prices
 from controller.errors import BadTopology, BadWorkload
 from controller.execute.virtual import run_virtual
@@ -13,7 +16,6 @@ from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.models.scenario import Scenario
-from controller.strategies.lamina.all_reduce import Library, fastest, libraries_of
 from controller.strategies.lamina.bandwidth import least_bandwidth_bytes_per_s, network_bytes
 from controller.strategies.lamina.options import pools_of
 from controller.strategies.lamina.shards import Shards, pieces_of
@@ -141,10 +143,11 @@ def test_shards_are_the_model_with_norms_on_every_rank() -> None:
 
 
 def test_the_protocol_is_the_faster_one_for_the_size() -> None:
-    libraries = libraries_of(load_topology("lamina"), ("model0", "model1", "model2", "model3"))
+    libraries = software_of(load_topology("lamina"), ("model0", "model1", "model2", "model3"), HOPS)
     assert [each.name for each in libraries] == ["ll", "ll128", "simple"]
-    assert fastest(libraries, 1e5, 4).name == "ll" and fastest(libraries, 1e8, 4).name == "simple"
-    assert libraries_of(load_topology("lamina"), ("model0",)) == (Library("plain", 0.0, 0.0),)
+    assert fastest(libraries, all_reduced_bytes(1e5, 4)).name == "ll"
+    assert fastest(libraries, all_reduced_bytes(1e8, 4)).name == "simple"
+    assert software_of(load_topology("lamina"), ("model0",), HOPS) == (PLAIN,)
 
 
 def test_the_least_bandwidth_by_hand() -> None:

@@ -1,0 +1,51 @@
+"""What calls of a library cost inside of a plan, from the protocols that a topology declares.
+
+A call that is measured sees a topology of its own (`protocol.as_seen`). Inside of a plan of other work the devices stay
+what they are: the call starts with a delay on every rank, for its start and the software share of its hops, and its
+messages are held to the protocol's rate.
+Not modelled: the channels keep no multiprocessors from other kernels.
+Source: NVIDIA NCCL, src/graph/tuning.cc, for what a protocol is: a start, a time per hop, a rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.collectives.exchange import PLAIN, Software
+from controller.collectives.protocol import protocols_of
+from controller.topology.graph import route
+from controller.topology.schema import Topology
+
+
+def software_of(topology: Topology, devices: Sequence[str], hops: int) -> tuple[Software, ...]:
+    """What ranks can choose among: the protocols that no algorithm has for itself, or plain copies.
+
+    Args:
+        topology: declares the protocols.
+        devices: of the ranks.
+        hops: messages of the algorithm that follow each other.
+    """
+    if len(devices) < 2:
+        return (PLAIN,)
+    wire_s = route(topology, devices[0], devices[1]).latency_s
+    found = []
+    for protocol in protocols_of(topology):
+        if not protocol.algorithms:
+            hop_s = 0.0 if protocol.hop_s is None else max(protocol.hop_s - wire_s, 0.0)
+            start_s = protocol.base_s + hops * hop_s
+            found.append(Software(protocol.name, start_s, protocol.rate_bytes_per_s or 0.0))
+    return tuple(found) or (PLAIN,)
+
+
+def fastest(candidates: Sequence[Software], sent_bytes: float) -> Software:
+    """The one that starts a rank and sends `sent_bytes` of it soonest, as a library chooses from its tables."""
+
+    def about_s(software: Software) -> float:
+        return software.start_s + (sent_bytes / software.bytes_per_s if software.bytes_per_s else 0.0)
+
+    return min(candidates, key=about_s)
+
+
+def all_reduced_bytes(nbytes: float, world_size: int) -> float:
+    """What a rank sends in an all-reduce of `nbytes` that moves as little as it can [bytes]."""
+    return 2 * nbytes * (world_size - 1) / world_size
