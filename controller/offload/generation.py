@@ -13,9 +13,11 @@ from typing import Protocol
 import numpy as np
 
 from controller.models.scenario import Scenario
+from controller.offload.scratch import Scratch
 from controller.plan.ops import Buffer, Plan
 from controller.program.results import GenerationResult
 from controller.program.run import Array, GenerationProgram, Run
+from controller.program.waits import Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class BoundPlan:
 
     plan: Plan
     bindings: Mapping[str, int]
+    scratch: Scratch | None = None
+    """Arenas that it needs, which are placed before it runs."""
 
 
 class OffloadedDecoder(Protocol):
@@ -51,7 +55,7 @@ def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> Generat
     """Prefill, then one step a token until `output_tokens` or a stop token."""
     decoder.place(run)
     for bound in decoder.prefill():
-        yield run.submit(bound.plan, **bound.bindings)
+        yield _submit(run, bound)
     run.mark("prefill")
     tokens: list[tuple[int, ...]] = []
     logits: list[Array] = []
@@ -66,7 +70,12 @@ def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> Generat
                 break
         run.progress(index + 1, scenario.output_tokens, "decode")
         if index + 1 < scenario.output_tokens:
-            bound = decoder.step(index)
-            yield run.submit(bound.plan, **bound.bindings)
+            yield _submit(run, decoder.step(index))
     run.mark("decode")
     return GenerationResult(count * scenario.batch, tuple(tokens), tuple(logits))
+
+
+def _submit(run: Run, bound: BoundPlan) -> Ticket:
+    if bound.scratch is not None:
+        bound.scratch.place(run)
+    return run.submit(bound.plan, **bound.bindings)

@@ -76,7 +76,6 @@ class KvStreaming:
             yield BoundPlan(self._store_plan(), {})
         for buffer in held:
             self._run.release(buffer)
-        self.model.scratch.place(self._run)
 
     def step(self, generated: int) -> BoundPlan:
         scenario, position = self.scenario, self.scenario.prompt_tokens + generated
@@ -88,7 +87,7 @@ class KvStreaming:
             bindings["start0"] = min(first, scenario.prompt_tokens)
             if generated:
                 bindings["start1"] = min(max(0, first - scenario.prompt_tokens), generated)
-        return BoundPlan(self._later if generated else self._first, bindings)
+        return BoundPlan(self._later if generated else self._first, bindings, self.model.scratch)
 
     @property
     def _windowed(self) -> bool:

@@ -76,7 +76,6 @@ class FlexGenSparq:
         yield BoundPlan(store.plan(), {})
         for buffer in held:
             self._run.release(buffer)
-        self.model.scratch.place(self._run)
 
     def step(self, generated: int) -> BoundPlan:
         scenario, shape = self.scenario, self.shape
@@ -97,7 +96,7 @@ class FlexGenSparq:
         }
         # A full group goes to the drive before the next step reads it.
         stores = bool(generated) and generated == stored
-        return BoundPlan(self._step_plan(stores=True) if stores else self._step, bindings)
+        return BoundPlan(self._step_plan(stores=True) if stores else self._step, bindings, self.model.scratch)
 
     def _emit_prompt(self, s: Script, x: Value, row: Affine) -> Value:
         rows = x.shape[0]

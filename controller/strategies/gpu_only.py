@@ -43,8 +43,7 @@ class GpuOnly:
                 run.place(buffer, written=True)
 
     def prefill(self) -> Iterator[BoundPlan]:
-        yield from self.model.prefill(self._run, "gpu_only", self._emit_prompt)
-        self.model.scratch.place(self._run)
+        return self.model.prefill(self._run, "gpu_only", self._emit_prompt)
 
     def step(self, generated: int) -> BoundPlan:
         position = self.scenario.prompt_tokens + generated
@@ -52,7 +51,7 @@ class GpuOnly:
         bindings = {"position": position, "context": context}
         for layer in range(self.shape.layers):
             bindings[f"start{layer}"] = min(self.shape.first_attended(layer, position + 1), context)
-        return BoundPlan(self._step, bindings)
+        return BoundPlan(self._step, bindings, self.model.scratch)
 
     def _emit_prompt(self, s: Script, x: Value, row: Affine) -> Value:
         rows = x.shape[0]

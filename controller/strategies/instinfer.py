@@ -113,8 +113,7 @@ class InstInfer:
         key = (self.spread.owners(generated), self.spread.fills_group(generated))
         if key not in self._steps:
             self._steps[key] = self._step_plan(*key)
-            self.model.scratch.place(self._run)
-        return BoundPlan(self._steps[key], self._bindings(generated))
+        return BoundPlan(self._steps[key], self._bindings(generated), self.model.scratch)
 
     def _bindings(self, generated: int) -> dict[str, int]:
         scenario = self.scenario
