@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from controller.collectives.call import DTYPES
 from controller.collectives.group import Group, only
-from controller.collectives.measure.conformance import Suite, names, program_of, spread, suite
+from controller.collectives.measure.conformance import Suite, names, note, program_of, spread, suite
 from controller.errors import UserError, WindtunnelError
 from controller.execute.live import run_live
 from controller.launch import launch
@@ -146,6 +146,7 @@ def run(topology: Topology, found: Suite, seed: int) -> tuple[str, float]:
     try:
         with launch(bare) as cluster:
             outcome = run_live(bare, [program_of(found, seed)], cluster)
+        note(found, outcome)
         if not outcome.ok:
             failure = str(outcome.ended)
     except UserError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,18 +121,19 @@ def _prove(
     from controller.execute.live import run_live
     from controller.execute.survey import survey
     from controller.launch import launch, preflight
+    from controller.program.results import calls_of
 
-    moved = [replace(entry) for entry in entries]
-    found = survey(bare, [program_of([replace(entry) for entry in entries], seed)])
+    program = program_of(entries, seed)
+    found = survey(bare, [program])
     if found.does_not_fit is not None:
         return str(found.does_not_fit)
     preflight(bare, found.peak_bytes)
     with launch(bare, needs=found.peak_bytes, node_timeout_s=node_timeout_s) as cluster:
-        outcome = run_live(bare, [program_of(moved, seed)], cluster, progress=tell)
+        outcome = run_live(bare, [program], cluster, progress=tell)
     if not outcome.ok:
         raise RunError(outcome.ended)
-    for entry, proven in zip(entries, moved, strict=True):
-        entry.wrong = proven.wrong
+    for entry, call in zip(entries, calls_of(outcome.result), strict=True):
+        entry.wrong = call.wrong
     return ""
 
 

@@ -272,7 +272,7 @@ def _prove(
 ) -> Outcome:
     """Runs every row on node processes and writes into it how many elements are wrong; the outcome of all rows."""
     from controller.collectives.group import only
-    from controller.collectives.measure.calls import program_of
+    from controller.collectives.measure.calls import note_wrong, program_of
     from controller.execute.live import run_live
     from controller.execute.survey import survey
     from controller.launch import launch, preflight
@@ -282,9 +282,8 @@ def _prove(
         entry for row in rows for entry in (row.out_of_place, row.in_place) if entry is not None
     ]
     # Times stay those of the protocol; the nodes are there for the values.
-    moved = [replace(entry) for entry in timed]
-    program = program_of(moved, seed)
-    found = survey(bare, [program_of([replace(entry) for entry in timed], seed)])
+    program = program_of(timed, seed)
+    found = survey(bare, [program])
     if found.does_not_fit is not None:
         raise found.does_not_fit
     preflight(bare, found.peak_bytes)
@@ -294,8 +293,7 @@ def _prove(
         from controller.errors import RunError
 
         raise RunError(outcome.ended)
-    for entry, proven in zip(timed, moved, strict=True):
-        entry.wrong = proven.wrong
+    note_wrong(timed, outcome)
     return outcome
 
 

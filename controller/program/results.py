@@ -103,4 +103,9 @@ class CollectiveResult:
         return {**found, "wrong": sum(wrong)} if wrong else found
 
 
+def calls_of(result: ProgramResult | None) -> tuple[CallResult, ...]:
+    """The calls of a result; none where it has none."""
+    return result.calls if isinstance(result, CollectiveResult) else ()
+
+
 ProgramResult = GenerationResult | TrainingResult | CollectiveResult

@@ -11,6 +11,7 @@ from controller.collectives.attention.table import SCHEMES
 from controller.collectives.group import first_ranks, only
 from controller.execute.live import run_live
 from controller.launch import launch
+from controller.program.results import calls_of
 from controller.topology.loader import load_topology
 
 pytestmark = pytest.mark.live
@@ -34,8 +35,10 @@ def test_no_element_is_wrong(ranks):
         for shape in SHAPES
     ]
     with launch(bare) as cluster:
-        assert run_live(bare, [program_of(entries, seed=ranks)], cluster).ok
-    assert [(entry.scheme, entry.call.dtype, entry.wrong) for entry in entries if entry.wrong != 0] == []
+        outcome = run_live(bare, [program_of(entries, seed=ranks)], cluster)
+    wrong = [call.wrong for call in calls_of(outcome.result)]
+    assert len(wrong) == len(entries)
+    assert [(entry.scheme, entry.call.dtype, n) for entry, n in zip(entries, wrong, strict=True) if n != 0] == []
 
 
 def test_the_command_counts_wrong_elements(capsys):

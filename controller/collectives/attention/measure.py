@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from controller.execute.virtual import run_virtual
 from controller.plan.bound import view_bytes
 from controller.plan.check import accesses
 from controller.plan.ops import Buffer, Plan, Transfer
-from controller.program.run import Program, ProgramFunction, Run
+from controller.program.results import CallResult, CollectiveResult, calls_of
+from controller.program.run import CollectiveProgram, Run, Wish
 from controller.program.waits import Completion
 from controller.topology.schema import Topology
 from node.errors import BadQuantity
@@ -106,14 +108,16 @@ def prepare(call: AttentionCall, name: str) -> MeasuredAttention:
     return MeasuredAttention(call, name, layout, function(call))
 
 
-def program_of(entries: Sequence[MeasuredAttention], seed: int = 0) -> ProgramFunction:
-    """A program that runs calls one after the other and writes what they came to into the entries."""
+def program_of(entries: Sequence[MeasuredAttention], seed: int = 0) -> Callable[[Run], CollectiveProgram]:
+    """A program that runs calls one after the other and returns what they came to, in order."""
 
-    def go(run: Run) -> Program:
+    def go(run: Run) -> CollectiveProgram:
+        calls: list[CallResult] = []
         for done, entry in enumerate(entries):
             run.progress(done, len(entries), f"{entry.scheme} attention")
-            yield from _one(run, entry, seed)
+            calls.append((yield from _one(run, entry, seed)))
         run.progress(len(entries), len(entries), "done")
+        return CollectiveResult(tuple(calls))
 
     return go
 
@@ -135,9 +139,9 @@ def measure(topology: Topology, entry: MeasuredAttention) -> Outcome:
             f"{entry.scheme} attention over {entry.call.world_size} ranks has more than {MOST_SPANS:,} spans, too many "
             f"to tell its steps apart; use fewer ranks"
         )
-    if not outcome.ok:
-        entry.time_s = None
-    elif entry.time_s is not None:
+    entry.time_s = None
+    for call in calls_of(outcome.result):
+        entry.time_s = call.time_s
         entry.steps = _steps(topology, entry, trace)
     return outcome
 
@@ -151,7 +155,7 @@ def buffers_of(plan: Plan) -> tuple[Buffer, ...]:
     return tuple(found)
 
 
-def _one(run: Run, entry: MeasuredAttention, seed: int) -> Program:
+def _one(run: Run, entry: MeasuredAttention, seed: int) -> Generator[Wish, Any, CallResult]:
     call, layout, ranks = entry.call, entry.layout, range(entry.call.world_size)
     buffers = buffers_of(entry.plan)
     sequence = seeded_sequence(call, seed) if run.live else None
@@ -165,15 +169,16 @@ def _one(run: Run, entry: MeasuredAttention, seed: int) -> Program:
         else:
             run.place(buffer, written=buffer.name in ("q", "kv"))
     ended: Completion = yield run.submit(entry.plan)
-    entry.time_s = ended.end_at - ended.submitted_at
+    wrong = None
     if sequence is not None:
-        entry.wrong = 0
+        wrong = 0
         expected = exact(call, sequence)
         for rank in ranks:
             values: Array = yield run.fetch(call.out(rank))
-            entry.wrong += wrong_count(call, layout, rank, values, expected)
+            wrong += wrong_count(call, layout, rank, values, expected)
     for buffer in buffers:
         run.release(buffer)
+    return CallResult(ended.end_at - ended.submitted_at, wrong)
 
 
 def _steps(topology: Topology, entry: MeasuredAttention, trace: Trace) -> tuple[AttentionStep, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
 from controller.plan.check import accesses
 from controller.plan.ops import Buffer, Plan
-from controller.program.run import Program, ProgramFunction, Run
+from controller.program.results import CallResult, CollectiveResult, calls_of
+from controller.program.run import CollectiveProgram, Run, Wish
 from controller.program.waits import Completion
 from controller.topology.schema import Topology
 
@@ -81,14 +83,16 @@ def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> MeasuredCall:
     return MeasuredCall(call, name, protocol.name, with_start(plan, call.group, protocol))
 
 
-def program_of(entries: Sequence[MeasuredCall], seed: int = 0) -> ProgramFunction:
-    """A program that runs calls one after the other and writes what they came to into the entries."""
+def program_of(entries: Sequence[MeasuredCall], seed: int = 0) -> Callable[[Run], CollectiveProgram]:
+    """A program that runs calls one after the other and returns what they came to, in order."""
 
-    def go(run: Run) -> Program:
+    def go(run: Run) -> CollectiveProgram:
+        calls: list[CallResult] = []
         for done, entry in enumerate(entries):
             run.progress(done, len(entries), f"{entry.call.collective} {entry.size_bytes} B")
-            yield from _one(run, entry, seed)
+            calls.append((yield from _one(run, entry, seed)))
         run.progress(len(entries), len(entries), "done")
+        return CollectiveResult(tuple(calls))
 
     return go
 
@@ -101,9 +105,16 @@ def measure(topology: Topology, entry: MeasuredCall) -> Outcome:
         entry: from `prepare`.
     """
     outcome = run_virtual(topology, [program_of([entry])])
-    if not outcome.ok:
-        entry.time_s = None
+    entry.time_s = None
+    for call in calls_of(outcome.result):
+        entry.time_s = call.time_s
     return outcome
+
+
+def note_wrong(entries: Sequence[MeasuredCall], outcome: Outcome) -> None:
+    """Writes into entries how many elements were wrong in the live run of their `program_of`."""
+    for entry, call in zip(entries, calls_of(outcome.result), strict=True):
+        entry.wrong = call.wrong
 
 
 def buffers_of(entry: MeasuredCall) -> tuple[Buffer, ...]:
@@ -118,7 +129,7 @@ def buffers_of(entry: MeasuredCall) -> tuple[Buffer, ...]:
     return tuple(buffer for buffer in found if buffer.nbytes)
 
 
-def _one(run: Run, entry: MeasuredCall, seed: int) -> Program:
+def _one(run: Run, entry: MeasuredCall, seed: int) -> Generator[Wish, Any, CallResult]:
     call, ranks = entry.call, range(entry.call.world_size)
     inputs = [seeded_input(call, rank, seed) for rank in ranks] if run.live else []
     for buffer in buffers_of(entry):
@@ -127,20 +138,20 @@ def _one(run: Run, entry: MeasuredCall, seed: int) -> Program:
             run.place(buffer, initial_content(call, rank, buffer, inputs[rank]))
         else:
             run.place(buffer, written=buffer == call.input(rank).buffer)
-    entry.time_s = 0.0
+    time_s, wrong = 0.0, 0 if run.live else None
     if entry.plan.ops:
         ended: Completion = yield run.submit(entry.plan)
-        entry.time_s = ended.end_at - ended.submitted_at
-    if run.live:
-        entry.wrong = 0
+        time_s = ended.end_at - ended.submitted_at
+    if wrong is not None:
         for rank in ranks:
             view = call.output(rank)
             if view.shape == (0,):
                 continue
             values: Array = yield run.fetch(view)
-            entry.wrong += wrong_count(call, rank, values, inputs)
+            wrong += wrong_count(call, rank, values, inputs)
     for buffer in buffers_of(entry):
         run.release(buffer)
+    return CallResult(time_s, wrong)
 
 
 def initial_content(call: Call, rank: int, buffer: Buffer, given: Array) -> Array:

@@ -6,7 +6,7 @@ fewer elements than ranks, so that some ranks own nothing, and a prime number, s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.collectives.attention import measure as attending
@@ -18,8 +18,10 @@ from controller.collectives.errors import BadCall, BadGroup
 from controller.collectives.group import Group, group_of
 from controller.collectives.measure import calls as moving
 from controller.collectives.table import COLLECTIVES
+from controller.execute.outcome import Outcome
 from controller.plan.size import bind_size
-from controller.program.run import Program, ProgramFunction, Run
+from controller.program.results import CollectiveResult, calls_of
+from controller.program.run import CollectiveProgram, Run
 from controller.topology.schema import Topology
 
 ATTENTION = "attention"
@@ -46,7 +48,7 @@ class Check:
         in_place: whether input and output share a buffer.
         pieces: independent parts of each chunk.
         elements: of the results of all ranks, each of which is compared.
-        entry: of `measure.calls` or of `collectives.attention.measure`; has `wrong` after a live run.
+        entry: of `measure.calls` or of `collectives.attention.measure`; has `wrong` after `note` of a live run.
     """
 
     name: str
@@ -114,16 +116,31 @@ def suite(group: Group, wanted: Collection[str], dtypes: Sequence[str], *, by_ho
     return found
 
 
-def program_of(found: Suite, seed: int = 0) -> ProgramFunction:
-    """A program that runs all calls of a suite and writes into each how many elements are wrong."""
-    moved = [check.entry for check in found.checks if isinstance(check.entry, moving.MeasuredCall)]
-    attended = [check.entry for check in found.checks if isinstance(check.entry, attending.MeasuredAttention)]
+def program_of(found: Suite, seed: int = 0) -> Callable[[Run], CollectiveProgram]:
+    """A program that runs all calls of a suite and returns what they came to, for `note`."""
+    moved, attended = _moved(found), _attended(found)
 
-    def go(run: Run) -> Program:
-        yield from moving.program_of(moved, seed)(run)
-        yield from attending.program_of(attended, seed)(run)
+    def go(run: Run) -> CollectiveProgram:
+        one = yield from moving.program_of(moved, seed)(run)
+        other = yield from attending.program_of(attended, seed)(run)
+        return CollectiveResult((*one.calls, *other.calls))
 
     return go
+
+
+def note(found: Suite, outcome: Outcome) -> None:
+    """Writes into each check what its call came to in the run of `program_of`; nothing where the run failed."""
+    entries: list[moving.MeasuredCall | attending.MeasuredAttention] = [*_moved(found), *_attended(found)]
+    for entry, call in zip(entries, calls_of(outcome.result), strict=outcome.ok):
+        entry.time_s, entry.wrong = call.time_s, call.wrong
+
+
+def _moved(found: Suite) -> list[moving.MeasuredCall]:
+    return [check.entry for check in found.checks if isinstance(check.entry, moving.MeasuredCall)]
+
+
+def _attended(found: Suite) -> list[attending.MeasuredAttention]:
+    return [check.entry for check in found.checks if isinstance(check.entry, attending.MeasuredAttention)]
 
 
 def spread(topology: Topology, ranks: int, hosts: int) -> Group:

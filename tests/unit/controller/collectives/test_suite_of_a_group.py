@@ -5,7 +5,7 @@ import pytest
 from controller.collectives.attention.table import SCHEMES
 from controller.collectives.errors import BadGroup
 from controller.collectives.group import only
-from controller.collectives.measure.conformance import PRIME, names, program_of, spread, suite
+from controller.collectives.measure.conformance import PRIME, names, note, program_of, spread, suite
 from controller.collectives.table import COLLECTIVES
 from controller.execute.virtual import run_virtual
 from controller.topology.loader import load_topology
@@ -59,5 +59,7 @@ def test_a_spread_is_even_and_needs_the_devices():
 
 def test_its_program_runs_through_on_the_virtual_clock():
     found = suite(spread(ONE, 3, 1), names(), ("fp32",))
-    assert run_virtual(only(ONE, found.group), [program_of(found)]).ok
+    outcome = run_virtual(only(ONE, found.group), [program_of(found)])
+    assert outcome.ok
+    note(found, outcome)
     assert all(check.entry.wrong is None and check.entry.time_s is not None for check in found.checks)
