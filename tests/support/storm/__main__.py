@@ -34,7 +34,7 @@ def main() -> int:
         for one in _entries(chosen.seed, chosen.only):
             if monotonic() > until:
                 break
-            _say(f"{one.index}: {one.kind} of {one.victim} in {one.work} at {one.progress:.0%}")
+            _say(f"{one.index}: {one.kind} of {one.victim} in {one.work} at {one.progress:.0%}, {one.way}")
             verdicts.append(verdict := run_entry(one))
             said = ", ".join(sorted(verdict.faults)) or ("missed" if verdict.missed else "held")
             _say(f"   {said}; {verdict.note}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from time import monotonic
 
 import psutil
 
 from tests.support.storm.drives import power_cut
-from tests.support.storm.live_run import PYTHON, REPOSITORY, STEPS, LiveRun, start
+from tests.support.storm.live_run import PYTHON, REPOSITORY, STEPS, LiveRun, new_folder, start
+from tests.support.storm.ray_nodes import ray_cluster
 from tests.support.storm.schedule import Entry
 from tests.support.storm.strikes import GONE_S, KINDS, SURVIVED_S, Kind
 from tests.support.storm.tally import Verdict
@@ -25,9 +27,15 @@ def run_entry(entry: Entry) -> Verdict:
     """Runs one entry; leaves nothing behind, whatever comes of it."""
     if entry.kind == "power_cut":
         return power_cut(entry)
+    if entry.way == "ray" and find_spec("ray") is None:
+        return Verdict(entry.index, entry.kind, note="Ray is not installed", missed=True)
     kind = KINDS[entry.kind]
-    with _stranger(entry, kind) as client:
-        run = start(entry.work)
+    with ExitStack() as stack:
+        folder, address = new_folder(), ""
+        if entry.way == "ray":
+            address = stack.enter_context(ray_cluster(folder))
+        client = stack.enter_context(_stranger(entry, kind))
+        run = start(entry.work, entry.way, folder, address)
         try:
             return _struck(run, entry, kind, client)
         finally:

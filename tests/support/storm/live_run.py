@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from controller.launch.run_directory import read_cluster_file, read_processes
+from controller.launch.run_directory import read_cluster_file, read_processes, remove_stale
 
 PYTHON = sys.executable
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -30,6 +30,9 @@ WORKS = {
 }
 STEPS = {"decode": 48, "train": 12}
 """How many steps each has; they are told as lines of progress."""
+PACE = {"decode": 500, "train": 1000}
+"""Slow enough for machines that are slower than any that tests run on: the least that is feasible here is about 390."""
+TWO_CHASSIS = str(REPOSITORY / "tests/live/two_chassis.yaml")
 NODE_TIMEOUT_S = 2.0
 _STEPS = re.compile(r"(?:decode|training): (\d+)/\d+$")
 REMOVE_S = 10.0
@@ -41,12 +44,13 @@ class LiveRun:
 
     Attributes:
         folder: `WINDTUNNEL_RUNS` of the run.
+        on_ray: nodes are on a Ray cluster of this machine, whose own processes know the folder too.
         lines: of standard error so far.
         logs: of the nodes, as last seen, by file name.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="ws-", dir="/tmp"))  # short: a socket path has little room
+    def __init__(self, words: Sequence[str], folder: Path | None = None, *, on_ray: bool = False) -> None:
+        self.folder, self.on_ray = folder or new_folder(), on_ray
         self.lines: list[str] = []
         self.logs: dict[str, str] = {}
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - `remove` closes it
@@ -67,6 +71,8 @@ class LiveRun:
 
     def nodes(self) -> dict[str, int]:
         """Process id by device; empty as long as not every node listens."""
+        if self.on_ray:  # which has a directory for each chassis, and nodes on ports
+            return {name: pid for path in self.folder.glob("run-*") for name, pid in read_processes(path)[1].items()}
         for path in self.folder.glob("run-*"):
             _, nodes = read_processes(path)
             if nodes and len(list(path.glob("*.sock"))) >= len(nodes):
@@ -110,7 +116,9 @@ class LiveRun:
     def left(self, within_s: float) -> list[str]:
         """What is still there of the run when this time has passed after its end, waiting for as long at most."""
         until = monotonic() + within_s
-        while (found := leftovers(self.folder)) and monotonic() < until:
+        while (found := leftovers(self.folder, by_environment=not self.on_ray)) and monotonic() < until:
+            if self.on_ray:  # it may kill a fork server with its actor: the next run there removes what that had
+                remove_stale(self.folder)
             sleep(_TICK_S)
         return found
 
@@ -120,7 +128,7 @@ class LiveRun:
             self.process.kill()  # first, so that nobody starts another one
         self.process.wait()
         until = monotonic() + REMOVE_S
-        while (living := processes_of(self.folder)) and monotonic() < until:
+        while (living := processes_of(self.folder, by_environment=not self.on_ray)) and monotonic() < until:
             for process in living:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -151,26 +159,38 @@ class LiveRun:
         return True
 
 
-def start(work: str) -> LiveRun:
-    """Starts one of WORKS."""
-    command = [str(REPOSITORY / ".venv/bin/windtunnel"), *WORKS[work].split()]
-    return LiveRun([*command, "--json", "--node-timeout", f"{NODE_TIMEOUT_S:g} s"])
+def new_folder() -> Path:
+    """A folder for one run."""
+    return Path(tempfile.mkdtemp(prefix="ws-", dir="/tmp"))  # short: a socket path has little room
 
 
-def leftovers(folder: Path) -> list[str]:
+def start(work: str, way: str = "plain", folder: Path | None = None, address: str = "") -> LiveRun:
+    """Starts one of WORKS, in one of WAYS; on Ray in the folder that its cluster at `address` was given."""
+    command = [str(REPOSITORY / ".venv/bin/windtunnel"), *WORKS[work].split(), "--json"]
+    command += ["--node-timeout", f"{NODE_TIMEOUT_S:g} s"]
+    if way == "pace":
+        command += ["--pace", str(PACE[work])]
+    if way == "ray":
+        command += ["--topology", TWO_CHASSIS, "--ray", address]
+    return LiveRun(command, folder, on_ray=way == "ray")
+
+
+def leftovers(folder: Path, *, by_environment: bool = True) -> list[str]:
     """Processes and files that are there of a run."""
-    found = [f"process {process.pid}" for process in processes_of(folder)]
+    found = [f"process {process.pid}" for process in processes_of(folder, by_environment=by_environment)]
     return found + sorted(f"file {path.name}" for path in folder.iterdir() if path.name != ".lock")
 
 
-def processes_of(folder: Path) -> list[psutil.Process]:
-    """Those whose command line or environment names a folder."""
+def processes_of(folder: Path, *, by_environment: bool = True) -> list[psutil.Process]:
+    """Those whose command line, or environment, names a folder."""
     name, found = os.fsencode(folder), []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:  # both are empty for a process that has ended and waits for its parent
-            if name in (entry / "cmdline").read_bytes() or name in (entry / "environ").read_bytes():
+            if name in (entry / "cmdline").read_bytes() or (
+                by_environment and name in (entry / "environ").read_bytes()
+            ):
                 found.append(psutil.Process(int(entry.name)))
         except (OSError, psutil.NoSuchProcess):
             continue

@@ -1,7 +1,7 @@
 """Draws a campaign of disturbances from one seed: what happens, to whom, and after how much progress."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,10 @@ VICTIMS = {"decode": ("csd0", "csd1", "gpu"), "train": ("ssd0", "ssd1", "gpu0")}
 DRIVES = {"decode": ("csd0", "csd1"), "train": ("ssd0", "ssd1")}
 OF_DRIVES = ("file_limit", "slow_drive")
 """Kinds that strike drives alone."""
+WAYS, SHARES = ("plain", "pace", "ray"), (0.55, 0.3, 0.15)
+"""How a run may be started, and how often: as it is, held to declared speeds, on a Ray cluster of its own."""
+ON_RAY = ("kill_node", "stop_short", "stop_long", "kill_controller")
+"""Kinds that strike processes; a stranger's client is not admitted to nodes that listen beyond their machine."""
 OUTAGES = ("csd0", "csd1", "both", "controller")
 """Who goes down in a power cut while two drives commit together."""
 
@@ -31,6 +35,7 @@ class Entry:
     """One disturbance of one live run; `progress` is the share of the run's steps after which it strikes, in (0, 1).
 
     `work` is "decode" or "train", and "drives", where two drives commit together, for the kind "power_cut" alone.
+    `way` is one of WAYS; on Ray there is decoding alone, under the kinds of ON_RAY.
     """
 
     index: int
@@ -39,6 +44,7 @@ class Entry:
     victim: str
     progress: float
     seed: int
+    way: str = "plain"
 
 
 def entry(seed: int, index: int) -> Entry:
@@ -48,7 +54,11 @@ def entry(seed: int, index: int) -> Entry:
     draw = np.random.default_rng([seed, 1, index])
     work = "drives" if kind == "power_cut" else str(draw.choice(tuple(VICTIMS)))
     victim = "controller" if kind == "kill_controller" else str(draw.choice(_victims(kind, work)))
-    return Entry(index, kind, work, victim, float(draw.uniform(0.05, 0.95)), int(draw.integers(2**31)))
+    one = Entry(index, kind, work, victim, float(draw.uniform(0.05, 0.95)), int(draw.integers(2**31)))
+    way = str(np.random.default_rng([seed, 2, index]).choice(WAYS, p=SHARES))
+    if work == "drives" or (way == "ray" and (work != "decode" or kind not in ON_RAY)):
+        return one
+    return replace(one, way=way)
 
 
 def _victims(kind: str, work: str) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from controller.topology.loader import load_topology
 from tests.support.storm import drives
 from tests.support.storm.campaign import judge
 from tests.support.storm.client import ACTS
-from tests.support.storm.live_run import STEPS, WORKS
-from tests.support.storm.schedule import DRIVES, KINDS, OF_DRIVES, OUTAGES, VICTIMS, entry, schedule
+from tests.support.storm.live_run import PACE, STEPS, TWO_CHASSIS, WORKS
+from tests.support.storm.schedule import DRIVES, KINDS, OF_DRIVES, ON_RAY, OUTAGES, VICTIMS, WAYS, entry, schedule
 from tests.support.storm.strikes import KINDS as STRIKES
 from tests.support.storm.tally import Verdict, exit_code, rows, table
 
@@ -100,3 +100,12 @@ def test_drives_hold_what_was_acknowledged_or_the_next_and_the_same():
 
 def test_what_was_not_struck_is_no_try():
     assert rows([Verdict(0, "flood", missed=True)])[0]["tries"] == 0
+
+
+def test_runs_are_struck_in_every_way_and_on_ray_where_a_process_can_be():
+    drawn = list(islice(schedule(8), 400))
+    assert {one.way for one in drawn} == set(WAYS)
+    assert {one.kind for one in drawn if one.way == "ray"} == set(ON_RAY)
+    assert all(one.work == "decode" for one in drawn if one.way == "ray")
+    assert {one.work for one in drawn if one.way == "pace"} == set(PACE)
+    assert set(VICTIMS["decode"]) <= set(load_topology(TWO_CHASSIS).devices)
