@@ -220,7 +220,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "flashneuron",
             "training with the model in GPU memory and activations on SSDs",
-            "controller.strategies.fuyou.flashneuron:flashneuron",
+            "controller.strategies.flashneuron:flashneuron",
             "server_4090",
             task=TRAINING,
         ),

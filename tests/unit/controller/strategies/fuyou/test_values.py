@@ -5,7 +5,7 @@ Plans run as far backwards as their edges allow, on buffers that start as NaN, s
 
 import pytest
 
-from controller.strategies.fuyou.flashneuron import flashneuron
+from controller.strategies.flashneuron import flashneuron
 from controller.strategies.fuyou.fuyou import Fuyou, fuyou
 from controller.strategies.fuyou.zero import colossalai, zero_infinity, zero_offload
 
