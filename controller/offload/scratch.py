@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from controller.plan.lowering import Arenas
-from controller.plan.ops import Buffer
+from controller.plan.ops import Buffer, Plan
+from controller.plan.script import Script
 from controller.program.run import Run
 
 
@@ -30,3 +33,18 @@ class Scratch(Arenas):
         for buffer in self._placed:
             run.release(buffer)
         self._placed.clear()
+
+
+def plans_of(scripts: Mapping[str, Script]) -> dict[str, Plan]:
+    """The plans of scripts that share arenas and never run at once, by the same names.
+
+    Beginning with the last, which has the most values in training. Where a later one needs a larger arena, those before
+    are made again in it.
+    """
+    found: dict[str, Plan] = {}
+    seen: dict[str, tuple[Buffer, ...]] = {}
+    while stale := [name for name, s in scripts.items() if seen.get(name) != s.arenas.buffers]:
+        name = stale[-1]
+        found[name] = scripts[name].plan()
+        seen[name] = scripts[name].arenas.buffers
+    return {name: found[name] for name in scripts}

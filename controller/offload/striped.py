@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import overload
 
 import numpy as np
 
-from controller.plan.build import as_view
+from controller.plan.build import Operand, as_view
 from controller.plan.ops import Buffer, View
 from controller.plan.ranges import even_ranges
 from controller.plan.script import Source
 from controller.plan.value import Place, Value
 from controller.program.run import Array, Content, Run
 from node.hardware.operation import ITEM_BYTES
+
+
+@overload
+def elements(flat: Value, start: int, count: int) -> Value: ...
+@overload
+def elements(flat: Operand, start: int, count: int) -> View: ...
 
 
 def elements(flat: Source, start: int, count: int) -> Value | View:

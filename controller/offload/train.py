@@ -10,6 +10,7 @@ import numpy as np
 from controller.models.training.layout import Part
 from controller.models.training_scenario import TrainingScenario
 from controller.offload.training_gpu import TrainingGpu
+from controller.offload.training_options import training_gpus
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import Buffer, Plan
 from controller.program.results import TrainingResult
@@ -46,6 +47,9 @@ def train(run: Run, scenario: TrainingScenario, policy: TrainingPolicy, first: i
     one plan, else of the whole run: every step is a steady one, since all states return to where they were.
     """
     plans = policy.plans()
+    declared = len(training_gpus(scenario))
+    if len(policy.gpus) < declared and "gpus" not in scenario.options:
+        run.note(f"{declared} GPUs are declared, and this system trains on {len(policy.gpus)} of them")
     policy.place(run)
     losses: list[float | None] = []
     for step in range(first, scenario.steps):

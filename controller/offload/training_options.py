@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from controller.errors import BadTopology, BadWorkload
 from controller.models.training_scenario import TrainingScenario
+from controller.plan.value import Place
 
 
 def training_gpus(scenario: TrainingScenario) -> tuple[str, ...]:
@@ -36,8 +37,8 @@ def chosen_gpus(scenario: TrainingScenario) -> list[str]:
     return found[:wanted]
 
 
-def host_of(scenario: TrainingScenario) -> str:
-    """The CPU whose memory is main memory.
+def host_of(scenario: TrainingScenario) -> Place:
+    """Main memory.
 
     Raises:
         BadTopology: there is none.
@@ -45,7 +46,7 @@ def host_of(scenario: TrainingScenario) -> str:
     found = scenario.topology.of_kind("cpu")
     if not found:
         raise BadTopology(f"topology {scenario.topology.name!r} has no cpu with main memory; choose another --topology")
-    return found[0].name
+    return Place(found[0].name, "dram")
 
 
 def choice_option(scenario: TrainingScenario, name: str, choices: Sequence[str]) -> str:

@@ -24,8 +24,8 @@ from controller.models.training_scenario import TrainingScenario
 from controller.program.run import Program, Run
 from controller.reproduce.fuyou_models import Ours, request
 from controller.reproduce.rows import PublishedRow, Value
+from controller.strategies import zero_infinity
 from controller.strategies.fuyou.fuyou import Fuyou
-from controller.strategies.fuyou.zero import INFINITY, Zero
 from controller.topology.loader import load_topology
 
 MODEL, BATCH = "gpt-13b", 32
@@ -53,7 +53,7 @@ def stage_outcome(system: str, stage: str) -> Outcome:
     strategy, topology, shape = prepare(asked)
     scenario = virtual_scenario(asked, strategy, topology, shape)
     assert isinstance(scenario, TrainingScenario)
-    model = Zero(scenario, INFINITY) if system == "zero_infinity" else Fuyou(scenario)
+    model = zero_infinity.policy(scenario) if system == "zero_infinity" else Fuyou(scenario)
     plan = model.plans()[stage]
 
     def program(run: Run) -> Program:

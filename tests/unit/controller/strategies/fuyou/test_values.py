@@ -5,9 +5,11 @@ Plans run as far backwards as their edges allow, on buffers that start as NaN, s
 
 import pytest
 
+from controller.strategies.colossalai import colossalai
 from controller.strategies.flashneuron import flashneuron
 from controller.strategies.fuyou.fuyou import Fuyou, fuyou
-from controller.strategies.fuyou.zero import colossalai, zero_infinity, zero_offload
+from controller.strategies.zero_infinity import zero_infinity
+from controller.strategies.zero_offload import zero_offload
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -58,3 +60,9 @@ def test_blocks_spill_exactly_as_planned(small, gpus: int, blocks: float, spille
 @pytest.mark.parametrize("backwards", [False, True])
 def test_the_baselines(small, strategy, backwards: bool) -> None:
     small.train(strategy, "ssd.count=3", backwards=backwards)
+
+
+@pytest.mark.parametrize("strategy", [zero_infinity, zero_offload, colossalai])
+@pytest.mark.parametrize("gpus", [2, 3])
+def test_the_baselines_train_on_every_gpu(small, strategy, gpus: int) -> None:
+    small.train(strategy, "ssd.count=2", gpus=gpus)

@@ -8,7 +8,7 @@ from controller.experiment.result import Experiment
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
-from controller.strategies.fuyou.zero import INFINITY_BYTES
+from controller.strategies.zero_infinity import BYTES_A_PARAMETER
 
 
 @lru_cache(maxsize=32)
@@ -49,7 +49,7 @@ def test_zero_infinity_moves_gradients_to_the_drives_and_back():
 def test_zero_infinity_takes_main_memory_by_the_parameter():
     held = run("zero_infinity", "gpt-6b", 8).outcome.peak_bytes["cpu.dram"]
     inputs = 27 * 2 * 8 * 1024 * 4096
-    assert held == pytest.approx(INFINITY_BYTES * load_model("gpt-6b").parameter_count + inputs, rel=0.01)
+    assert held == pytest.approx(BYTES_A_PARAMETER * load_model("gpt-6b").parameter_count + inputs, rel=0.01)
 
 
 def test_zero_offload_keeps_sixteen_bytes_a_parameter_in_main_memory():

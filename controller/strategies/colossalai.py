@@ -1,0 +1,26 @@
+"""Colossal-AI: states in main memory, by pageable copies, the optimizer a stage of its own.
+
+Paper: Li et al., "Colossal-AI: A Unified Deep Learning System For Large-Scale Parallel Training", arXiv 2110.14883
+(Gemini); a baseline of LoHan / Ratel (later versions of Fuyou), section III.
+Follows: forward; backward that recomputes every block from its input; then Adam on the CPU, while the GPUs wait.
+Kernels and copies take turns (`controller.offload.in_turns`); copies are pageable.
+Differs: chunks are the parts of the model; attention is eager (`controller.offload.eager_attention`). What frameworks
+lose beyond schedule and attention is not modelled.
+Checked by: tests/paper/test_fuyou.py, tests/live/test_fuyou.py.
+"""
+
+from __future__ import annotations
+
+from controller.models.training_scenario import TrainingScenario
+from controller.offload.host_home import HostHome
+from controller.offload.in_turns import InTurns
+from controller.offload.train import train
+from controller.offload.training_options import chosen_gpus, host_of
+from controller.program.run import Run, TrainingProgram
+
+
+def colossalai(run: Run, scenario: TrainingScenario) -> TrainingProgram:
+    """Training with states in main memory, by pageable copies."""
+    gpus, host = chosen_gpus(scenario), host_of(scenario)
+    home = HostHome(scenario, host)
+    return train(run, scenario, InTurns("colossalai", scenario, gpus, host, home, copy="pageable"))
