@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from controller.cli.collective_calls import bulk_chooser, prove, row_in_bulk, row_of_plans
 from controller.cli.collective_limits import check_flows, live_warning
+from controller.cli.collective_text import left_out, print_rows
 from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
 if TYPE_CHECKING:
-    from controller.collectives.call import Call
     from controller.collectives.choose.algorithm import AlgorithmChoice
-    from controller.collectives.choose.bulk import BulkChooser
-    from controller.collectives.group import Group
-    from controller.collectives.measure.calls import MeasuredCall
     from controller.execute.outcome import Outcome
     from controller.report.nccl_table import Row
-    from controller.topology.schema import Topology
 
 
 @click.command()
@@ -127,7 +124,7 @@ def collective(
     if name != "barrier":
         sizes = sizes_between(parse_size(minbytes), parse_size(maxbytes), dtype, stepfactor, step)
     by_plans = live or explain or algorithm == "nccl"
-    chooser = _chooser(declared, group, allowed, name, names, bulk, by_plans)
+    chooser = bulk_chooser(declared, group, allowed, name, names, bulk, by_plans)
     check_flows(name, names, group.world_size, chooser is not None)
     if pace is not None and not live:
         raise BadCall("--pace holds node processes to their speed; give it with --live")
@@ -141,13 +138,13 @@ def collective(
             tell(done, len(sizes), f"{name} of {size} B")
             call = Call(name, group, size // ITEM_BYTES[dtype], dtype, root=root)
             if chooser is not None:
-                choice, row = _bulk_row(chooser, call, names, pieces)
+                choice, row = row_in_bulk(chooser, call, names, pieces)
             else:
-                choice, row = _row(declared, call, names, allowed, pieces)
+                choice, row = row_of_plans(declared, call, names, allowed, pieces)
             choices.append(choice)
             rows.append(row)
         if live:
-            proven = _prove(declared, group, rows, seed, tell, pace, node_timeout_s)
+            proven = prove(declared, group, rows, seed, tell, pace, node_timeout_s)
     words = (
         f"windtunnel collective {name}: {group.world_size} ranks of {declared.name}, {'live' if live else 'virtual'}"
     )
@@ -174,9 +171,9 @@ def collective(
         click.echo(table_header(declared, group, words))
         for text in elsewhere:
             click.echo(f"# {text}: the link leads to a device outside of the group, and changes nothing")
-        for text in _left_out(choices) if explain or algorithm != "auto" else ():
+        for text in left_out(choices) if explain or algorithm != "auto" else ():
             click.echo(f"# left out: {text}")
-        _print(rows, choices, {each.name: each.sms for each in allowed} if explain else {}, explain)
+        print_rows(rows, choices, {each.name: each.sms for each in allowed} if explain else {}, explain)
         if proven is not None and proven.paced_s is not None:
             click.echo(
                 f"# paced: held to the declared speeds, all calls of the table together took "
@@ -193,135 +190,3 @@ def collective(
             )
     if wrong_total(rows):
         raise click.exceptions.Exit(1)
-
-
-def _row(
-    topology: Topology, call: Call, names: tuple[str, ...], allowed: Any, pieces: int | None
-) -> tuple[AlgorithmChoice, Row]:
-    """One size: the choice out of place, and the same in place."""
-    from controller.collectives.call import NO_IN_PLACE
-    from controller.collectives.choose.algorithm import choose
-    from controller.collectives.choose.nccl import choose_nccl
-    from controller.collectives.errors import BadCall
-    from controller.report.nccl_table import Row
-
-    by_nccl = names == ("nccl",)
-    choice = choose_nccl(topology, call) if by_nccl else choose(topology, call, names, allowed, pieces)
-    best = choice.best
-    in_place = None
-    if call.collective not in NO_IN_PLACE:
-        protocol = next(each for each in allowed if each.name == best.protocol)
-        again = replace(call, in_place=True)
-        try:
-            in_place = choose(topology, again, (best.algorithm,), (protocol,), best.call.pieces).best
-        except BadCall:
-            # A file may hold an algorithm that works out of place alone; its other half of the row stays empty.
-            if not best.algorithm.endswith(".xml"):
-                raise
-    return choice, Row(best, in_place)
-
-
-def _chooser(
-    topology: Topology,
-    group: Group,
-    allowed: Any,
-    name: str,
-    names: tuple[str, ...],
-    bulk: bool | None,
-    needs_plans: bool,
-) -> BulkChooser | None:
-    """What times calls in bulk, or None where plans are to be timed."""
-    from controller.collectives.bulk.timing import in_bulk, refusal
-    from controller.collectives.choose.bulk import BULK_ABOVE, BULK_ABOVE_IF_ALL, BulkChooser
-    from controller.collectives.errors import BadCall
-
-    if bulk and needs_plans:
-        raise BadCall("--bulk makes no plan that --live could run or --explain could take apart; leave one of them out")
-    if bulk is None:
-        known = in_bulk(name, names)
-        # Between the two a plan takes seconds a size: it is spared where that leaves nothing out.
-        least = BULK_ABOVE_IF_ALL if len(known) == len(names) else BULK_ABOVE
-        bulk = group.world_size > least and not needs_plans and bool(known) and not refusal(topology)
-    return BulkChooser(topology, group, allowed) if bulk else None
-
-
-def _bulk_row(
-    chooser: BulkChooser, call: Call, names: tuple[str, ...], pieces: int | None
-) -> tuple[AlgorithmChoice, Row]:
-    """One size in bulk: the choice out of place, and the same in place."""
-    from controller.collectives.call import NO_IN_PLACE
-    from controller.report.nccl_table import Row
-
-    choice = chooser.choose(call, names, pieces)
-    best = choice.best
-    in_place = None
-    if call.collective not in NO_IN_PLACE:
-        again = replace(call, in_place=True)
-        in_place = chooser.choose(again, (best.algorithm,), best.call.pieces, best.protocol).best
-    return choice, Row(best, in_place)
-
-
-def _prove(
-    topology: Topology,
-    group: Group,
-    rows: list[Row],
-    seed: int,
-    tell: Any,
-    pace: float | None,
-    node_timeout_s: float,
-) -> Outcome:
-    """Runs every row on node processes and writes into it how many elements are wrong; the outcome of all rows."""
-    from controller.collectives.group import only
-    from controller.collectives.measure.calls import note_wrong, program_of
-    from controller.execute.live import run_live
-    from controller.execute.survey import survey
-    from controller.launch import launch, preflight
-
-    bare = only(topology, group)
-    timed: list[MeasuredCall] = [
-        entry for row in rows for entry in (row.out_of_place, row.in_place) if entry is not None
-    ]
-    # Times stay those of the protocol; the nodes are there for the values.
-    program = program_of(timed, seed)
-    found = survey(bare, [program])
-    if found.does_not_fit is not None:
-        raise found.does_not_fit
-    preflight(bare, found.peak_bytes)
-    with launch(bare, pace, needs=found.peak_bytes, node_timeout_s=node_timeout_s) as cluster:
-        outcome = run_live(bare, [program], cluster, progress=tell)
-    if not outcome.ok:
-        from controller.errors import RunError
-
-        raise RunError(outcome.ended)
-    note_wrong(timed, outcome)
-    return outcome
-
-
-def _left_out(choices: list[AlgorithmChoice]) -> list[str]:
-    """What could not run, and why, each once for all sizes that give the same reason."""
-    return list(dict.fromkeys(text for choice in choices for text in choice.left_out))
-
-
-def _print(rows: list[Row], choices: list[AlgorithmChoice], sms: dict[str, int], explain: bool) -> None:
-    from controller.report.link_changes import change_text
-    from controller.report.nccl_table import table_footer, table_row
-    from controller.report.tables import quantity
-
-    said = ""
-    for row, choice in zip(rows, choices, strict=True):
-        best = choice.best
-        how = f"{best.algorithm}/{best.protocol}, {best.call.pieces} piece{'s' * (best.call.pieces > 1)}"
-        if how != said:
-            said = how
-            click.echo(f"# {how}: {choice.reason}")
-        click.echo(table_row(row))
-        for change in choice.link_changes:
-            click.echo(f"#   {change_text(change)}")
-        if sms.get(best.protocol):
-            click.echo(f"#   its channels keep {sms[best.protocol]} multiprocessors of each rank from other kernels")
-        for step in choice.steps if explain else ():
-            click.echo(
-                f"#   {step.label}: {step.count} of {quantity(step.mean_s, 's')} each, {step.bound} "
-                f"(latency {quantity(step.latency_s, 's')}, alone {quantity(step.alone_s, 's')})"
-            )
-    click.echo(table_footer(rows))

@@ -74,7 +74,8 @@ def show(name: str | None, host: str, overrides: tuple[str, ...], catalog: tuple
     from controller.report.tables import show as print_table
     from controller.report.tables import table
     from controller.topology.loader import list_topologies, load_topology
-    from controller.topology.show import topology_document, topology_tables
+    from controller.topology.show.json_document import topology_document
+    from controller.topology.show.tables import topology_tables
 
     if name is None:
         names = list_topologies()

@@ -11,10 +11,11 @@ all serve. ``launch_on_ray`` (`ray_placement.py`) has a fork server on each of s
 translated to the clock of each (`clocks.py`).
 """
 
-from controller.launch.cluster import Cluster, launch
+from controller.launch.cluster import Cluster
 from controller.launch.detached import RunningCluster, connect, list_running, start_detached, stop
 from controller.launch.listening import Listening, listening_on
 from controller.launch.preflight import MachineSpeed, measure_machine, preflight, smallest_dilation
+from controller.launch.start import launch
 
 __all__ = [
     "Cluster",

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from shutil import rmtree
-from threading import Condition, Lock
+from threading import Condition
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from controller.clock import wall_clock_s
-from controller.errors import DeviceUnreachable, StartFailed, UserError
-from controller.launch.certificates import CONTROLLER, make_credentials, write_credentials
+from controller.errors import DeviceUnreachable, StartFailed
 from controller.launch.clocks import clock_offset_s
-from controller.launch.fork_server import ForkServerProcess
-from controller.launch.heartbeats import Heartbeats, check_node_timeout
-from controller.launch.listening import Listening
-from controller.launch.preflight import MachineSpeed, Needs, preflight
-from controller.launch.run_directory import cluster_content, create_run_directory, settled, write_cluster_file
+from controller.launch.heartbeats import Heartbeats
+from controller.launch.preflight import MachineSpeed
 from controller.launch.settling import commit_together, settle
 from controller.topology.schema import Topology
 from node.client import ArbiterClient, Credentials, NodeClient
@@ -31,8 +24,6 @@ from node.protocol import ARBITER, NODE_TIMEOUT_S
 
 START_S = 60.0
 """How long nodes may take to serve [s of wall time]."""
-_MAX_PACE = 1e9
-"""The largest dilation: a microsecond of the device takes a quarter of an hour [ratio]."""
 _LAST_WORDS_S = 1.0
 """How long a broken connection waits for word of how the process ended [s of wall time]."""
 _CLOCK_LEAD_S = 0.05
@@ -240,121 +231,3 @@ class Cluster:
         with ThreadPoolExecutor(min(16, max(1, len(self.clients)))) as pool:
             for future in [pool.submit(act, client) for client in self.clients.values()]:
                 future.result()
-
-
-def check_pace(pace: float | None) -> None:
-    """Raises UserError for what is no dilation."""
-    if pace is not None and not 0 < pace <= _MAX_PACE:
-        raise UserError(
-            f"pace {pace:g} is not a dilation; give wall seconds per device second, above 0 and at most {_MAX_PACE:g}"
-        )
-
-
-def start(
-    topology: Topology,
-    pace: float | None,
-    flash_folder: Path | None,
-    needs: Needs,
-    name: str,
-    *,
-    detached: bool,
-    listening: Listening | None = None,
-    node_timeout_s: float = NODE_TIMEOUT_S,
-) -> Cluster:
-    """Starts the nodes of a topology and waits until all serve; leaves nothing behind when that fails."""
-    check_pace(pace)
-    check_node_timeout(node_timeout_s)
-    preflight(topology, needs, flash_folder=flash_folder)
-    credentials = None if listening is None else make_credentials(topology.devices)
-    run = create_run_directory(name)
-    epoch = wall_clock_s()
-    try:
-        content = cluster_content(run.path, topology, epoch, pace, flash_folder, listening)
-        content["node_timeout_s"] = node_timeout_s
-        if credentials is not None:
-            write_credentials(run.path, credentials)
-        write_cluster_file(run.path, content)
-    except BaseException:
-        run.close()
-        rmtree(run.path, ignore_errors=True)
-        raise
-    early: list[tuple[str, str]] = []
-    cluster: Cluster | None = None
-    telling = Lock()  # so that no death falls between the list and the cluster
-
-    def died(device: str, how: str) -> None:
-        with telling:
-            if cluster is None:
-                early.append((device, how))
-                return
-        cluster.died(device, how)
-
-    server = ForkServerProcess(run, detached=detached, died=died)
-    try:
-        names = [*topology.devices, *([ARBITER] if content["arbiter"] else [])]
-        server.await_ready(names, START_S)
-        if credentials is not None:
-            content = settled(content, server.targets)
-            write_cluster_file(run.path, content)
-        with telling:
-            cluster = Cluster(
-                topology, whereabouts_of(content, credentials), pace, epoch, server, node_timeout_s=node_timeout_s
-            )
-        for device, how in early:
-            cluster.died(device, how)
-        cluster.open()
-    except BaseException:
-        server.stop()
-        raise
-    if detached:
-        server.release()
-    else:
-        atexit.register(cluster.close)
-    return cluster
-
-
-def whereabouts_of(content: Mapping[str, Any], credentials: Mapping[str, Credentials] | None) -> Whereabouts:
-    """Where the nodes of a cluster file listen, and what to show them."""
-    targets = {device: entry["target"] for device, entry in content["devices"].items()}
-    return Whereabouts(targets, content["arbiter"], None if credentials is None else credentials[CONTROLLER])
-
-
-@contextmanager
-def launch(
-    topology: Topology,
-    pace: float | None = None,
-    *,
-    flash_folder: Path | None = None,
-    needs: Needs | None = None,
-    listening: Listening | None = None,
-    node_timeout_s: float = NODE_TIMEOUT_S,
-) -> Iterator[Cluster]:
-    """A cluster for the length of a ``with``.
-
-    Args:
-        topology: what to start.
-        pace: wall seconds per device second; None answers as fast as the machine can.
-        flash_folder: where flash tiers lie, by device, and stay; None puts them into the run directory.
-        needs: bytes that will be allocated, by (device, tier), for the preflight [bytes].
-        node_timeout_s: how long a node may be silent before the run ends with its name [s of wall time].
-        listening: addresses of nodes, which then demand TLS and a token; None for sockets in the run directory.
-
-    Raises:
-        MissingExtra: nodes shall listen on addresses and the library that makes certificates is not installed.
-        PreflightFailed: the machine lacks memory, disk or files.
-        StartFailed: a node did not become ready.
-    """
-    cluster = start(
-        topology,
-        pace,
-        flash_folder,
-        needs or {},
-        "",
-        detached=False,
-        listening=listening,
-        node_timeout_s=node_timeout_s,
-    )
-    try:
-        yield cluster
-    finally:
-        cluster.close()

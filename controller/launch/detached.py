@@ -17,7 +17,7 @@ import psutil
 from controller.clock import sleep_s, wall_clock_s
 from controller.errors import DeviceUnreachable, StartFailed, UserError
 from controller.launch.certificates import CONTROLLER, read_credentials
-from controller.launch.cluster import Cluster, start, whereabouts_of
+from controller.launch.cluster import Cluster
 from controller.launch.listening import Listening
 from controller.launch.preflight import Needs
 from controller.launch.run_directory import (
@@ -28,6 +28,7 @@ from controller.launch.run_directory import (
     read_processes,
     runs_folder,
 )
+from controller.launch.start import start, whereabouts_of
 from controller.topology.schema import Topology
 from node.protocol import NODE_TIMEOUT_S
 

@@ -8,15 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 KNOWN = {
+    "ActivationKind": ["controller/models/training/activations.py", "controller/models/training/planning.py"],
     "Candidate": ["controller/compare/candidates.py", "controller/strategies/fuyou/planner.py"],
     "FlashArray": ["node/hardware/flash_array.py", "node/memory/flash_array.py"],
     "GpuModel": ["controller/offload/gpu_model.py", "controller/strategies/placement.py"],
     "Group": ["controller/collectives/group.py", "controller/strategies/cxl/placement.py"],
-    "OnGpu": [
-        "controller/strategies/cxl/on_gpu.py",
-        "controller/strategies/fuyou/on_gpu.py",
-        "controller/strategies/kv_streaming.py",
-    ],
+    "OnGpu": ["controller/strategies/cxl/on_gpu.py", "controller/strategies/fuyou/on_gpu.py"],
     "Piece": ["controller/strategies/cxl/spread.py", "controller/strategies/lamina/shards.py"],
     "Prediction": ["controller/devices/predict/question.py", "controller/strategies/fuyou/planner.py"],
     "Turn": ["controller/strategies/lamina/rotation.py", "node/wire/turns.py"],

@@ -7,7 +7,7 @@ import pytest
 from controller.errors import BadOverride, BadTopology, NoRoute
 from controller.fabric.loads import Fabric
 from controller.topology.graph import route
-from controller.topology.show import topology_document
+from controller.topology.show.json_document import topology_document
 
 
 def link_of(topology, name: str):

@@ -10,7 +10,7 @@ from controller.topology.importing.sketch import Given
 from controller.topology.importing.table import import_topology
 from controller.topology.loader import load_topology
 from controller.topology.matrix import UnknownHost, hosts_of, matrix_of
-from controller.topology.show import topology_document
+from controller.topology.show.json_document import topology_document
 
 MADE = """\
 \tGPU0\tGPU1\tGPU2\tGPU3\tGPU4\tNIC0\tNIC1\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID

@@ -9,7 +9,9 @@ import pytest
 from controller.errors import UserError
 from controller.topology.loader import load_topology
 from controller.topology.matrix import hosts_of
-from controller.topology.show import ROUTES_SHOWN, topology_document, topology_tables
+from controller.topology.show.json_document import topology_document
+from controller.topology.show.selection import ROUTES_SHOWN
+from controller.topology.show.tables import topology_tables
 
 
 def tables(topology):

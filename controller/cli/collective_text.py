@@ -1,0 +1,49 @@
+"""What ``windtunnel collective`` prints beside the table of nccl-tests: how each size was done, and why so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from controller.collectives.choose.algorithm import AlgorithmChoice
+    from controller.report.nccl_table import Row
+
+
+def left_out(choices: list[AlgorithmChoice]) -> list[str]:
+    """What could not run, and why, each once for all sizes that give the same reason."""
+    return list(dict.fromkeys(text for choice in choices for text in choice.left_out))
+
+
+def print_rows(rows: list[Row], choices: list[AlgorithmChoice], sms: dict[str, int], explain: bool) -> None:
+    """Prints the rows with the reason for each choice, its link changes and, if asked, what bounds its steps.
+
+    Args:
+        rows: one a size.
+        choices: of the same sizes.
+        sms: multiprocessors that the channels of each protocol keep; empty to say nothing of them.
+        explain: whether to print the steps.
+    """
+    from controller.report.link_changes import change_text
+    from controller.report.nccl_table import table_footer, table_row
+    from controller.report.tables import quantity
+
+    said = ""
+    for row, choice in zip(rows, choices, strict=True):
+        best = choice.best
+        how = f"{best.algorithm}/{best.protocol}, {best.call.pieces} piece{'s' * (best.call.pieces > 1)}"
+        if how != said:
+            said = how
+            click.echo(f"# {how}: {choice.reason}")
+        click.echo(table_row(row))
+        for change in choice.link_changes:
+            click.echo(f"#   {change_text(change)}")
+        if sms.get(best.protocol):
+            click.echo(f"#   its channels keep {sms[best.protocol]} multiprocessors of each rank from other kernels")
+        for step in choice.steps if explain else ():
+            click.echo(
+                f"#   {step.label}: {step.count} of {quantity(step.mean_s, 's')} each, {step.bound} "
+                f"(latency {quantity(step.latency_s, 's')}, alone {quantity(step.alone_s, 's')})"
+            )
+    click.echo(table_footer(rows))
