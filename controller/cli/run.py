@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,8 @@ from controller.cli.options import catalog_option, json_option, node_timeout_opt
 from controller.cli.strategy_command import StrategyCommand, strategy_options
 
 if TYPE_CHECKING:
-    from controller.execute.critical import Explanation
     from controller.experiment.result import Experiment
     from controller.experiment.run_spec import RunSpec
-
-SHOWN = 12
-"""Resources and kinds of op that the tables show; --json has all."""
-
-REPORT_MEANING = {"predicted_s": " (the planner's own prediction of a step [s], for the declared hardware)"}
-"""What is said behind a value that a program reports, where its name alone could be taken for a result."""
-
-
-EXECUTOR_TEXT = {"virtual": "virtual", "live": "live on node processes", "local": "local, in this process"}
 
 
 @click.command(cls=StrategyCommand)
@@ -47,6 +36,7 @@ EXECUTOR_TEXT = {"virtual": "virtual", "live": "live on node processes", "local"
     metavar="FILE",
     help="Write a timeline for ui.perfetto.dev.",
 )
+@click.option("--details", is_flag=True, help="Print the facts of the run, what was busy, ops, energy and flash, too.")
 @click.option("--explain", is_flag=True, help="Say why it takes its time: critical path, exposed and hidden transfers.")
 @click.option(
     "--report",
@@ -60,6 +50,7 @@ EXECUTOR_TEXT = {"virtual": "virtual", "live": "live on node processes", "local"
 @json_option
 def run(
     as_json: bool,
+    details: bool,
     strategy_options: dict[str, str],
     routing: str | None,
     fail: tuple[str, ...],
@@ -68,7 +59,7 @@ def run(
     overrides: tuple[str, ...],
     **asked: Any,
 ) -> None:
-    """Run STRATEGY and print its time, what was busy, and (live) whether every value is right.
+    """Run STRATEGY and print its time, throughput, what bounds it, and (live) whether every value is right.
 
     `windtunnel strategies` lists the strategies with their options, `windtunnel models` the models. Running out of
     memory is a result (exit code 0); wrong input is 2; a run that fails, or tokens that differ, is 1.
@@ -78,10 +69,10 @@ def run(
     _refuse_a_stream(asked["trace"])
     changed = with_routing(overrides, routing)
     broken = faults_asked(faults, fail, degrade)
-    _run(RunSpec(**asked, overrides=changed, faults=broken, options=strategy_options), as_json)
+    _run(RunSpec(**asked, overrides=changed, faults=broken, options=strategy_options), as_json, details)
 
 
-def _run(request: RunSpec, as_json: bool) -> None:
+def _run(request: RunSpec, as_json: bool, details: bool) -> None:
     from controller.cli.engine import load_engine
     from controller.clock import process_age_s
     from controller.experiment.run import run_experiment
@@ -110,7 +101,7 @@ def _run(request: RunSpec, as_json: bool) -> None:
     if as_json:
         click.echo(dumps(experiment.to_json()))
     else:
-        _print(experiment)
+        _print(experiment, details)
     if "tokens_equal" in experiment.comparison:
         found = experiment.comparison
         if found["tokens_equal"] != found["tokens_compared"]:
@@ -131,155 +122,25 @@ def _refuse_a_stream(trace: Path | None) -> None:
         )
 
 
-def _print(experiment: Experiment) -> None:
-    from controller.cli.context_note import context_note
+def _print(experiment: Experiment, details: bool) -> None:
+    from controller.cli.run_details import print_details, print_explanation
     from controller.report.link_changes import change_text
-    from controller.report.tables import percent, quantity, show, table
+    from controller.report.run_lines import run_lines
 
-    outcome, scenario = experiment.outcome, experiment.scenario
-    rate = experiment.tokens_per_s
-    facts: list[tuple[str, str]] = [
-        (
-            "strategy",
-            f"{experiment.strategy.name}, {EXECUTOR_TEXT[experiment.request.executor]}",
-        ),
-        ("topology", f"{experiment.topology.name} ({', '.join(experiment.topology.devices)})"),
-        ("model", f"{experiment.shape.name} in {scenario.dtype}"),
-        ("workload", scenario.workload_text()),
-        *((("context", context),) if (context := context_note(experiment)) else ()),
-        *(("machine", f"{host} on {label}") for host, label in experiment.comparison.get("machines", {}).items()),
-        ("outcome", outcome.ended),
-        ("time", quantity(outcome.time_s, "s")),
-    ]
-    facts += [(f"  {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()]
-    facts += [
-        (f"  {name}", f"{value}{REPORT_MEANING.get(name, '')}") for name, value in outcome.short_reports().items()
-    ]
-    facts += [("link", change_text(change)) for change in outcome.link_changes]
-    if outcome.paced_s is not None:
-        ratio = outcome.paced_s / outcome.time_s - 1 if outcome.time_s else None
-        facts.append(
-            ("paced time", f"{quantity(outcome.paced_s, 's')} ({percent(ratio)}), {outcome.overruns} overruns")
-        )
-    facts += [
-        ("throughput", "-" if rate is None else f"{rate:.4g} tokens/s"),
-        ("wall time", _wall_text(experiment)),
-    ]
-    if outcome.resources:
-        top = outcome.resources[0]
-        facts.append(("busiest", f"{top.name}, {top.busy_ratio:.1%} of the time"))
-    show(table(("run", ""), facts))
-    if outcome.resources:
-        rows = [
-            (use.name, use.kind, quantity(use.busy_s, "s"), f"{use.busy_ratio:.1%}")
-            for use in outcome.resources[: None if experiment.request.explain else SHOWN]
-        ]
-        show(table(("resource", "kind", "busy", "share"), rows, "what was busy"))
-        _print_ops(experiment)
-        _print_energy(experiment)
+    click.echo(run_lines(experiment).text())
+    for change in experiment.outcome.link_changes:
+        click.echo(f"link        {change_text(change)}")
+    if details:
+        click.echo()
+        print_details(experiment)
     if experiment.request.explain and experiment.explanation is not None:
-        _print_explanation(experiment.explanation)
-    _print_flash(experiment)
+        click.echo()
+        print_explanation(experiment.explanation)
     _print_values(experiment)
     if experiment.request.trace is not None:
         click.echo(f"trace: {experiment.request.trace} (open it in ui.perfetto.dev)")
     if experiment.request.report is not None:
         click.echo(f"report: {experiment.request.report} (open it in a browser)")
-
-
-def _wall_text(experiment: Experiment) -> str:
-    """The wall time, of a live command with all of its phases."""
-    from controller.report.tables import quantity
-
-    phases = experiment.phases_wall_s
-    if not phases:
-        return quantity(experiment.outcome.wall_s, "s")
-    parts = ", ".join(f"{name} {quantity(time_s, 's', 2)}" for name, time_s in phases.items())
-    return f"{quantity(sum(phases.values()), 's', 3)} ({parts})"
-
-
-def _print_ops(experiment: Experiment) -> None:
-    from controller.report.tables import percent, quantity, show, table
-
-    outcome = experiment.outcome
-    paced = outcome.paced_s is not None
-    columns = ("op", "count", "time", *(("paced", "difference") if paced else ()))
-    rows: list[tuple[Any, ...]] = []
-    for entry in outcome.op_times[: None if paced else SHOWN]:
-        row: tuple[Any, ...] = (entry.label, entry.count, quantity(entry.time_s, "s"))
-        if paced:
-            known = entry.paced_s is not None and entry.time_s > 0
-            ratio = entry.paced_s / entry.time_s - 1 if known and entry.paced_s is not None else None
-            row += (quantity(entry.paced_s, "s"), percent(ratio))
-        rows.append(row)
-    show(table(columns, rows, "time by kind of op"))
-
-
-def _print_energy(experiment: Experiment) -> None:
-    from controller.report.tables import quantity, show, table
-
-    energy = experiment.energy
-    if energy is None:
-        return
-    rows = [(each.device, *_activities(each.by_activity), quantity(each.energy_j, "J")) for each in energy.devices]
-    if rows:
-        show(table(("device", "idle", "computing", "moving bytes", "energy"), rows, "energy"))
-        per_token = energy.joule_per_token
-        least = "at least " if energy.lower_bound else ""
-        total = f"energy per run: {least}{quantity(energy.energy_j, 'J')}"
-        click.echo(total + ("" if per_token is None else f", {quantity(per_token, 'J')} a token"))
-    bounded = [each.device for each in energy.devices if each.lower_bound]
-    if bounded:
-        click.echo(f"idle power unknown, so counted while busy only: {', '.join(bounded)}")
-    if energy.left_out:
-        click.echo(f"no power known, or none while they do nothing, so left out: {', '.join(energy.left_out)}")
-
-
-def _activities(parts: Mapping[str, float]) -> tuple[str, ...]:
-    from controller.report.tables import quantity
-
-    return tuple(quantity(parts[name], "J") if name in parts else "-" for name in ("idle", "compute", "move"))
-
-
-def _print_flash(experiment: Experiment) -> None:
-    from controller.execute.flash_traffic import wear_ratio
-    from controller.report.tables import quantity, show, table
-
-    rows = []
-    for name, use in experiment.outcome.flash.items():
-        wear = wear_ratio(experiment.topology, name, use.written_bytes)
-        read, written = quantity(use.read_bytes, "bytes"), quantity(use.written_bytes, "bytes")
-        rows.append((name, read, written, "-" if wear is None else f"{wear:.2e}"))
-    if rows:
-        show(table(("flash", "read", "written", "share of rated life"), rows, "flash"))
-
-
-def _print_explanation(why: Explanation) -> None:
-    from controller.report.tables import quantity, show, table
-
-    def share(part_s: float, whole_s: float) -> str:
-        return f"{part_s / whole_s:.1%}" if whole_s > 0 else "-"
-
-    rows = [
-        (
-            entry.kind, entry.where, entry.label, entry.count, quantity(entry.time_s, "s"),
-            share(entry.time_s, why.path_s), quantity(entry.alone_s, "s"),
-        )
-        for entry in why.path[:SHOWN]
-    ]  # fmt: skip
-    show(table(("kind", "where", "op", "count", "on the path", "share", "alone"), rows, "critical path"))
-    show(
-        table(
-            ("", "time", "share"),
-            (
-                ("computing", quantity(why.compute_s, "s"), "-"),
-                ("transferring", quantity(why.transfer_s, "s"), "-"),
-                ("  hidden behind compute", quantity(why.hidden_s, "s"), share(why.hidden_s, why.transfer_s)),
-                ("  exposed", quantity(why.exposed_s, "s"), share(why.exposed_s, why.transfer_s)),
-            ),
-            "overlap",
-        )
-    )
 
 
 def _print_values(experiment: Experiment) -> None:

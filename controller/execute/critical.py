@@ -4,7 +4,11 @@ The chain is found per submitted plan, from its last op back: an op started when
 ended (an op before it in the plan, or the one ahead of it in its queue), and that one is the next link. Where an op
 started later than all of these, it stood behind ops of another plan in its queue, and the gap is called waiting.
 Plans follow each other as the program submitted them, so the chain of the run is that of the plan which ended last,
-then of the plan whose end made the program submit that one, and so on.
+then of the plan whose end made the program submit that one, and so on; a delay of the program is a plan of one op.
+
+Each link has a resource: what its time went into. An op that was slower than it is alone shared the resource that the
+plan keeps busiest of those it loads. One that ran as fast as it does alone is held by what limits it then: a tier, port
+or link, the arithmetic of its device, its latency, or a software path slower than the hardware.
 
 A transfer is hidden while any compute unit works, and exposed otherwise; both are measured on the union of intervals,
 so that two transfers at once count once.
@@ -16,19 +20,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from controller.execute.intervals import common_length, length, merge, union
+from controller.execute.path_facts import FULL, LIMITED, SHARED, WAITED, Key, PathFacts
 from controller.execute.template import Bound, Template
-from controller.plan.ops import Kernel, Transfer
 
 FloatArray = npt.NDArray[np.float64]
-Key = tuple[str, str, str]
-"""Kind (compute, transfer, launch, waiting), where, label."""
-
 _SLACK = 1e-9
 """Relative; instants that differ by less are one instant."""
+_SHARED = 1e-6
+"""Relative; an op that takes longer than alone by more has shared a resource."""
 
 
 @dataclass(slots=True)
@@ -45,9 +50,10 @@ class PathEntry:
     """One line of the explanation.
 
     Attributes:
-        kind: compute, transfer, launch or waiting.
+        kind: compute, transfer, launch, waiting or delay.
         where: device, or ``source -> destination``.
         label: of the op.
+        resource: what the time went into.
         count: ops on the chain.
         time_s: of the chain [s].
         alone_s: what they take with nothing beside them; less than `time_s` where they shared a resource [s].
@@ -56,9 +62,20 @@ class PathEntry:
     kind: str
     where: str
     label: str
+    resource: str
     count: int
     time_s: float
     alone_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathSegment:
+    """One op of the chain, as a timeline draws it: its label, where it ran, and its instants [s]."""
+
+    label: str
+    where: str
+    start_at: float
+    end_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +84,11 @@ class Explanation:
 
     Attributes:
         path: what the critical path consists of, longest first.
-        path_s: its length; the rest of the run passed between plans (delays of the program) [s].
+        path_s: its length; the rest of the run passed between plans [s].
         compute_s: time during which some compute unit worked [s].
         transfer_s: time during which some transfer was under way [s].
         exposed_s: the part of `transfer_s` during which nothing computed [s].
+        segments: the chain op by op, in order of time; empty unless the record kept them.
     """
 
     path: tuple[PathEntry, ...]
@@ -78,6 +96,7 @@ class Explanation:
     compute_s: float
     transfer_s: float
     exposed_s: float
+    segments: tuple[PathSegment, ...] = ()
 
     @property
     def hidden_s(self) -> float:
@@ -96,22 +115,44 @@ class Explanation:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Sums over the chain of one plan: of each key the number of ops, their time and their time alone [s]."""
+
+    keys: tuple[Key, ...]
+    count: npt.NDArray[np.int64]
+    time_s: FloatArray
+    alone_s: FloatArray
+
+    def __mul__(self, times: int) -> _Chain:
+        return _Chain(self.keys, times * self.count, times * self.time_s, times * self.alone_s)
+
+
 @dataclass(slots=True)
 class _Done:
-    """A plan that has ended: when it was submitted, when it ended, and its chain."""
+    """A plan that has ended: when it was submitted, when it ended, its chain, and the chain op by op."""
 
     submitted_at: float
     end_at: float
-    chain: dict[Key, PathTime]
+    chain: _Chain
+    segments: list[PathSegment]
 
 
 @dataclass(slots=True)
 class PathRecord:
-    """Collects what `explain` needs while a run goes on."""
+    """Collects what `explain` needs while a run goes on.
 
+    Attributes:
+        overlap: whether to measure how much of the transfers computation hides.
+        keeps_segments: whether to keep the chain op by op, for a timeline.
+    """
+
+    overlap: bool = True
+    keeps_segments: bool = False
     _done: list[_Done] = field(default_factory=list)
     _compute: list[FloatArray] = field(default_factory=list)
     _transfer: list[FloatArray] = field(default_factory=list)
+    _facts: WeakKeyDictionary[Template, PathFacts] = field(default_factory=WeakKeyDictionary)
 
     def add(
         self, template: Template, bound: Bound, submitted_at: float, start_at: FloatArray, end_at: FloatArray
@@ -119,150 +160,125 @@ class PathRecord:
         """Takes one execution of a template."""
         if not len(start_at):
             return
-        facts = template.plan.cache.get("path_facts")
-        if facts is None or facts.template is not template:
-            facts = template.plan.cache["path_facts"] = _PathFacts.of(template)
-        self._compute.append(_union(start_at[facts.kernels], end_at[facts.kernels]))
-        self._transfer.append(_union(start_at[facts.transfers], end_at[facts.transfers]))
-        self._done.append(
-            _Done(submitted_at, float(end_at.max()), _chain(facts, bound, submitted_at, start_at, end_at))
-        )
+        facts = self._facts.get(template)
+        if facts is None:
+            facts = self._facts[template] = PathFacts.of(template, bound)
+        if self.overlap:
+            self._compute.append(union(start_at[facts.kernels], end_at[facts.kernels]))
+            self._transfer.append(union(start_at[facts.transfers], end_at[facts.transfers]))
+        self._done.append(_trace_back(facts, bound, submitted_at, start_at, end_at, self.keeps_segments))
+
+    def add_delay(self, submitted_at: float, end_at: float) -> None:
+        """Takes a pause of a program."""
+        key: Key = ("delay", "program", "delay", "pauses of the program")
+        time_s = np.array([end_at - submitted_at])
+        segments = [PathSegment("delay", "program", submitted_at, end_at)] if self.keeps_segments else []
+        self._done.append(_Done(submitted_at, end_at, _Chain((key,), np.ones(1, np.int64), time_s, time_s), segments))
+
+    def again(self, submitted_at: float, times: int) -> None:
+        """Takes `times` repetitions, from `submitted_at` on, of the plan that was added last."""
+        last = self._done[-1]
+        end_at = submitted_at + times * (last.end_at - last.submitted_at)
+        text = f"{times} repetitions"
+        segments = [PathSegment(text, "program", submitted_at, end_at)] if self.keeps_segments else []
+        self._done.append(_Done(submitted_at, end_at, last.chain * times, segments))
 
     def explain(self) -> Explanation:
         """The explanation of everything added so far."""
         total: dict[Key, PathTime] = {}
+        segments: list[list[PathSegment]] = []
         current = max(self._done, key=lambda done: done.end_at, default=None)
         by_end = sorted(self._done, key=lambda done: done.end_at)
         ends = np.array([done.end_at for done in by_end])
         while current is not None:
-            for key, time in current.chain.items():
+            segments.append(current.segments)
+            chain = current.chain
+            for number, key in enumerate(chain.keys):
                 entry = total.setdefault(key, PathTime())
-                entry.count += time.count
-                entry.time_s += time.time_s
-                entry.alone_s += time.alone_s
+                entry.count += int(chain.count[number])
+                entry.time_s += float(chain.time_s[number])
+                entry.alone_s += float(chain.alone_s[number])
             before = int(np.searchsorted(ends, current.submitted_at * (1 + _SLACK), "right")) - 1
             while before >= 0 and by_end[before].submitted_at >= current.submitted_at:
                 before -= 1  # of no length: it cannot have come before
             current = by_end[before] if before >= 0 else None
-        compute, transfer = _merge(self._compute), _merge(self._transfer)
+        compute, transfer = merge(self._compute), merge(self._transfer)
         entries = [PathEntry(*key, time.count, time.time_s, time.alone_s) for key, time in total.items()]
         entries.sort(key=lambda entry: -entry.time_s)
-        transfer_s = _length(transfer)
+        transfer_s = length(transfer)
         return Explanation(
             tuple(entries),
             sum(entry.time_s for entry in entries),
-            _length(compute),
+            length(compute),
             transfer_s,
-            transfer_s - _common_length(transfer, compute),
+            transfer_s - common_length(transfer, compute),
+            tuple(segment for part in reversed(segments) for segment in part),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _PathFacts:
-    """What a template's rows are, found once."""
-
-    template: Template
-    kernels: npt.NDArray[np.bool_]
-    transfers: npt.NDArray[np.bool_]
-    keys: tuple[Key, ...]
-    ahead: tuple[tuple[int, ...], ...]
-
-    @classmethod
-    def of(cls, template: Template) -> _PathFacts:
-        keys: list[Key] = []
-        fabric = template.fabric
-        names = template.row_names()
-        queue_of = template.activities.queue.tolist()
-        for row, index in enumerate(template.op_of.tolist()):
-            op = template.plan.ops[index] if index >= 0 else None
-            if isinstance(op, Kernel):
-                keys.append(("compute", op.device, names[row]))
-            elif isinstance(op, Transfer):
-                ends = [f"{view.buffer.device}.{view.buffer.tier}" for view in (op.sources[0], op.destinations[0])]
-                keys.append(("transfer", " -> ".join(ends), names[row]))
-            elif index < 0:
-                keys.append(("launch", fabric.queue_names[queue_of[row]].split(".", 1)[0], names[row]))
-            else:
-                keys.append(("waiting", str(getattr(getattr(op, "buffer", None), "device", "")), names[row]))
-        kinds = np.array([key[0] for key in keys])
-        return cls(template, kinds == "compute", kinds == "transfer", tuple(keys), _ahead(template))
-
-
-def _ahead(template: Template) -> tuple[tuple[int, ...], ...]:
-    """For each row what may have held it up: its edges, and as many rows ahead in its queue as that has slots."""
-    activities, slots = template.activities, template.fabric.slots
-    recent: dict[int, list[int]] = {}
-    found: list[tuple[int, ...]] = []
-    starts, deps = activities.dep_start.tolist(), activities.dep.tolist()
-    for row, queue in enumerate(activities.queue.tolist()):
-        waits = deps[starts[row] : starts[row + 1]]
-        if queue >= 0:
-            line = recent.setdefault(queue, [])
-            waits = [*waits, *line[-int(slots[queue]) :]]
-            line.append(row)
-        found.append(tuple(waits))
-    return tuple(found)
-
-
-def _chain(
-    facts: _PathFacts, bound: Bound, submitted_at: float, start_at: FloatArray, end_at: FloatArray
-) -> dict[Key, PathTime]:
-    alone = _alone_s(facts.template, bound)
-    chain: dict[Key, PathTime] = {}
+def _trace_back(
+    facts: PathFacts, bound: Bound, submitted_at: float, start_at: FloatArray, end_at: FloatArray, keeps: bool
+) -> _Done:
+    """Walks from the row that ended last to one that waited for nothing."""
+    starts, ends = start_at.tolist(), end_at.tolist()
+    ahead = facts.ahead
+    path: list[int] = []
+    gaps: list[tuple[int, float, float]] = []
     row = int(np.argmax(end_at))
-    slack = _SLACK * max(abs(float(end_at[row])), 1e-30)
+    last = ends[row]
+    slack = _SLACK * max(abs(last), 1e-30)
     while row >= 0:
-        start = float(start_at[row])
-        entry = chain.setdefault(facts.keys[row], PathTime())
-        entry.count += 1
-        entry.time_s += float(end_at[row]) - start
-        entry.alone_s += min(float(alone[row]), float(end_at[row]) - start)
+        path.append(row)
+        limit = starts[row] + slack
         before, latest = -1, submitted_at
-        for other in facts.ahead[row]:
-            if end_at[other] > latest and end_at[other] <= start + slack:
-                before, latest = other, float(end_at[other])
-        if start - latest > slack:
-            kind, where, _ = facts.keys[row]
-            waiting = chain.setdefault(("waiting", where, f"behind other plans ({kind})"), PathTime())
-            waiting.count += 1
-            waiting.time_s += start - latest
-            waiting.alone_s += 0.0
+        for other in ahead[row]:
+            if latest < ends[other] <= limit:
+                before, latest = other, ends[other]
+        if latest < limit - 2 * slack:
+            gaps.append((row, latest, starts[row]))
         row = before
-    return chain
+    chain = _summed(facts, bound, np.array(path), end_at[path] - start_at[path], gaps)
+    return _Done(submitted_at, last, chain, _segments(facts, path, starts, ends, gaps) if keeps else [])
 
 
-def _alone_s(template: Template, bound: Bound) -> FloatArray:
-    """What every row takes with nothing beside it [s]."""
-    rate = bound.rate_limit.copy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        most = template.fabric.capacity[template.activities.load_resource] / bound.load_weight
-        np.minimum.at(rate, template.row_of_load, most)
-        return np.asarray(bound.latency_s + np.where(bound.work > 0, bound.work / rate, 0.0))
+def _summed(
+    facts: PathFacts,
+    bound: Bound,
+    rows: npt.NDArray[np.int64],
+    duration_s: FloatArray,
+    gaps: list[tuple[int, float, float]],
+) -> _Chain:
+    """Sums over `rows` and over the gaps before some of them."""
+    alone_s, is_limited = facts.alone(bound)
+    alone_s, is_limited = alone_s[rows], is_limited[rows]
+    cause = np.where(is_limited, LIMITED, FULL)
+    cause[bound.latency_s[rows] >= duration_s / 2] = WAITED
+    cause[duration_s > alone_s * (1 + _SHARED)] = SHARED
+    keys, group = facts.groups(rows, cause, bound.limits)
+    count = np.bincount(group, minlength=len(keys))
+    time_s: FloatArray = np.bincount(group, duration_s, len(keys)).astype(np.float64)
+    alone: FloatArray = np.bincount(group, np.minimum(alone_s, duration_s), len(keys)).astype(np.float64)
+    if gaps:
+        keys = (*keys, *(_waiting(facts, row) for row, _, _ in gaps))
+        waited = np.array([end - start for _, start, end in gaps])
+        count = np.concatenate([count, np.ones(len(gaps), np.int64)])
+        time_s, alone = np.concatenate([time_s, waited]), np.concatenate([alone, np.zeros(len(gaps))])
+    return _Chain(keys, count, time_s, alone)
 
 
-def _union(start_at: FloatArray, end_at: FloatArray) -> FloatArray:
-    """Disjoint intervals (n, 2) in ascending order that cover the given ones, empty ones left out."""
-    kept = end_at > start_at
-    return _merge([np.stack([start_at[kept], end_at[kept]], axis=1)])
+def _waiting(facts: PathFacts, row: int) -> Key:
+    kind, where, _ = facts.keys[row]
+    return "waiting", where, f"behind other plans ({kind})", "other plans"
 
 
-def _merge(parts: list[FloatArray]) -> FloatArray:
-    """The union of sets of intervals, disjoint and ascending (n, 2)."""
-    whole = np.concatenate([*parts, np.empty((0, 2))])
-    if not len(whole):
-        return whole
-    whole = whole[np.argsort(whole[:, 0], kind="stable")]
-    reach = np.maximum.accumulate(whole[:, 1])
-    first = np.concatenate([[True], whole[1:, 0] > reach[:-1]])
-    last = np.concatenate([first[1:], [True]])
-    return np.stack([whole[first, 0], reach[last]], axis=1)
-
-
-def _length(intervals: FloatArray) -> float:
-    return float((intervals[:, 1] - intervals[:, 0]).sum())
-
-
-def _common_length(one: FloatArray, other: FloatArray) -> float:
-    """Length of the intersection of two unions."""
-    both = _merge([one, other])
-    return _length(one) + _length(other) - _length(both)
+def _segments(
+    facts: PathFacts,
+    path: list[int],
+    starts: list[float],
+    ends: list[float],
+    gaps: list[tuple[int, float, float]],
+) -> list[PathSegment]:
+    """The chain op by op, in order of time."""
+    found = [PathSegment(facts.keys[row][2], facts.keys[row][1], starts[row], ends[row]) for row in path]
+    found += [PathSegment("waiting", facts.keys[row][1], start, end) for row, start, end in gaps]
+    return sorted((each for each in found if each.end_at > each.start_at), key=lambda each: each.start_at)

@@ -51,7 +51,7 @@ class Moved:
     def __post_init__(self) -> None:
         self.weights = self.bound.load_weight.copy()
         base = self.bound
-        self.bound = Bound(base.work, base.latency_s, base.rate_limit, base.load_weight.copy())
+        self.bound = Bound(base.work, base.latency_s, base.rate_limit, base.load_weight.copy(), base.limits)
 
 
 class LinkChanges:

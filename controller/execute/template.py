@@ -38,6 +38,8 @@ class Cost:
     latency_s: float
     load: Load
     rate_limit: float
+    limit: str = ""
+    """What holds it back with nothing beside it, where no resource does: ``compute``, a tier, ``software path``."""
 
 
 class Costs:
@@ -61,7 +63,7 @@ class Costs:
             tuple(memory_name(kernel.device, *place) for place in writes),
         )
         load = self.fabric.kernel_load(kernel.device, cost)
-        return Cost(load.work, load.latency_s, load, load.rate_limit)
+        return Cost(load.work, load.latency_s, load, load.rate_limit, cost.bound)
 
     def alone_bytes_per_s(self, cost: Cost) -> float:
         """How fast an activity flows with nothing beside it."""
@@ -88,8 +90,8 @@ class Costs:
                 places_of(transfer.destinations),
                 source.buffer.dtype if len(transfer.sources) > 1 else "",
             )
-            limit = min(combined.rate_limit, transfer.rate_limit_bytes_per_s or np.inf)
-            return Cost(float(view_bytes(source, bindings)), combined.latency_s, combined, limit)
+            rate, name = _slowest(combined, transfer)
+            return Cost(float(view_bytes(source, bindings)), combined.latency_s, combined, rate, name)
         load = self.fabric.transfer_load(
             source.buffer.device,
             source.buffer.tier,
@@ -103,10 +105,16 @@ class Costs:
             load = self.fabric.absorbed_load(
                 load, source.buffer.device, target.buffer.device, target.buffer.tier, nbytes
             )
-        limit = load.rate_limit
-        if transfer.rate_limit_bytes_per_s:
-            limit = min(limit, transfer.rate_limit_bytes_per_s)
-        return Cost(float(nbytes), load.latency_s, load, limit)
+        rate, name = _slowest(load, transfer)
+        return Cost(float(nbytes), load.latency_s, load, rate, name)
+
+
+def _slowest(load: Load, transfer: Transfer) -> tuple[float, str]:
+    """Rate limit of a transfer [bytes/s], and what sets it."""
+    declared = transfer.rate_limit_bytes_per_s
+    if declared and declared < load.rate_limit:
+        return declared, "software path"
+    return load.rate_limit, "pageable memory" if transfer.path == "pageable" else "port"
 
 
 @dataclass(slots=True)
@@ -130,6 +138,8 @@ class Bound:
     latency_s: FloatArray
     rate_limit: FloatArray
     load_weight: FloatArray
+    limits: list[str] = field(default_factory=list)
+    """Of every row, as `Cost.limit`."""
 
 
 class Template:
@@ -148,18 +158,21 @@ class Template:
         self._costs = costs
         self._open: list[_OpenCost] = []
         self.labels: list[str] = []
+        self._limits: list[str] = []
         self._transfer_rows: list[tuple[int, int, int]] = []
         self._build(bindings)
 
     def first_bound(self) -> Bound:
         """The arrays of the binding that the template was built with."""
         base = self.activities
-        return Bound(base.work, base.latency_s, base.rate_limit, base.load_weight)
+        return Bound(base.work, base.latency_s, base.rate_limit, base.load_weight, self._limits)
 
     def bind(self, bindings: Bindings) -> Bound | None:
         """The arrays for these open sizes; None when an op now loads other resources (no byte of a tier any more)."""
         base = self.activities
-        bound = Bound(base.work.copy(), base.latency_s.copy(), base.rate_limit.copy(), base.load_weight.copy())
+        bound = Bound(
+            base.work.copy(), base.latency_s.copy(), base.rate_limit.copy(), base.load_weight.copy(), self._limits
+        )  # fmt: skip
         for item in self._open:
             cost = self._evaluate(item.op, item.destination, bindings, item.shares)
             if not np.array_equal(cost.load.resources, item.resources):
@@ -168,6 +181,11 @@ class Template:
             bound.latency_s[item.row_array] = cost.latency_s
             bound.rate_limit[item.row_array] = cost.rate_limit
             bound.load_weight[item.weight_slots] = cost.load.weights[:, None]
+            if cost.limit != self._limits[item.rows[0]]:
+                if bound.limits is self._limits:
+                    bound.limits = list(self._limits)
+                for row in item.rows:
+                    bound.limits[row] = cost.limit
         return bound
 
     def rerouted(self, load_weight: FloatArray) -> list[tuple[int, slice, FloatArray]]:
@@ -347,6 +365,7 @@ class Template:
             dep_start=dep_start,
             dep=np.array([row for after in deps for row in after], np.int32),
         )
+        self._limits = ["" if cost is None else cost.limit for cost in rows]
         self.op_of = np.array(op_of, np.int32)
         self.label_of = np.array(label_of, np.int32)
         self.row_of_load = np.repeat(np.arange(len(rows)), np.diff(load_start))

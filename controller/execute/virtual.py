@@ -47,6 +47,7 @@ class _Submission:
     lifetimes: Lifetimes | None
     moved: Moved | None = None
     is_cancelled: bool = False
+    is_repetition: bool = False
 
 
 class VirtualRun:
@@ -176,7 +177,9 @@ class VirtualRun:
                 f"it has ended, with nothing beside it"
             )
         self.ledger.again(times)
-        return self.sleep_ticket(times * (done.end_at - done.submitted_at))
+        if self.record is not None:
+            self.record.again(self.now, times)
+        return self._sleep(times * (done.end_at - done.submitted_at), is_repetition=True)
 
     def cancel(self, ticket: Ticket) -> None:
         """See `Run.cancel`."""
@@ -225,8 +228,13 @@ class VirtualRun:
 
     def sleep_ticket(self, duration_s: float) -> Ticket:
         """A ticket that ends after `duration_s` [s]."""
+        return self._sleep(duration_s)
+
+    def _sleep(self, duration_s: float, is_repetition: bool = False) -> Ticket:
         number = self.engine.submit(_delay(duration_s))
-        self._submissions[number] = _Submission(Ticket(number, "delay"), None, None, self.now, None)
+        self._submissions[number] = _Submission(
+            Ticket(number, "delay"), None, None, self.now, None, is_repetition=is_repetition
+        )
         return Ticket(number, "delay")
 
     def unfinished(self) -> tuple[int, ...]:
@@ -284,6 +292,8 @@ class VirtualRun:
             if self.trace is not None:
                 record_spans(self.trace, done.template, done.bound, start, end, ~never)
             self._ended_last = number
+        elif self.record is not None and not done.is_repetition and not done.is_cancelled:
+            self.record.add_delay(done.submitted_at, end_at)
         self.engine.release(number)
         if done.lifetimes is not None:
             self.occupancy.end(done.lifetimes, now=self.now)

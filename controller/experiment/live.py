@@ -71,7 +71,7 @@ def run_scenario(
         phases.begin("stop", "stopping the nodes")
     phases.end()
     experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace, phases_wall_s=phases.wall_s)
-    experiment.explanation = None if record is None else record.explain()
+    experiment.explanation = record.explain()
     if feasible is not None:
         experiment.comparison["smallest_dilation"] = feasible
     if machines:

@@ -69,7 +69,7 @@ def run_scenario(
             report_shortage(outcome, None, topology, programs)
     phases.end()
     experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace, phases_wall_s=phases.wall_s)
-    experiment.explanation = None if record is None or found.does_not_fit is not None else record.explain()
+    experiment.explanation = None if found.does_not_fit is not None else record.explain()
     return experiment
 
 

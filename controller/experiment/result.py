@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +11,7 @@ from controller.execute.critical import Explanation
 from controller.execute.energy import Energy, energy_of
 from controller.execute.flash_traffic import wear_ratio
 from controller.execute.outcome import Outcome
+from controller.execute.path_shares import PathShare, path_shares
 from controller.execute.trace import Trace
 from controller.experiment.run_spec import RunSpec
 from controller.models.scenario import Scenario
@@ -74,6 +75,11 @@ class Experiment:
         tokens = result.token_count if isinstance(result, GenerationResult | TrainingResult) else 0
         return energy_of(self.topology, self.outcome.resources, self.outcome.time_s, float(tokens))
 
+    @property
+    def bound_by(self) -> tuple[PathShare, ...]:
+        """What the time of the run went into: its critical path, longest part first."""
+        return () if self.explanation is None else path_shares(self.explanation, self.outcome.time_s)
+
     def to_json(self) -> dict[str, Any]:
         """The object of ``run --json``."""
         outcome, scenario, energy = self.outcome, self.scenario, self.energy
@@ -130,7 +136,13 @@ class Experiment:
                 "faults": [fault.text for fault in self.topology.faults],
             },
             "trace": None if self.request.trace is None else str(self.request.trace),
-            "explanation": None if self.explanation is None else self.explanation.to_json(),
+            "options": dict(self.request.options),
+            "bound_by": [asdict(share) for share in self.bound_by],
+            "explanation": (
+                self.explanation.to_json()
+                if self.explanation is not None and (self.request.explain or self.request.report is not None)
+                else None
+            ),
             **self.comparison,
         }
 

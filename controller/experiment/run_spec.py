@@ -76,9 +76,12 @@ class RunSpec:
         return "live" if self.live else "local" if self.local else "virtual"
 
     @property
-    def recorder(self) -> PathRecord | None:
-        """A fresh record when the request asks why."""
-        return PathRecord() if self.explain or self.report is not None else None
+    def recorder(self) -> PathRecord:
+        """A fresh record of the critical path, as detailed as the request needs it."""
+        return PathRecord(
+            overlap=self.explain or self.report is not None,
+            keeps_segments=self.trace is not None or self.report is not None,
+        )
 
 
 def training_seq(request: RunSpec, shape: ModelShape) -> int:

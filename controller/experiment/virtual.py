@@ -82,5 +82,5 @@ def run_virtual_experiment(
         outcome = run_virtual(topology, programs, trace=trace, record=record, progress=progress)
     if outcome.shortages is not None:
         report_shortage(outcome, None, topology, programs)
-    explanation = None if record is None else record.explain()
+    explanation = record.explain()
     return Experiment(request, strategy, topology, shape, scenario, outcome, trace, explanation=explanation)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 from rich.box import SIMPLE_HEAD
@@ -14,8 +16,14 @@ from rich.text import Text
 from node.hardware.units import format_quantity
 
 NOTHING = "-"
-PLAIN_WIDTH = 200
-"""Columns of a table that goes into a file or a pipe, where nothing says how wide the reader is."""
+PLAIN_WIDTH = 80
+"""Columns of a table that goes into a file or a pipe, unless COLUMNS says how wide the reader is."""
+PROSE = 30
+"""Columns above which a cell counts as prose, which may be folded."""
+_ENDINGS = {"_bytes_per_s": "bytes/s", "_bytes": "bytes", "_flop": "FLOP", "_w": "W", "_j": "J", "_s": "s"}
+"""What the name of a quantity ends with, and its dimension."""
+GAP = 3
+"""Columns between two cells."""
 
 
 def quantity(value: float | None, dimension: str, digits: int = 4) -> str:
@@ -35,14 +43,27 @@ def quantity(value: float | None, dimension: str, digits: int = 4) -> str:
         raise ValueError(f"{value!r} {dimension} is no result; a report prints finite values only")
     sign = "-" if value < 0 else ""
     size = abs(value)
-    exact = format_quantity(size, dimension)
-    if _digits(exact) <= digits:
-        return sign + exact
-    # Rounded bytes are decimal: as a size, 2 TB would come out as its even number of KiB.
     rounded = float(f"{size:.{digits}g}")
+    # Bytes are decimal in every report, so that a column never mixes MiB and GB.
     if dimension == "bytes":
         return sign + format_quantity(rounded, "bytes/s").removesuffix("/s")
     return sign + format_quantity(rounded, dimension)
+
+
+def reported(name: str, value: object) -> str:
+    """A value that a program reports under `name`, whose ending says the unit: ``_s``, ``_bytes``, ``_ratio``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if not math.isfinite(value):
+        return str(value)
+    if name.endswith("_per_s") and not name.endswith("_bytes_per_s"):
+        return f"{value:.4g} /s"
+    for ending, dimension in _ENDINGS.items():
+        if name.endswith(ending):
+            return quantity(value, dimension)
+    if name.endswith("_ratio"):
+        return f"{value:.1%}".replace("%", " %")
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def percent(ratio: float | None, digits: int = 1, *, sign: str = "+") -> str:
@@ -54,8 +75,23 @@ def percent(ratio: float | None, digits: int = 1, *, sign: str = "+") -> str:
     return f"{ratio * 100:{sign}.{digits}f} %"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
-    """Rows of values under columns; a column whose every cell starts with a digit or sign is set to the right.
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table before anybody knows how wide the reader is.
+
+    Attributes:
+        columns: headings.
+        rows: cells as text, as many in each row as there are columns.
+        title: printed above, to the left.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> TextTable:
+    """Rows of values under columns.
 
     Args:
         columns: their headings.
@@ -65,19 +101,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     Raises:
         ValueError: a row with more or fewer cells than there are columns.
     """
-    texts = [[NOTHING if cell is None else str(cell) for cell in row] for row in rows]
+    texts = [tuple(NOTHING if cell is None else str(cell) for cell in row) for row in rows]
     for number, row in enumerate(texts, 1):
         if len(row) != len(columns):
             raise ValueError(f"row {number} of {title or 'a table'} has {len(row)} cells for {len(columns)} columns")
-    made = Table(
-        title=Text(title, style="bold") if title else None, title_justify="left", box=SIMPLE_HEAD, show_edge=False
-    )
-    for index, name in enumerate(columns):
-        numeric = bool(texts) and all(_numeric(row[index]) for row in texts)
-        made.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in texts:
-        made.add_row(*map(Text, row))
-    return made
+    return TextTable(tuple(columns), tuple(texts), title)
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -85,17 +113,60 @@ def console(stream: IO[str] | None = None) -> Console:
     watched = Console(file=stream, highlight=False, markup=False, emoji=False)
     if watched.is_terminal:
         return watched
-    return Console(file=stream, highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH, color_system=None)
+    width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=width, color_system=None)
 
 
-def show(made: Table, stream: IO[str] | None = None) -> None:
-    """Prints a table."""
-    console(stream).print(made)
+def say(text: str, stream: IO[str] | None = None) -> None:
+    """Prints a sentence, folded between words where the reader's lines end."""
+    console(stream).print(Text(text))
+
+
+def show(made: TextTable, stream: IO[str] | None = None) -> None:
+    """Prints a table as wide as the reader is.
+
+    A table that is too wide first folds its prose; if that is not enough its columns are printed in several tables
+    below each other, each with the first column, so that no number is broken over two lines. A column whose every cell
+    starts with a digit or a sign is set to the right.
+    """
+    target = console(stream)
+    natural = [_width(made, index) for index in range(len(made.columns))]
+    for number, block in enumerate(_blocks(natural, target.width)):
+        title = f"{made.title} (continued)" if number and made.title else made.title
+        target.print(_rendered(made, block, title))
+
+
+def _blocks(natural: Sequence[int], room: int) -> list[list[int]]:
+    """The columns of each of the tables that stand below each other."""
+    least = [min(width, PROSE) for width in natural]
+    blocks: list[list[int]] = [[]]
+    for index in range(len(natural)):
+        taken = [least[column] for column in [*blocks[-1], index]]
+        if len(blocks[-1]) > 1 and sum(taken) + GAP * len(taken) > room:
+            blocks.append([0])
+        blocks[-1].append(index)
+    return blocks
+
+
+def _rendered(made: TextTable, columns: Sequence[int], title: str) -> Table:
+    drawn = Table(
+        title=Text(title, style="bold") if title else None, title_justify="left", box=SIMPLE_HEAD, show_edge=False
+    )
+    for index in columns:
+        numeric = bool(made.rows) and all(_numeric(row[index]) for row in made.rows)
+        is_prose = _width(made, index) > PROSE
+        drawn.add_column(
+            Text(made.columns[index]), justify="right" if numeric else "left", overflow="fold", no_wrap=not is_prose
+        )
+    for row in made.rows:
+        drawn.add_row(*(Text(row[index]) for index in columns))
+    return drawn
+
+
+def _width(made: TextTable, index: int) -> int:
+    """Columns that the widest cell of a column takes."""
+    return max(len(text) for text in (made.columns[index], *(row[index] for row in made.rows)))
 
 
 def _numeric(text: str) -> bool:
     return text == NOTHING or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
-
-
-def _digits(text: str) -> int:
-    return sum(character.isdigit() for character in text.split(" ")[0])

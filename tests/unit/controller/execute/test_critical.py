@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from controller.execute.critical import PathRecord
+from controller.execute.critical import Explanation, PathEntry, PathRecord
+from controller.execute.path_facts import place_of
+from controller.execute.path_shares import path_shares
 from controller.execute.virtual import run_virtual
+from controller.fabric.loads import Fabric
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.program.run import Program, Run
@@ -90,3 +93,72 @@ def test_what_shares_a_link_takes_longer_than_alone() -> None:
     (entry,) = record.explain().path
     assert entry.count == 1
     assert entry.time_s > 1.5 * entry.alone_s
+
+
+def _shares(program):
+    record = PathRecord()
+    outcome = run_virtual(load_topology("a6000_ssd"), [program], record=record)
+    return outcome, path_shares(record.explain(), outcome.time_s)
+
+
+def _load(rate: float = 0.0):
+    build = PlanBuilder("load")
+    source = Buffer("cpu", "dram", "source", "uint8", (64 * MIB,))
+    target = Buffer("gpu", "hbm", "target", "uint8", (64 * MIB,))
+    build.transfer(source, target, label="load", rate_limit_bytes_per_s=rate)
+    return source, target, build.plan()
+
+
+def test_a_software_path_slower_than_the_hardware_is_the_resource() -> None:
+    source, target, plan = _load(rate=1e9)
+
+    def program(run: Run) -> Program:
+        run.place(source, written=True)
+        run.place(target, written=True)
+        yield run.submit(plan)
+
+    _, (only,) = _shares(program)
+    assert (only.label, only.resource) == ("load", "software path")
+    assert only.share == pytest.approx(1)
+
+
+def test_what_a_path_without_software_fills_is_the_resource() -> None:
+    source, target, plan = _load()
+
+    def program(run: Run) -> Program:
+        run.place(source, written=True)
+        run.place(target, written=True)
+        yield run.submit(plan)
+
+    topology = load_topology("a6000_ssd")
+    _, (only,) = _shares(program)
+    capacity = {place_of(each): each.capacity for each in Fabric(topology).resources}
+    on_the_way = [name for name in capacity if "gpu.pcie" in name or "cpu.pcie" in name]
+    assert only.resource in on_the_way
+
+
+def test_pauses_and_repetitions_of_a_program_are_on_the_path() -> None:
+    source, target, plan = _load()
+
+    def program(run: Run) -> Program:
+        run.place(source, written=True)
+        run.place(target, written=True)
+        yield run.delay(0.5)
+        done = yield run.submit(plan)
+        yield run.repeat(done, 3)
+
+    outcome, shares = _shares(program)
+    times = {share.label: share.time_s for share in shares}
+    assert times["delay"] == pytest.approx(0.5)
+    assert times["load"] == pytest.approx(outcome.time_s - 0.5)
+    assert "between plans" not in times
+
+
+def test_devices_of_a_kind_that_take_turns_are_one_line() -> None:
+    def entry(resource: str, time_s: float) -> PathEntry:
+        return PathEntry("compute", "x", "read", resource, 1, time_s, time_s)
+
+    path = (entry("csd0.flash", 2.0), entry("csd1.flash", 1.0), entry("gpu.hbm", 0.5))
+    shares = path_shares(Explanation(path, 3.5, 0.0, 0.0, 0.0), 4.0)
+    assert [(share.resource, share.time_s) for share in shares] == [("csd*.flash", 3.0), ("gpu.hbm", 0.5), ("", 0.5)]
+    assert shares[-1].label == "between plans"

@@ -36,7 +36,7 @@ def test_json_has_it_a_run_a_device_and_a_token(experiment):
 
 def test_the_table_says_what_is_left_out():
     given = ["instinfer", "--model", "opt-125m", "--batch", "2", "--prompt-tokens", "32", "--output-tokens", "4"]
-    result = CliRunner().invoke(run, given)
+    result = CliRunner().invoke(run, [*given, "--details"])
     assert result.exit_code == 0, result.output
     assert "energy per run: at least" in result.output
     assert "a token" in result.output

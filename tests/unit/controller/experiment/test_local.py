@@ -77,4 +77,8 @@ def test_the_command_fails_where_tokens_differ(tmp_path, capsys: pytest.CaptureF
     file.write_text(WRONG)
     assert main(["run", f"{file}:wrong", *size]) == 1
     shown = capsys.readouterr().out
-    assert "local, in this process" in shown and "tokens equal: 0/4" in shown
+    assert (
+        "wrong.py:wrong, local: tiny-opt" in shown
+        and "WRONG: 0 of 4 tokens equal" in shown
+        and "tokens equal: 0/4" in shown
+    )

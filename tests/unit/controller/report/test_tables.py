@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from controller.report.tables import percent, quantity, show, table
+from controller.report.tables import percent, quantity, reported, show, table
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from controller.report.tables import percent, quantity, show, table
     [
         (0.0031234567, "s", "3.123 ms"),
         (12.34567, "s", "12.35 s"),
-        (48 * 2**30, "bytes", "48 GiB"),
+        (48 * 2**30, "bytes", "51.54 GB"),
         (2 * 10**12, "bytes", "2 TB"),
         (123_456_789, "bytes", "123.5 MB"),
         (154.8e12, "FLOP/s", "154.8 TFLOP/s"),
@@ -21,7 +21,7 @@ from controller.report.tables import percent, quantity, show, table
         (None, "s", "-"),
     ],
 )
-def test_quantity_rounds_to_four_digits_and_keeps_exact_sizes(value, dimension, text):
+def test_quantity_rounds_to_four_digits_and_sizes_are_decimal(value, dimension, text):
     assert quantity(value, dimension) == text
 
 
@@ -57,3 +57,39 @@ def test_numbers_stand_on_the_right():
 def test_rows_of_another_length_are_refused():
     with pytest.raises(ValueError, match="row 2 of t has 1 cells for 2 columns"):
         table(("a", "b"), [(1, 2), (1,)], "t")
+
+
+def test_a_wide_table_stands_in_blocks_that_keep_the_first_column_and_every_cell_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = io.StringIO()
+    columns = ("name", *(f"column {number}" for number in range(6)))
+    show(table(columns, [("first", *(f"{number}.25 GB/s" for number in range(6)))], "wide"), stream)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert sum("first" in line for line in lines) == 3
+    assert all(any(f"{number}.25 GB/s" in line for line in lines) for number in range(6))
+    assert sum("(continued)" in line for line in lines) == 2
+
+
+def test_prose_is_folded_between_words(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = io.StringIO()
+    show(table(("name", "why"), [("x", "word " * 30)]), stream)
+    assert max(map(len, stream.getvalue().splitlines())) <= 60
+    assert "wor\n" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("predicted_s", 13.463703246385759, "13.46 s"),
+        ("kv_bytes", 1_500_000_000, "1.5 GB"),
+        ("hit_ratio", 0.51234, "51.2 %"),
+        ("requests_per_s", 3.14159265, "3.142 /s"),
+        ("generated_tokens", 20480, "20,480"),
+        ("plan", "a", "a"),
+        ("is_full", True, "True"),
+    ],
+)
+def test_what_a_program_reports_is_printed_with_the_unit_of_its_name(name, value, text):
+    assert reported(name, value) == text
