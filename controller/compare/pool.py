@@ -16,7 +16,6 @@ from controller.errors import RunError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Sink = Callable[[str, Result], None]
 PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
 

@@ -92,10 +92,6 @@ class Occupancy:
         self._changes += 1
         self._level(key, self.used_bytes[key] - buffer.nbytes, now)
 
-    def is_there(self, buffer: Buffer) -> bool:
-        """Whether the buffer is placed."""
-        return buffer in self._there
-
     def set_written(self, buffer: Buffer) -> None:
         """Notes that the buffer has content.
 

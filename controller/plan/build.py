@@ -86,9 +86,9 @@ class PlanBuilder:
         op = Transfer(ins, outs, reduction, queue, path, rate_limit_bytes_per_s, label, connection)
         return self._add(op, ins, outs, after)
 
-    def alloc(self, buffer: Buffer, *, wait: bool = False) -> int:
+    def alloc(self, buffer: Buffer) -> int:
         """Adds an allocation of `buffer` and returns its index; every later access follows it."""
-        return self._add(Alloc(buffer, wait), (), (buffer.view(),), ())
+        return self._add(Alloc(buffer), (), (buffer.view(),), ())
 
     def free(self, buffer: Buffer, *, after: Iterable[int] = ()) -> int:
         """Adds the end of `buffer` and returns its index; it follows every access so far."""

@@ -166,10 +166,9 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Alloc:
-    """Takes `buffer` out of its tier's capacity. With `wait`, after the earliest frees that make room."""
+    """Takes `buffer` out of its tier's capacity, after the earliest frees of its plan that make room."""
 
     buffer: Buffer
-    wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from controller.topology.loader import load_topology
 from node.hardware.device import DeviceSpec
 from node.hardware.drive_engine import FILTER_BYTES_PER_S, instinfer_engine, stage_times_s
 
-LAYERS, HEAD_DIM, GROUP_TOKENS = 40, 128, 16
+HEAD_DIM, GROUP_TOKENS = 128, 16
 """Of OPT-13B, and of a page."""
 
 FLEXGEN_AT: Mapping[int, tuple[str, str]] = {

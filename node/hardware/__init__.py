@@ -5,7 +5,7 @@ Reading order: `units` (text to base units), `device` (frozen specs), `sheet` an
 module a family: `gemm`, `attention`, `elementwise`, `optimizer`, `selection`; `traffic` for bytes on tiers and
 `transfer` for copies. Beside them: `cache` (what a repeated kernel or a device's write finds in the last-level cache),
 `launch` and `issue` (starts on a stream and in a graph, the host that launches), `power` (what a limit leaves of a
-peak, energy), `flash` and `flash_array` (drives by request and depth, dies and blocks), `drive_engine` (attention in a
+peak, energy), `flash` (drives by request and depth), `drive_engine` (attention in a
 drive), `dram` (host memory and CXL by mix and load) and `link` (links and NICs by message size).
 
 Three rules. A constant lives in a sheet with value, kind and source, or, where it belongs to the software of a whole

@@ -1,12 +1,11 @@
-"""Host DRAM and CXL memory: bandwidth by mix of reads and writes, latency by load, and a cache in front.
+"""Host DRAM and CXL memory: bandwidth by mix of reads and writes, and latency by load.
 
 Model: `channels` move 8 bytes a transfer; sustained reads reach `READ_SHARE` of that. A bus that turns around loses
 time in proportion to the share of writes w, counted on the bus: rate = reads alone / (1 + `TURN_COST` w). What a store
 costs on the bus (reading the line first) is the caller's to count. Latency under load grows like a queue with one
 server: idle + u / (2 (1 - u)) x service time, u the share of the bandwidth in use. With channels told apart a line
 queues twice: for its bank, which is busy for a row cycle with each, and for the bus of its channel. A CXL card adds the
-link both ways and has a limit in each direction. A cache in front of slower memory gives harmonic means: time a byte =
-hit x time in the cache + (1 - hit) x time behind it.
+link both ways and has a limit in each direction.
 Source: JEDEC DDR4/DDR5 (64-bit channel, 16 banks a rank, row cycle of 46 ns); M/D/1 queue (Kleinrock, Queueing Systems
 I, 1975). `READ_SHARE` and `TURN_COST` are fitted to Intel MLC on a two-socket Xeon Platinum 8180 (FD.io CSIT,
 Apache-2.0); other servers of that set are left out of the fit.
@@ -105,8 +104,3 @@ def cxl_bytes_per_s(
     if write_share < 1.0:
         limits.append(out_bytes_per_s / (1.0 - write_share))
     return min(limits)
-
-
-def cached_bytes_per_s(hit_share: float, cache_bytes_per_s: float, behind_bytes_per_s: float) -> float:
-    """Rate behind a cache that holds `hit_share` of what is asked for [bytes/s]."""
-    return 1.0 / (hit_share / cache_bytes_per_s + (1.0 - hit_share) / behind_bytes_per_s)

@@ -13,7 +13,6 @@ Not modelled: firmware that starts the engine (`launch` of its queue), the sort 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -94,16 +93,3 @@ def stage_times_s(
         "gemv": 4.0 * kept * head_dim / engine.gemv_flop_per_s,
         "softmax": kept / engine.softmax_elements_per_s,
     }
-
-
-def attention_time_s(stages: Mapping[str, float], heads: int) -> tuple[float, str]:
-    """Time of decode attention over `heads` whose stages take `stages` each [s], and the stage that sets it.
-
-    Args:
-        stages: of one head, by name [s].
-        heads: query heads of all sequences on this drive, each with K and V of its own.
-    """
-    bound = max(stages, key=stages.__getitem__)
-    if heads <= 0:
-        return 0.0, bound
-    return (heads - 1) * stages[bound] + sum(stages.values()), bound

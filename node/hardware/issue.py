@@ -64,12 +64,3 @@ def graph_time_s(kernels_s: Sequence[float], launch_s: float, gap_s: float = 0.0
     if not kernels_s:
         return 0.0
     return launch_s + sum(kernels_s) + (len(kernels_s) - 1) * gap_s
-
-
-def host_bound_share(
-    kernels_s: Sequence[float], launch_s: float, gap_s: float = 0.0, framework_s: float = 0.0
-) -> float:
-    """Share of an eager run in which the device waits for the host."""
-    total_s = eager_time_s(kernels_s, launch_s, gap_s, framework_s)
-    busy_s = sum(kernels_s) + max(0, len(kernels_s) - 1) * gap_s
-    return max(0.0, 1.0 - busy_s / total_s) if total_s > 0 else 0.0

@@ -1,62 +1,21 @@
 """Links by message size: NVLink, NVSwitch, PCIe, NICs.
 
-Model: latency plus bytes at the rate that the packets leave for payload: rate x payload / (payload + header). A
-message of n_1/2 = latency x rate bytes reaches half of the rate. Messages that are posted back to back start no closer
-together than `message_s`, the gap of a NIC's message rate, so that short ones reach size / gap; what is in flight at
-once hides latency by Little's law. Through a switch, latencies add up and the narrowest channel sets the rate.
+Model: latency plus bytes at the rate of the wire, on which every packet carries a header beside its payload. Messages
+that are posted back to back start no closer together than `message_s`, the gap of a NIC's message rate, so that short
+ones reach size / gap; what is in flight at once hides latency by Little's law.
 Source: Hockney, 'The communication challenge for MPP', Parallel Computing 20(3), 1994; Alexandrov, Ionescu, Schauser,
-Scheiman, 'LogGP', SPAA 1995 (latency, gap a message, gap a byte); Little, Operations Research 9(3), 1961; PCI Express
-Base Specification (128b/130b, 24 bytes of header and framing for a TLP of 64-bit addresses); InfiniBand Architecture
-Specification (RC: 30 bytes of headers and CRC for a packet) and RoCEv2 (58 bytes beyond Ethernet's own 20); Foley,
-Danskin, 'Ultra-performance Pascal GPU and NVLink interconnect', IEEE Micro 37(2), 2017 (a header of 16 bytes for 16
-flits of 16).
+Scheiman, 'LogGP', SPAA 1995 (latency, gap a message, gap a byte); Little, Operations Research 9(3), 1961. Sizes of
+packets and headers are constants of sheets, each with its source.
 Valid for: one sender and one receiver that do nothing else.
 Not modelled: flow-control credits, acknowledgements, retries, the host that posts the messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
-from typing import Final
 
 from node.hardware.device import DeviceSpec
-
-HEADER_BYTES: Final[Mapping[str, int]] = {"pcie": 24, "infiniband": 30, "roce": 78, "nvlink": 16, "none": 0}
-"""What a packet carries beside its payload [bytes]."""
-LANE_BYTES_PER_S: Final[Mapping[int, float]] = {
-    3: 8e9 * 128 / 130 / 8,
-    4: 16e9 * 128 / 130 / 8,
-    5: 32e9 * 128 / 130 / 8,
-}
-"""PCIe generation -> one lane, one direction, after line coding [bytes/s]."""
-
-
-def payload_bytes_per_s(raw_bytes_per_s: float, payload_bytes: int, protocol: str) -> float:
-    """What packets leave of a raw rate [bytes/s].
-
-    Args:
-        raw_bytes_per_s: of the link after line coding [bytes/s].
-        payload_bytes: of a packet [bytes]: 256 on most PCIe hosts and NVLink, 4096 on InfiniBand.
-        protocol: one of `HEADER_BYTES`.
-    """
-    return raw_bytes_per_s * payload_bytes / (payload_bytes + HEADER_BYTES[protocol])
-
-
-def message_time_s(nbytes: int, latency_s: float, bytes_per_s: float) -> float:
-    """Time of one message [s]."""
-    return latency_s + nbytes / bytes_per_s
-
-
-def half_rate_bytes(latency_s: float, bytes_per_s: float) -> float:
-    """Message size that reaches half of the rate [bytes]."""
-    return latency_s * bytes_per_s
-
-
-def message_rate_bytes_per_s(nbytes: int, latency_s: float, bytes_per_s: float, in_flight: int = 1) -> float:
-    """Rate of messages of `nbytes` with `in_flight` at once [bytes/s]."""
-    return min(bytes_per_s, in_flight * nbytes / message_time_s(nbytes, latency_s, bytes_per_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +78,3 @@ def channel_of(spec: DeviceSpec, port: str, leaving: bool = True) -> Channel:
         header = 0.0  # measured on payload
     # A message of half the size that fills the gap at full rate reaches half of it.
     return Channel(rate, part.latency_s, number("message") or 2.0 * number("half") / rate, payload, header)
-
-
-def path_of(channels: Sequence[Channel], between_s: float = 0.0) -> Channel:
-    """Channels one after the other, as through a switch: the narrowest sets the rate, latencies add up.
-
-    Args:
-        channels: in the order that a message passes them.
-        between_s: of the switches and cables between them [s].
-
-    Raises:
-        ValueError: no channel.
-    """
-    narrowest = min(channels, key=lambda each: each.bytes_per_s / (1.0 + _header_share(each)))
-    latency_s = between_s + sum(each.latency_s for each in channels)
-    return replace(narrowest, latency_s=latency_s, message_s=max(each.message_s for each in channels))
-
-
-def _header_share(channel: Channel) -> float:
-    return channel.header_bytes / channel.payload_bytes if channel.payload_bytes else 0.0

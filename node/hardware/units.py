@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from node.errors import BadQuantity
 
-KIBI, MEBI, GIBI, TEBI = 2**10, 2**20, 2**30, 2**40
+KIBI, GIBI = 2**10, 2**30
 KILO, MEGA, GIGA, TERA = 1e3, 1e6, 1e9, 1e12
 
 _LARGE = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}

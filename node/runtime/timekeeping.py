@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from node.clock import PacedClock
 from node.memory.ledger import UseLedger
@@ -11,13 +10,6 @@ from node.memory.pacer import Pacer
 from node.memory.resources import Use
 
 Work = Callable[[], None]
-
-
-class Timekeeper(Protocol):
-    """One of the two below."""
-
-    def run(self, start_at: float, use: Use, work: Work) -> tuple[float, bool]:
-        """Does `work` and returns when the device ends it [device time, s] and whether the machine was too slow."""
 
 
 class LogicalTime:

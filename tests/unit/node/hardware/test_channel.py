@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from node.hardware.catalog import list_products, load_product
-from node.hardware.link import Channel, channel_of, path_of
+from node.hardware.link import Channel, channel_of
 
 WIRE = Channel(25e9, latency_s=2e-6, message_s=100e-9, payload_bytes=4096, header_bytes=30)
 DIRECTIONS = [
@@ -69,15 +69,6 @@ def test_a_measured_rate_stands_before_the_line():
     channel = channel_of(load_product("huawei_ub"), "ub")
     assert channel.bytes_per_s == 135e9
     assert channel.time_s(512) == pytest.approx(2.1e-6, rel=5e-3)
-
-
-def test_through_a_switch_latencies_add_and_the_narrowest_is_left():
-    wide, narrow = Channel(50e9, 1e-6), Channel(25e9, 2e-6, 5e-9)
-    path = path_of((wide, narrow), between_s=0.5e-6)
-    assert (path.bytes_per_s, path.message_s) == (25e9, 5e-9)
-    assert path.latency_s == pytest.approx(3.5e-6)
-    with pytest.raises(ValueError, match="empty"):
-        path_of(())
 
 
 def test_a_port_that_is_not_there_is_a_key_error():

@@ -2,17 +2,15 @@
 
 import pytest
 
-from node.hardware.issue import eager_time_s, graph_time_s, host_bound_share
+from node.hardware.issue import eager_time_s, graph_time_s
 
 
 def test_short_kernels_wait_for_the_host():
     assert eager_time_s([1e-6] * 1000, 6e-6) == pytest.approx(1000 * 6e-6 + 1e-6)
-    assert host_bound_share([1e-6] * 1000, 6e-6) == pytest.approx(1 - 1 / 6, rel=1e-2)
 
 
 def test_long_kernels_hide_it():
     assert eager_time_s([100e-6] * 1000, 6e-6, 1e-6) == pytest.approx(6e-6 + 1000 * 100e-6 + 999 * 1e-6)
-    assert host_bound_share([100e-6] * 1000, 6e-6) == pytest.approx(0.0, abs=1e-3)
 
 
 def test_the_framework_costs_each_operation():

@@ -1,4 +1,4 @@
-"""Drives, host memory and links against closed forms and limits."""
+"""Drives and host memory against closed forms and limits."""
 
 import math
 
@@ -8,7 +8,6 @@ from node.hardware.catalog import load_product
 from node.hardware.dram import (
     READ_SHARE,
     TURN_COST,
-    cached_bytes_per_s,
     channel_bytes_per_s,
     cxl_bytes_per_s,
     loaded_latency_s,
@@ -16,13 +15,6 @@ from node.hardware.dram import (
     queued_latency_s,
 )  # fmt: skip
 from node.hardware.flash import queued_rate_bytes_per_s, read_time_s, write_amplification, write_time_s
-from node.hardware.link import (
-    LANE_BYTES_PER_S,
-    half_rate_bytes,
-    message_rate_bytes_per_s,
-    message_time_s,
-    payload_bytes_per_s,
-)  # fmt: skip
 
 
 def test_a_read_is_latency_and_bytes():
@@ -91,21 +83,3 @@ def test_a_cxl_card_is_bound_by_its_memory_or_by_one_direction():
     assert cxl_bytes_per_s(0.0, 1000e9, 30e9, 28e9) == 28e9
     assert cxl_bytes_per_s(0.5, 1000e9, 30e9, 28e9) == pytest.approx(56e9)  # both directions at once
     assert cxl_bytes_per_s(0.0, 30e9, 64e9, 64e9) == pytest.approx(30e9 * READ_SHARE)
-
-
-def test_a_cache_in_front_gives_the_harmonic_mean():
-    assert cached_bytes_per_s(0.0, 100e9, 20e9) == 20e9
-    assert cached_bytes_per_s(1.0, 100e9, 20e9) == 100e9
-    assert cached_bytes_per_s(0.5, 100e9, 20e9) == pytest.approx(2 / (1 / 100e9 + 1 / 20e9))
-
-
-def test_half_of_the_rate_at_n_half():
-    size = half_rate_bytes(2e-6, 25e9)
-    assert size / message_time_s(int(size), 2e-6, 25e9) == pytest.approx(12.5e9)
-    assert message_rate_bytes_per_s(int(size), 2e-6, 25e9, in_flight=2) == pytest.approx(25e9)
-    assert message_rate_bytes_per_s(int(size), 2e-6, 25e9, in_flight=8) == 25e9
-
-
-def test_packets_leave_less_than_the_wire():
-    assert payload_bytes_per_s(16 * LANE_BYTES_PER_S[5], 256, "pcie") == pytest.approx(57.6e9, rel=0.01)
-    assert payload_bytes_per_s(50e9, 4096, "infiniband") < 50e9
