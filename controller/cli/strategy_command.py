@@ -77,18 +77,16 @@ class StrategyCommand(click.Command):
 
     def _strategy_word(self, args: Sequence[str]) -> str | None:
         """The first word that is neither an option nor the value of one."""
-        from controller.strategies.table import STRATEGIES
-
-        values = {
+        flags = {
             name
             for param in (*self.params, *_GENERATION, *_TRAINING)
-            if isinstance(param, click.Option) and not param.is_flag
-            for name in param.opts
+            if isinstance(param, click.Option) and param.is_flag
+            for name in (*param.opts, *param.secondary_opts)
         }
-        values |= {f"--{_dashed(name)}" for entry in STRATEGIES.values() for name in entry.options or {}}
         words = iter(args)
         for word in words:
-            if word in values:
+            # What no option of the command is may be one of the strategy, each of which takes a value.
+            if word.startswith("-") and "=" not in word and word not in (*flags, "--help", "-h"):
                 next(words, None)
             elif not word.startswith("-"):
                 return word

@@ -54,7 +54,7 @@ def run_generation(
     ids = _prompt_ids(request, shape, weights)
     scenario = Scenario(
         topology, shape, request.batch, ids.shape[1], request.output_tokens, LIVE_DTYPE, weights, ids,
-        shape.eos_tokens, options=request.options, seed=request.seed,
+        shape.eos_tokens, options=strategy.read_options(request.options), seed=request.seed,
     )  # fmt: skip
     decoder = _plain_decoder(strategy, weights, scenario)
     with _beside(request, decoder, weights, scenario) as plain:

@@ -54,7 +54,7 @@ def run_training(
         LIVE_DTYPE,
         weights,
         token_ids,
-        request.options,
+        strategy.read_options(request.options),
         request.seed,
     )
     experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)

@@ -26,7 +26,7 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
         UserError: an unknown name, a wrong file or a wrong override.
     """
     strategy = lookup(request.strategy)
-    strategy.check_options(request.options)
+    strategy.read_options(request.options)
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
     return strategy, with_faults(topology, request.faults), load_model(request.model)
 
@@ -37,10 +37,11 @@ def virtual_scenario(request: RunSpec, strategy: Strategy, topology: Topology, s
     Raises:
         BadWorkload: a workload that cannot be.
     """
+    options = strategy.read_options(request.options)
     if strategy.task == TRAINING:
         return TrainingScenario(
             topology, shape, request.batch, training_seq(request, shape), request.steps,
-            "fp16" if shape.dtype == "fp32" else shape.dtype, options=request.options, seed=request.seed,
+            "fp16" if shape.dtype == "fp32" else shape.dtype, options=options, seed=request.seed,
         )  # fmt: skip
     return Scenario(
         topology,
@@ -50,7 +51,7 @@ def virtual_scenario(request: RunSpec, strategy: Strategy, topology: Topology, s
         request.output_tokens,
         shape.dtype,
         effective_context=request.effective_context,
-        options=request.options,
+        options=options,
         seed=request.seed,
     )
 

@@ -22,6 +22,7 @@ A live run counts the pages that its data really touch and prints that ratio bes
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import log
 
 from controller.errors import BadWorkload
@@ -33,6 +34,7 @@ from controller.offload.storage_attention import Attended, Caches
 from controller.plan.ops import Buffer
 from controller.plan.script import Script, Value
 from controller.plan.size import Size, symbol
+from controller.program.options import Count, Options, Share, option
 from controller.program.run import Program, Run
 
 STATED_COMPRESSION, STATED_PAGE_RATIO = 1 / 8, 0.5
@@ -53,6 +55,19 @@ def page_share(compression: float) -> float:
     return float(1.0 - (1.0 - compression) ** choices)
 
 
+@dataclass(frozen=True)
+class SparfOptions(Options):
+    """What a system with sparse attention in drives takes."""
+
+    compression: Share | None = option(
+        None, "SparF attention: share of channels and tokens kept, such as 0.125; absent: dense"
+    )
+    page_ratio: Share | None = option(
+        None, "flash pages that SparF reads, over those of dense attention, on the virtual clock", most=LAYOUTS
+    )
+    recent: Count = option(0, "last tokens that SparF always keeps", least=0)
+
+
 class Sparf:
     """Sparse attention over every drive of a system, with what it keeps beside keys and values."""
 
@@ -60,13 +75,14 @@ class Sparf:
         """Allocates nothing.
 
         Raises:
-            BadWorkload: an option that is no share, tokens spread over drives, or a model with a sliding window.
+            BadWorkload: tokens spread over drives, or a model with a sliding window.
         """
-        self.compression = share_option(scenario, "compression", STATED_COMPRESSION)
+        options = SparfOptions.of(scenario.options)
+        self.compression = STATED_COMPRESSION if options.compression is None else options.compression
         self.share = page_share(self.compression)
-        if "page_ratio" in scenario.options:
-            self.share = share_option(scenario, "page_ratio", 1.0, LAYOUTS) / LAYOUTS
-        self.recent = _count(scenario, "recent")
+        if options.page_ratio is not None:
+            self.share = options.page_ratio / LAYOUTS
+        self.recent = options.recent
         self._scenario, self._spread, self._caches, shape = scenario, spread, caches, scenario.shape
         if spread.by_tokens:
             raise BadWorkload(
@@ -186,26 +202,3 @@ class Sparf:
                     touched, held = touched + float(counts[0]), held + float(counts[1])
         if held:
             run.figure("page_ratio_measured", touched / held)
-
-
-def share_option(scenario: Scenario, option: str, default: float, most: float = 1.0) -> float:
-    """An option that is a share.
-
-    Raises:
-        BadWorkload: not above 0, or above `most`.
-    """
-    text = scenario.options.get(option)
-    try:
-        value = default if text is None else float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 < value <= most:
-        raise BadWorkload(f"--{option.replace('_', '-')} {text}: a share above 0, at most {most:g}, for example 0.125")
-    return value
-
-
-def _count(scenario: Scenario, option: str) -> int:
-    text = scenario.options.get(option, "0")
-    if not (text.isascii() and text.isdigit()):
-        raise BadWorkload(f"--{option} {text}: a whole number of tokens, for example 8")
-    return int(text)

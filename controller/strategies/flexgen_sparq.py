@@ -14,6 +14,7 @@ Checked by: tests/unit/controller/strategies/test_flexgen_sparq.py (bytes by han
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from controller.errors import BadWorkload
 from controller.models.block import Block
@@ -21,11 +22,12 @@ from controller.models.scenario import Scenario
 from controller.offload.generation import BoundPlan, generate
 from controller.offload.gpu_model import GpuModel, devices, rows_view
 from controller.offload.software_path import software_rate
-from controller.offload.sparf import STATED_COMPRESSION, share_option
+from controller.offload.sparf import STATED_COMPRESSION
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, symbol
 from controller.plan.value import Place
+from controller.program.options import Options, Share, option
 from controller.program.run import GenerationProgram, Run
 from node.hardware.operation import ITEM_BYTES
 
@@ -33,12 +35,19 @@ GROUP_TOKENS = 256
 """New tokens that wait in host memory: the fewest that fill a page by channels (InstAttention, section IV-C)."""
 
 
+@dataclass(frozen=True)
+class FlexGenSparqOptions(Options):
+    """What a user may choose."""
+
+    compression: Share = option(STATED_COMPRESSION, "share of the channels and of the tokens that are fetched")
+
+
 class FlexGenSparq:
     """Decoder that fetches channels, then tokens, from an SSD through host memory."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario, self.shape = scenario, scenario.shape
-        self.compression = share_option(scenario, "compression", STATED_COMPRESSION)
+        self.compression = FlexGenSparqOptions.of(scenario.options).compression
         self.model = GpuModel(scenario)
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
         self.host = Place(devices(scenario, "cpu", "what passes between SSD and GPU")[0].name, "dram")

@@ -14,34 +14,44 @@ Checked by: tests/live/test_generation.py (tokens against the plain run), tests/
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from controller.models.scenario import Scenario
 from controller.offload.drive_cache import DriveCache
 from controller.offload.generation import BoundPlan, generate
 from controller.offload.gpu_model import GpuModel, devices, rows_view
 from controller.offload.kv_spread import GROUP_TOKENS, KvSpread
-from controller.offload.sparf import Sparf
+from controller.offload.sparf import Sparf, SparfOptions
 from controller.offload.storage_attention import Dense, StorageAttention
 from controller.plan.ops import Plan
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, Size, symbol
 from controller.plan.value import Place
+from controller.program.options import Count, option
 from controller.program.run import GenerationProgram, Run
-from controller.strategies.placement import option_int
 
 Sent = tuple[Value, Sequence[Value]]
 """q on a drive, and k and v where the drive appends them."""
+
+
+@dataclass(frozen=True)
+class InstInferOptions(SparfOptions):
+    """What a user may choose."""
+
+    mini_batches: Count = option(2, "parts of the batch that take turns on GPU and drives")
 
 
 class InstInfer:
     """Decoder whose KV cache lies in drives; GPU and drives alternate over micro-batches."""
 
     def __init__(self, scenario: Scenario) -> None:
+        options = InstInferOptions.of(scenario.options)
+        scenario = replace(scenario, options=options)
         self.scenario, self.shape = scenario, scenario.shape
         shape, dtype = self.shape, scenario.dtype
         self.drives = [device.name for device in devices(scenario, "csd", "the KV cache", computes=True)]
         self.spread = KvSpread(shape.heads, shape.kv_heads, len(self.drives), scenario.prompt_tokens)
-        self.model = GpuModel(scenario, option_int(scenario, "mini_batches", 2))
+        self.model = GpuModel(scenario, options.mini_batches)
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
         capacity = self.spread.generated_capacity(scenario.output_tokens)
         self.caches = [
@@ -55,7 +65,7 @@ class InstInfer:
             for layer in range(shape.layers)
         ]  # fmt: skip
         self.windowed = 0 < shape.sliding_window < scenario.max_tokens
-        chosen = Sparf if "compression" in scenario.options else Dense
+        chosen = Dense if options.compression is None else Sparf
         self.attention: StorageAttention = chosen(scenario, self.spread, self.caches, self.model)
         self._steps: dict[tuple[tuple[int, ...], bool], Plan] = {}
 

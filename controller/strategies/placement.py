@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from controller.errors import BadTopology, BadWorkload
+from controller.errors import BadTopology
 from controller.models.decoder import Decoder
 from controller.models.scenario import Scenario
 from controller.models.weights import weight_content
@@ -161,18 +161,6 @@ def rows_view(buffer: Buffer, row: int | Affine, rows: int) -> View:
     """Rows of the first axis from `row`, which may be open."""
     row_bytes = buffer.nbytes // buffer.shape[0]
     return View(buffer, row * row_bytes, (rows, *buffer.shape[1:]))
-
-
-def option_int(scenario: Scenario, name: str, default: int) -> int:
-    """A whole-number option of at least 1.
-
-    Raises:
-        BadWorkload: it is none.
-    """
-    text = scenario.options.get(name, str(default))
-    if not text.isdigit() or int(text) < 1:
-        raise BadWorkload(f"option {name} is {text!r}; write a whole number of at least 1")
-    return int(text)
 
 
 def _values(scenario: Scenario, name: str) -> Content:

@@ -9,16 +9,17 @@ import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from controller.errors import BadWorkload, StrategyFailed, UnknownStrategy, WindtunnelError
+from controller.errors import StrategyFailed, UnknownStrategy, WindtunnelError
 from controller.models.scenario import Scenario
 from controller.plan.check import accesses
 from controller.plan.ops import Alloc, Buffer, Free, Plan
+from controller.program.options import Options
 from controller.program.run import AnyProgram, Program, Run
 from node.errors import NodeError
 
@@ -37,9 +38,8 @@ class Strategy:
         summary: one line for people.
         target: ``module:function``; the function is a `StrategyFunction`.
         topology: what it runs on unless told otherwise.
-        options: name to explanation of the strategy's own options: ``page_size`` is ``--page-size VALUE`` on the
-            command line and ``scenario.options["page_size"]`` in the program; None takes anything that
-            ``--option name=value`` says.
+        declared: ``module:class`` of its own `Options`, whose ``page_size`` is ``--page-size VALUE`` on the command
+            line; "" where it has none; None where it takes anything that ``--option name=value`` says, as text.
         task: what it does, and so which workload it takes: ``generation`` (batch, prompt and output tokens) or
             ``training`` (batch, seq, steps).
         reference: ``module:function`` of (weights, prompt_tokens, options) that gives the plain decoder to compare a
@@ -50,24 +50,27 @@ class Strategy:
     summary: str
     target: str
     topology: str
-    options: Mapping[str, str] | None = field(default_factory=dict)
+    declared: str | None = ""
     task: str = GENERATION
     reference: str = ""
 
-    def check_options(self, given: Mapping[str, str]) -> None:
-        """Refuses options that the strategy does not know; one of a user's own file takes any.
+    @property
+    def options(self) -> dict[str, str] | None:
+        """Name to explanation of the strategy's own options; None where it takes anything."""
+        return None if self.declared is None else self._options_class(self.declared).explained()
+
+    def read_options(self, given: Mapping[str, str]) -> Mapping[str, str]:
+        """Values of the options that were given; of a user's own file the texts.
 
         Raises:
-            BadWorkload: an unknown option; names the nearest one.
+            BadWorkload: an unknown option, or a text that is no value of its option.
         """
-        if self.options is None:
-            return
-        for name in given:
-            if name not in self.options:
-                close = get_close_matches(name, self.options, 1)
-                known = ", ".join(self.options) or "none"
-                hint = f"did you mean {close[0]!r}?" if close else f"it has {known}"
-                raise BadWorkload(f"{self.name} has no option {name!r}; {hint}")
+        return given if self.declared is None else self._options_class(self.declared).read(given, self.name)
+
+    def _options_class(self, declared: str) -> type[Options]:
+        module, _, name = declared.partition(":")
+        found: type[Options] = getattr(importlib.import_module(module), name) if declared else Options
+        return found
 
     def program(self) -> StrategyFunction:
         """The function behind the entry, imported now."""
@@ -75,44 +78,6 @@ class Strategy:
         loaded: StrategyFunction = getattr(importlib.import_module(module), function)
         return loaded
 
-
-_MINI_BATCHES = {"mini_batches": "parts of the batch that take turns on GPU and drives (default 2)"}
-
-_FUYOU = {
-    "order": "optimised, naive or serial: how reads, Adam and writes of states follow one another (default optimised)",
-    "swap_activations": "volume that leaves each GPU, as '34 GB', or auto for the paper's search (default auto)",
-    "spill": "on or off: whether activations beyond main memory go to the drives (default on)",
-    "gpus": "GPUs that train, each on its own batch (default all of the topology)",
-    "sub_group": "elements that one Adam step takes, at most, unless a block has more (default 700000000)",
-}
-
-_STREAM = {
-    "requests": "a stream of requests instead of --batch: azure_conv, azure_code, kimi_conv, kimi_ta, or a CSV file",
-    "max_batch": "requests of a stream at once, at most (default as many as the KV cache holds)",
-    "utilisation": "share of a device's memory that the server takes (default 0.9)",
-    "host_step": "host time of an iteration of a stream (default 5 ms)",
-    "host_sequence": "host time of every request in it (default 31.25 us)",
-    "grain": "steps an octave to which batches of a stream are rounded, 0 for none (default 32)",
-    "prefill": "here, or elsewhere: the prompts of a fixed batch are there when time starts (default here)",
-}
-
-_LAMINA = {
-    "dop": "model devices and memory devices (default 2,4)",
-    "stagger": "concurrent batches that take turns on one replica less than that (default 2; 1 for --batch 1)",
-    "overlap": "on or off: q is sent ahead of k and v (default on)",
-    "stack": "fhbn or nccl: the network stack between the pools (default fhbn)",
-    "probe": "network: a ping-pong and a long message between the pools instead of a generation",
-    **_STREAM,
-}
-
-_VLLM = {"gpus": "tensor-parallel GPUs, or all (default 4)", **_STREAM}
-
-_CXL = {
-    "placement": "cxl_aware, naive_interleaving or local_only: where offloaded tensors lie (default cxl_aware)",
-    "weights": "pages in turn on DRAM and on each card where both are used, as 1:2 (default 1:1)",
-    "dram_budget": "DRAM that the placement may use, as '100 GiB' (default option cxl.dram_budget of the topology)",
-    "gpus": "GPUs that train, each on its own batch (default all of the topology)",
-}
 
 STRATEGIES: dict[str, Strategy] = {
     entry.name: entry
@@ -122,12 +87,7 @@ STRATEGIES: dict[str, Strategy] = {
             "KV cache and decode attention in computational storage drives, the rest on the GPU",
             "controller.strategies.instinfer:instinfer",
             "a6000_csd",
-            {
-                **_MINI_BATCHES,
-                "compression": "SparF attention: share of channels and tokens kept, such as 0.125; absent: dense",
-                "page_ratio": "flash pages that SparF reads, over those of dense attention, on the virtual clock",
-                "recent": "last tokens that SparF always keeps (default 0)",
-            },
+            "controller.strategies.instinfer:InstInferOptions",
             reference="controller.models.plain_sparf:reference",
         ),
         Strategy(
@@ -141,7 +101,7 @@ STRATEGIES: dict[str, Strategy] = {
             "as flexgen, and only the channels and tokens that SparQ attention chooses are fetched (virtual)",
             "controller.strategies.flexgen_sparq:flexgen_sparq",
             "a6000_ssd",
-            {"compression": "share of the channels and of the tokens that are fetched (default 0.125)"},
+            "controller.strategies.flexgen_sparq:FlexGenSparqOptions",
         ),
         Strategy(
             "deepspeed",
@@ -172,28 +132,28 @@ STRATEGIES: dict[str, Strategy] = {
             "paged KV cache in GPU memory, requests that it cannot hold preempted and recomputed (virtual)",
             "controller.strategies.vllm.recompute:vllm_recompute",
             "a6000_ssd",
-            {"utilisation": _STREAM["utilisation"]},
+            "controller.strategies.vllm.recompute:VllmRecomputeOptions",
         ),
         Strategy(
             "lamina",
             "KV cache and decode attention on memory devices behind a network, batches staggered in rotation",
             "controller.strategies.lamina.lamina:lamina",
             "lamina",
-            _LAMINA,
+            "controller.strategies.lamina.options:LaminaOptions",
         ),
         Strategy(
             "vllm_tp",
             "tensor-parallel GPUs with attention on each over its own heads, the baseline of lamina",
             "controller.strategies.lamina.lamina:vllm_tp",
             "lamina",
-            _VLLM,
+            "controller.strategies.lamina.options:TensorParallelOptions",
         ),
         Strategy(
             "fuyou",
             "training with states, parameters and activations on SSDs, the optimizer beside the backward pass",
             "controller.strategies.fuyou.fuyou:fuyou",
             "server_4090",
-            _FUYOU,
+            "controller.strategies.fuyou.options:FuyouOptions",
             TRAINING,
         ),
         Strategy(
@@ -229,7 +189,7 @@ STRATEGIES: dict[str, Strategy] = {
             "training with states, weights and checkpoints in DRAM and on CXL cards, Adam on the CPU",
             "controller.strategies.cxl.cxl_finetune:cxl_finetune",
             "cxl_finetune",
-            _CXL,
+            "controller.strategies.cxl.options:CxlFinetuneOptions",
             TRAINING,
         ),
         Strategy(
@@ -237,7 +197,7 @@ STRATEGIES: dict[str, Strategy] = {
             "training with model, states and activations in the memory of one GPU",
             "controller.strategies.train_gpu_only:train_gpu_only",
             "a6000_ssd",
-            {"save": "activations kept for backward: all that it reads, or inputs of the layers (default all)"},
+            "controller.strategies.train_gpu_only:TrainGpuOnlyOptions",
             TRAINING,
         ),
     )
@@ -302,7 +262,7 @@ def blaming(strategy: Strategy) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         path = strategy.name.rpartition(":")[0]
         line = _line(error, Path(path))
-        if strategy.options is not None or not line:
+        if strategy.declared is not None or not line:
             raise
         raise StrategyFailed(
             f"{path}{line}: {type(error).__name__}: {error} (a fetch gives None on the virtual clock)"

@@ -10,7 +10,8 @@ Checked by: tests/live/test_training.py (losses and parameters against plain tor
 
 from __future__ import annotations
 
-from controller.errors import BadWorkload
+from dataclasses import dataclass
+
 from controller.models.training.layer import LSE
 from controller.models.training.planning import activation_kinds
 from controller.models.training_scenario import TrainingScenario
@@ -21,19 +22,24 @@ from controller.offload.training_gpu import TrainingGpu
 from controller.offload.training_options import training_gpus
 from controller.plan.ops import Plan
 from controller.plan.script import Script, Source
+from controller.program.options import Choice, Options, option
 from controller.program.run import Run, TrainingProgram
 
-SAVES = ("all", "inputs")
-"""What may be kept of the activations: all that backward reads, or the inputs of the layers."""
+
+@dataclass(frozen=True)
+class TrainGpuOnlyOptions(Options):
+    """What a user may choose."""
+
+    save: Choice = option(
+        "all", "activations kept for backward, all that it reads or inputs of the layers", choices=("all", "inputs")
+    )
 
 
 class TrainGpuOnly:
     """One model with its states and activations on one GPU."""
 
     def __init__(self, scenario: TrainingScenario) -> None:
-        save = scenario.options.get("save", SAVES[0])
-        if save not in SAVES:
-            raise BadWorkload(f"--save is {save!r}; it may be {' or '.join(SAVES)}")
+        save = TrainGpuOnlyOptions.of(scenario.options).save
         gpu = training_gpus(scenario)[0]
         # No gradient needs the last output of a layer: it is part of the next one's input.
         kinds = (name for name in activation_kinds(scenario.shape) if name not in ("x", "ffn_down"))

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from controller.errors import BadTopology, BadWorkload
 from controller.models.training import ADAM, parts
 from controller.models.training_scenario import TrainingScenario
+from controller.offload.training_options import chosen_gpus
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan, View
 from controller.plan.size import symbol
@@ -32,8 +32,9 @@ from controller.program.results import TrainingResult
 from controller.program.run import Run, TrainingProgram
 from controller.strategies.cxl.memory import HostMemory
 from controller.strategies.cxl.on_gpu import OnGpu
+from controller.strategies.cxl.options import CxlFinetuneOptions
 from controller.strategies.cxl.spread import common_pieces
-from controller.strategies.training.loop import train_steps, training_gpus
+from controller.strategies.training.loop import train_steps
 from node.hardware.units import format_quantity
 
 
@@ -43,7 +44,7 @@ class CxlFinetune:
     def __init__(self, scenario: TrainingScenario) -> None:
         self.scenario = scenario
         self.parts, self.layers = parts(scenario.shape), scenario.shape.layers
-        names = _chosen_gpus(scenario)
+        names = chosen_gpus(scenario, CxlFinetuneOptions.of(scenario.options).gpus)
         self.memory = HostMemory(scenario, self.parts, len(names))
         self.gpus = [OnGpu(scenario, name, number, self.parts, len(names)) for number, name in enumerate(names)]
 
@@ -150,20 +151,6 @@ class CxlFinetune:
         master = self.memory.parts["master_gradients"][part]
         for source, into in common_pieces(0, target.elements, (target, master)):
             build.kernel("cast", self.memory.cpu, [source], [into], label="master gradients")
-
-
-def _chosen_gpus(scenario: TrainingScenario) -> list[str]:
-    """The GPUs that train: as many as ``--gpus`` says, all of the topology unless told otherwise."""
-    found = list(training_gpus(scenario))
-    text = scenario.options.get("gpus", str(len(found)))
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise BadWorkload(f"--gpus is {text!r}; write a whole number of at least 1")
-    if int(text) > len(found):
-        raise BadTopology(
-            f"--gpus is {text}, and topology {scenario.topology.name!r} has {len(found)}; give it more with "
-            f"--set {scenario.topology.devices[found[0]].group}.count={text}"
-        )
-    return found[: int(text)]
 
 
 def _report_placement(run: Run, memory: HostMemory) -> None:

@@ -8,6 +8,7 @@ from math import prod
 from controller.errors import BadTopology, BadWorkload
 from controller.models.training import Part
 from controller.models.training_scenario import TrainingScenario
+from controller.strategies.cxl.options import CxlFinetuneOptions
 from controller.strategies.cxl.placement import PLACEMENTS, Group, Nodes
 from controller.strategies.cxl.spread import Place, Spread, spread_group
 from controller.topology.load_store import reaches
@@ -54,10 +55,7 @@ class HostMemory:
             Group(name, ITEM_BYTES[self.types[name]] * (saved if name == "checkpoints" else elements), priority)
             for name, priority in PRIORITIES.items()
         )
-        name = scenario.options.get("placement", "cxl_aware")
-        if name not in PLACEMENTS:
-            raise BadWorkload(f"--placement is {name!r}; write one of {', '.join(PLACEMENTS)}")
-        self.placed = PLACEMENTS[name](self.groups, nodes)
+        self.placed = PLACEMENTS[CxlFinetuneOptions.of(scenario.options).placement](self.groups, nodes)
         tensors = [(part.name, [prod(extents) for extents in part.layout.shapes.values()]) for part in parts]
         self.parts: dict[str, tuple[Spread, ...]] = {
             group: self._spread(group, tensors) for group in PRIORITIES if group != "checkpoints"
@@ -101,7 +99,7 @@ def _nodes(scenario: TrainingScenario) -> tuple[str, list[Place], Nodes]:
     cards = [card for card in topology.of_kind("cxl") if reaches(topology, cpu.name, card.name)]
     places = [(cpu.name, "dram"), *((card.name, next(iter(card.spec.tiers))) for card in cards)]
     room = [max(0, _capacity(card) - _WHOLE_BYTES) for card in cards]
-    weights = _weights(scenario.options.get("weights", "1:1"))
+    weights = CxlFinetuneOptions.of(scenario.options).weights
     return cpu.name, places, Nodes((_budget(scenario, cpu), *room), weights)
 
 
@@ -112,30 +110,22 @@ def _capacity(card: Device) -> int:
 def _budget(scenario: TrainingScenario, cpu: Device) -> int:
     """DRAM that the placement may use [bytes]."""
     capacity = cpu.spec.tiers["dram"].capacity_bytes
-    given = scenario.options.get("dram_budget")
-    if scenario.options.get("placement") == "local_only":
-        if given is not None:
+    options = CxlFinetuneOptions.of(scenario.options)
+    if options.placement == "local_only":
+        if options.dram_budget is not None:
             raise BadWorkload(
-                f"--dram-budget {given!r} limits the other placements; local_only puts everything into DRAM, which "
+                f"--dram-budget {options.dram_budget} B limits the other placements; local_only puts everything "
+                f"into DRAM, which "
                 f"--set {cpu.group}.dram.capacity='100 GiB' limits"
             )
         return capacity
-    text, where = (given, "--dram-budget") if given is not None else (scenario.topology.options.get(BUDGET), BUDGET)
+    if options.dram_budget is not None:
+        return min(options.dram_budget, capacity)
+    text = scenario.topology.options.get(BUDGET)
     if text is None:
         return capacity
     try:
         budget = int(parse(text, "bytes"))
     except BadQuantity as error:
-        raise BadWorkload(f"{where}: {error}") from error
+        raise BadTopology(f"topology {scenario.topology.name!r}, option {BUDGET}: {error}") from error
     return min(budget, capacity)
-
-
-def _weights(text: str) -> tuple[int, int]:
-    dram, colon, card = text.partition(":")
-    if not (
-        colon and dram.isascii() and dram.isdigit() and card.isascii() and card.isdigit() and int(dram) * int(card)
-    ):
-        raise BadWorkload(
-            f"--weights is {text!r}; write pages on DRAM and on each card in turn, both 1 or more, as 1:2"
-        )
-    return int(dram), int(card)

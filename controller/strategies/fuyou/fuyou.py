@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from controller.models.training import parts
 from controller.models.training_scenario import TrainingScenario
+from controller.offload.training_options import chosen_gpus, host_of
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.program.run import Run, TrainingProgram
@@ -24,7 +25,7 @@ from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.groups import elements
 from controller.strategies.fuyou.on_gpu import SLOTS, OnGpu
 from controller.strategies.fuyou.optimizer import Checkpoint, Optimizer
-from controller.strategies.fuyou.options import choice_option, chosen_gpus, host_of
+from controller.strategies.fuyou.options import FuyouOptions
 from controller.strategies.fuyou.report import result_of
 from controller.strategies.fuyou.sizing import plan_swaps
 from controller.strategies.fuyou.swap import Swapped
@@ -44,14 +45,19 @@ class Fuyou:
     """
 
     def __init__(self, scenario: TrainingScenario, checkpoint: Checkpoint | None = None) -> None:
+        options = FuyouOptions.of(scenario.options)
         self.scenario, self.checkpoint, dtype = scenario, checkpoint, scenario.dtype
-        self.array, host, names = DriveArray.of(scenario.topology), host_of(scenario), chosen_gpus(scenario)
+        self.array, host, names = (
+            DriveArray.of(scenario.topology),
+            host_of(scenario).device,
+            chosen_gpus(scenario, options.gpus),
+        )
         self.parts, self.layers = parts(scenario.shape), scenario.shape.layers
         self.optimizer = Optimizer(scenario, self.array, host, self.parts, len(names), checkpoint)
         largest = max(part.layout.elements for part in self.parts)
         self._staging = [Buffer(host, "dram", f"staged.{turn}", dtype, (largest,)) for turn in range(SLOTS)]
         room = scenario.topology.devices[host].spec.tiers["dram"].capacity_bytes - self.host_bytes
-        spill = choice_option(scenario, "spill", ("on", "off")) == "on"
+        spill = options.spill
         self.swaps = plan_swaps(scenario, names, host, self.array, self.parts, room, spill)
         self._kept = [names[1:] for names in self.swaps.names]
         saves = tuple(dict.fromkeys(self._kept))

@@ -22,12 +22,11 @@ from controller.plan.ops import Buffer, View
 from controller.plan.size import symbol
 from controller.program.run import Array, Content, Run
 from controller.strategies.fuyou.array import DriveArray
-from controller.strategies.fuyou.groups import SUB_GROUP_ELEMENTS, SubGroup, elements, sub_groups
+from controller.strategies.fuyou.groups import SubGroup, elements, sub_groups
 from controller.strategies.fuyou.on_gpu import OnGpu
-from controller.strategies.fuyou.options import choice_option, option_count
+from controller.strategies.fuyou.options import FuyouOptions
 from controller.strategies.fuyou.report import Masters
 
-ORDERS = ("optimised", "naive", "serial")
 BUFFERS = 8
 """Optimizer buffers in main memory (the authors' code): states, gradients and new parameters of one sub-group each."""
 
@@ -49,7 +48,7 @@ class Optimizer:
     """States, parameters and gradients outside of the GPUs.
 
     Attributes:
-        order: one of `ORDERS`.
+        order: of `FuyouOptions`.
         groups: sub-groups, in the order of the backward pass.
         states: of each on the drives: parameters, then first and second moments, fp32.
         parameters: of each part on the drives, in the type of the model.
@@ -67,8 +66,8 @@ class Optimizer:
     ) -> None:
         self._scenario, self._array, self._host, self._parts = scenario, array, host, parts
         self._checkpoint, dtype = checkpoint, scenario.dtype
-        self.order = choice_option(scenario, "order", ORDERS)
-        self.groups = sub_groups(parts, option_count(scenario, "sub_group", SUB_GROUP_ELEMENTS))
+        options = FuyouOptions.of(scenario.options)
+        self.order, self.groups = options.order, sub_groups(parts, options.sub_group)
         self._group_of = {part: group for group in self.groups for part in group.offsets}
         self.states = [array.tensor(f"states.{group.index}", "fp32", 3 * group.elements) for group in self.groups]
         self.parameters = [array.tensor(f"parameters.{part.name}", dtype, part.layout.elements) for part in parts]

@@ -1,61 +1,32 @@
-"""Options of training strategies as values."""
+"""What a user may choose of Fuyou."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
 
-from controller.errors import BadTopology, BadWorkload
-from controller.models.training_scenario import TrainingScenario
-from controller.strategies.training.loop import training_gpus
+from controller.program.options import Choice, Count, Options, Parsed, Switch, option
+from controller.strategies.fuyou.groups import SUB_GROUP_ELEMENTS
+from node.hardware.units import parse
 
-
-def choice_option(scenario: TrainingScenario, name: str, choices: Sequence[str]) -> str:
-    """One of `choices`, the first unless told otherwise.
-
-    Raises:
-        BadWorkload: it is none of them.
-    """
-    text = scenario.options.get(name, choices[0])
-    if text not in choices:
-        raise BadWorkload(f"option {name} is {text!r}; write one of {', '.join(choices)}")
-    return text
+AUTO: Final = "auto"
+ORDERS = ("optimised", "naive", "serial")
 
 
-def option_count(scenario: TrainingScenario, name: str, default: int) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        BadWorkload: it is none.
-    """
-    text = scenario.options.get(name, str(default))
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise BadWorkload(f"option {name} is {text!r}; write a whole number of at least 1")
-    return int(text)
+def _volume(text: str) -> int | None:
+    return None if text == AUTO else int(parse(text, "bytes"))
 
 
-def chosen_gpus(scenario: TrainingScenario) -> list[str]:
-    """The GPUs that take part: as many as the option ``gpus`` says, all of the topology unless told otherwise.
+@dataclass(frozen=True)
+class FuyouOptions(Options):
+    """What a user may choose; the volume that the paper's search finds is None [bytes]."""
 
-    Raises:
-        BadTopology: the topology has fewer, or none.
-    """
-    found = list(training_gpus(scenario))
-    wanted = option_count(scenario, "gpus", len(found))
-    if wanted > len(found):
-        raise BadTopology(
-            f"option gpus is {wanted}, and topology {scenario.topology.name!r} has {len(found)}; "
-            f"give it more with --set {scenario.topology.devices[found[0]].group}.count={wanted}"
-        )
-    return found[:wanted]
-
-
-def host_of(scenario: TrainingScenario) -> str:
-    """The CPU whose memory is main memory.
-
-    Raises:
-        BadTopology: there is none.
-    """
-    found = scenario.topology.of_kind("cpu")
-    if not found:
-        raise BadTopology(f"topology {scenario.topology.name!r} has no cpu with main memory; choose another --topology")
-    return found[0].name
+    order: Choice = option("optimised", "how reads, Adam and writes of states follow one another", choices=ORDERS)
+    swap_activations: Annotated[int | None, Parsed(_volume, f"a size, for example '34 GB', or {AUTO}")] = option(
+        AUTO, f"volume that leaves each GPU, as '34 GB', or {AUTO} for the paper's search"
+    )
+    spill: Switch = option(True, "whether activations beyond main memory go to the drives")
+    gpus: Count | None = option(None, "GPUs that train, each on its own batch", absent="all of the topology")
+    sub_group: Count = option(
+        SUB_GROUP_ELEMENTS, "elements that one Adam step takes, at most, unless a block has more", most=10**15
+    )

@@ -25,15 +25,12 @@ from controller.plan.build import PlanBuilder
 from controller.plan.ops import Kernel
 from controller.strategies.fuyou.array import DriveArray
 from controller.strategies.fuyou.on_gpu import OnGpu
+from controller.strategies.fuyou.options import AUTO, FuyouOptions
 from controller.strategies.fuyou.planner import Candidate, Choice, Rates, Work, choose
 from controller.strategies.fuyou.swap import TURNS
 from controller.topology.graph import routes_of
-from node.errors import BadQuantity
 from node.hardware.cost import kernel_cost
 from node.hardware.operations import complete_attributes, operation
-from node.hardware.units import parse
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +64,15 @@ def plan_swaps(
         spill: whether what main memory cannot hold goes to the drives.
 
     Raises:
-        BadWorkload: ``swap_activations`` is neither a volume nor ``auto``, or less than the inputs of the blocks.
+        BadWorkload: ``swap_activations`` is less than the inputs of the blocks.
     """
     shape, layers = scenario.shape, scenario.shape.layers
     candidates = offloading_order(scenario)
     between = activation_kinds(shape)["x"].nbytes(scenario.tokens, scenario.dtype)
     least, most = _admissible(scenario, gpus[0], parts, candidates)
-    text = scenario.options.get("swap_activations", AUTO)
-    volume = None if text == AUTO else _volume(text, layers * between)
+    volume = FuyouOptions.of(scenario.options).swap_activations
+    if volume is not None:
+        _check_volume(volume, layers * between)
     made = choose(
         rates_of(scenario, gpus[0], host, array),
         Work(model_forward_flop(scenario), sum(part.layout.elements for part in parts), len(gpus)),
@@ -188,14 +186,9 @@ def gpu_bytes(
     return OnGpu(scenario, gpu, 0, parts, tuple(sorted(saves))).nbytes
 
 
-def _volume(text: str, least_bytes: int) -> int:
-    try:
-        volume = int(parse(text, "bytes"))
-    except BadQuantity as error:
-        raise BadWorkload(f"option swap_activations: {error}; or write {AUTO}") from error
+def _check_volume(volume: int, least_bytes: int) -> None:
     if volume < least_bytes:
         raise BadWorkload(
-            f"option swap_activations is {text} and the inputs of the blocks alone are {least_bytes} bytes, which are "
-            f"always swapped; write at least that, or {AUTO}"
+            f"option swap_activations is {volume} bytes and the inputs of the blocks alone are {least_bytes} bytes, "
+            f"which are always swapped; write at least that, or {AUTO}"
         )
-    return volume

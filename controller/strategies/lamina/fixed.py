@@ -22,7 +22,7 @@ from controller.plan.size import Affine, symbol
 from controller.program.run import Run
 from controller.strategies.lamina.cache import FixedCache
 from controller.strategies.lamina.network import NetworkStack
-from controller.strategies.lamina.options import Pools, choice
+from controller.strategies.lamina.options import Pools, StreamOptions
 from controller.strategies.lamina.ranks import RankLane
 from controller.strategies.lamina.rotation import Rotation, Turn
 from controller.strategies.lamina.shards import Piece, Shards, pieces_of
@@ -46,7 +46,7 @@ class FixedBatch:
                 f"--stagger"
             )
         self.scenario, self.pools = scenario, pools
-        self._elsewhere = choice(scenario, "prefill", ("here", "elsewhere")) == "elsewhere"
+        self._elsewhere = StreamOptions.of(scenario.options).prefill == "elsewhere"
         shape, dtype, batch = scenario.shape, scenario.dtype, scenario.batch
         self.replicas = [Shards(shape, devices, dtype, pools.groups) for devices in pools.replicas]
         first = pools.replicas[0]

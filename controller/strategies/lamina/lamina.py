@@ -12,20 +12,30 @@ Checked by: tests/live/test_lamina.py (tokens against the plain run), tests/pape
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controller.models.scenario import Scenario
 from controller.offload.generation import generate
 from controller.program.run import AnyProgram, GenerationProgram, Run
 from controller.strategies.lamina.fixed import FixedBatch
-from controller.strategies.lamina.options import Pools, choice, gpus_of, has_stream, pools_of
+from controller.strategies.lamina.options import (
+    LaminaOptions,
+    Pools,
+    TensorParallelOptions,
+    gpus_of,
+    has_stream,
+    pools_of,
+)
 from controller.strategies.lamina.probe import probe_network
 from controller.strategies.lamina.stream import serve_lamina, serve_tensor_parallel
 
 
 def lamina(run: Run, scenario: Scenario) -> AnyProgram:
     """Decoding with attention on memory devices: a fixed batch, or with ``--requests`` a stream of requests."""
+    options = LaminaOptions.of(scenario.options)
+    scenario = replace(scenario, options=options)
     pools = pools_of(scenario)
-    if "probe" in scenario.options:
-        choice(scenario, "probe", ("network",))
+    if options.probe is not None:
         return probe_network(run, scenario, pools)
     if has_stream(scenario):
         return serve_lamina(run, scenario, pools)
@@ -34,11 +44,12 @@ def lamina(run: Run, scenario: Scenario) -> AnyProgram:
 
 def tensor_parallel(scenario: Scenario) -> Pools:
     """Everything on GPUs that share the model."""
-    return Pools((gpus_of(scenario, 4),), (), 1, True, "")
+    return Pools((gpus_of(scenario),), (), 1, True, "")
 
 
 def vllm_tp(run: Run, scenario: Scenario) -> GenerationProgram:
     """Decoding on tensor-parallel GPUs: a fixed batch, or with ``--requests`` a stream of requests."""
+    scenario = replace(scenario, options=TensorParallelOptions.of(scenario.options))
     pools = tensor_parallel(scenario)
     if has_stream(scenario):
         return serve_tensor_parallel(run, scenario, pools)

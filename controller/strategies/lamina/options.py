@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Final
 
 from controller.errors import BadTopology, BadWorkload
 from controller.models.scenario import Scenario
-from controller.strategies.placement import devices, option_int
+from controller.program.options import Choice, Count, Duration, Options, Parsed, Share, Switch, Text, option
+from controller.strategies.placement import devices
 
 MODEL, MEMORY = "model", "memory"
 """Groups of a topology that the two pools are taken from."""
@@ -15,6 +16,69 @@ STREAM_ONLY = ("max_batch", "utilisation", "host_step", "host_sequence", "grain"
 """Options of a stream that a fixed batch would ignore."""
 FIXED_ONLY = ("prefill",)
 """The other way round: a stream is decoded alone."""
+
+
+UTILISATION: Final = 0.9
+"""Share of a device's memory that a server takes (vLLM's default)."""
+
+
+def _dop(text: str) -> tuple[int, int]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(text)
+    return int(parts[0]), int(parts[1])
+
+
+def _count_or_all(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ValueError(text)
+    return int(text)
+
+
+@dataclass(frozen=True)
+class StreamOptions(Options):
+    """What a user may choose of a stream of requests, and of a fixed batch instead."""
+
+    requests: Text | None = option(
+        None, "a stream of requests instead of --batch: azure_conv, azure_code, kimi_conv, kimi_ta, or a CSV file"
+    )
+    max_batch: Count = option(0, "requests of a stream at once, at most; 0 for as many as the KV cache holds", least=0)
+    utilisation: Share = option(UTILISATION, "share of a device's memory that the server takes")
+    host_step: Duration = option("5 ms", "host time of an iteration of a stream")
+    host_sequence: Duration = option("31.25 us", "host time of every request in it")
+    grain: Count = option(32, "steps an octave to which batches of a stream are rounded, 0 for none", least=0)
+    prefill: Choice = option(
+        "here", "where prompts of a fixed batch are computed; elsewhere: they are there when time starts",
+        choices=("here", "elsewhere"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LaminaOptions(StreamOptions):
+    """What a user may choose of Lamina."""
+
+    dop: Annotated[tuple[int, int], Parsed(_dop, "model devices and memory devices, for example 2,4")] = option(
+        "2,4", "model devices and memory devices"
+    )
+    stagger: Count | None = option(
+        None, "concurrent batches that take turns on one replica less than that", absent="2; 1 for --batch 1"
+    )
+    overlap: Switch = option(True, "q is sent ahead of k and v")
+    stack: Choice = option("fhbn", "the network stack between the pools", choices=("fhbn", "nccl"))
+    probe: Choice | None = option(
+        None, "a ping-pong and a long message between the pools instead of a generation", choices=("network",)
+    )
+
+
+@dataclass(frozen=True)
+class TensorParallelOptions(StreamOptions):
+    """What a user may choose of Lamina's baseline; all GPUs are None."""
+
+    gpus: Annotated[int | None, Parsed(_count_or_all, "a whole number of at least 1, or all")] = option(
+        4, "tensor-parallel GPUs, or all"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +130,12 @@ def pools_of(scenario: Scenario) -> Pools:
         BadTopology: a pool has fewer devices than the DOP asks for.
         BadWorkload: an option that cannot be meant, or replicas that do not divide the model devices.
     """
-    text = scenario.options.get("dop", "2,4")
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise BadWorkload(f"option dop is {text!r}; write model devices and memory devices, for example 2,4")
-    models, memories = int(parts[0]), int(parts[1])
+    options = LaminaOptions.of(scenario.options)
+    models, memories = options.dop
+    text = f"{models},{memories}"
     # A single sequence has nothing to take turns with.
-    alone = scenario.batch == 1 and "requests" not in scenario.options
-    batches = option_int(scenario, "stagger", 1 if alone else 2)
+    alone = scenario.batch == 1 and options.requests is None
+    batches = options.stagger or (1 if alone else 2)
     replicas = max(1, batches - 1)
     if models % replicas:
         raise BadWorkload(
@@ -86,12 +148,12 @@ def pools_of(scenario: Scenario) -> Pools:
         tuple(names[at : at + each] for at in range(0, models, each)),
         _pool(scenario, MEMORY, memories, text),
         batches,
-        choice(scenario, "overlap", ("on", "off")) == "on",
-        choice(scenario, "stack", ("fhbn", "nccl")),
+        options.overlap,
+        options.stack,
     )
 
 
-def gpus_of(scenario: Scenario, default: int) -> tuple[str, ...]:
+def gpus_of(scenario: Scenario) -> tuple[str, ...]:
     """The GPUs of the baseline: as many as ``--gpus`` says, or all, of the model's pool or of the whole topology.
 
     Raises:
@@ -99,25 +161,13 @@ def gpus_of(scenario: Scenario, default: int) -> tuple[str, ...]:
     """
     found = [device for device in devices(scenario, "gpu", "the model") if device.group == MODEL]
     found = found or list(devices(scenario, "gpu", "the model"))
-    wanted = len(found) if scenario.options.get("gpus") == "all" else option_int(scenario, "gpus", default)
+    wanted = TensorParallelOptions.of(scenario.options).gpus or len(found)
     if wanted > len(found):
         raise BadTopology(
             f"option gpus is {wanted}, and topology {scenario.topology.name!r} has {len(found)}; give it more with "
             f"--set {found[0].group}.count={wanted}"
         )
     return tuple(device.name for device in found[:wanted])
-
-
-def choice(scenario: Scenario, name: str, choices: Sequence[str]) -> str:
-    """One of `choices`, the first unless told otherwise.
-
-    Raises:
-        BadWorkload: it is none of them.
-    """
-    text = scenario.options.get(name, choices[0])
-    if text not in choices:
-        raise BadWorkload(f"option {name} is {text!r}; write one of {', '.join(choices)}")
-    return text
 
 
 def _pool(scenario: Scenario, group: str, wanted: int, dop: str) -> tuple[str, ...]:

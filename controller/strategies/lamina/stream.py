@@ -38,8 +38,7 @@ from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
 from controller.strategies.lamina.cache import PooledCache
 from controller.strategies.lamina.network import NetworkStack
-from controller.strategies.lamina.options import Pools
-from controller.strategies.lamina.quantities import quantity_option, share_option, whole_option
+from controller.strategies.lamina.options import Pools, StreamOptions
 from controller.strategies.lamina.rotation import Rotation, Turn
 from controller.strategies.lamina.shards import Shards, pieces_of
 from controller.strategies.lamina.sides import LocalSide, RemoteSide, Side
@@ -49,20 +48,12 @@ from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, com
 from node.hardware.operation import ITEM_BYTES
 from node.hardware.units import GIBI
 
-UTILISATION: Final = 0.9
-"""Share of a device's memory that a server takes (vLLM's default)."""
 OUTSIDE_BYTES: Final = round(3.58 * GIBI)
 """Outside of PyTorch on each of several tensor-parallel H100: context, graphs, buffers of NCCL [bytes]."""
 OUTSIDE_ALONE_BYTES: Final = round(1.79 * GIBI)
 """The same on a single H100 [bytes]."""
 ACTIVATION_BYTES: Final = round(1.26 * GIBI)
 """Peak of activations that vLLM sets aside on an H100 [bytes]."""
-HOST_STEP_S: Final = 5e-3
-"""Host time of an iteration without any row [s]."""
-HOST_SEQUENCE_S: Final = 8e-3 / 256
-"""Host time of every row [s]."""
-GRAIN: Final = 32
-"""Steps an octave to which rows and mean contexts are rounded."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +71,14 @@ class Server:
 
 def serve_lamina(run: Run, scenario: Scenario, pools: Pools) -> GenerationProgram:
     """The stream on two pools; a memory device holds nothing but KV cache and the vectors of the current step."""
-    share = share_option(scenario, "utilisation", UTILISATION)
+    share = StreamOptions.of(scenario.options).utilisation
     kv_bytes = {name: int(_capacity(scenario, name) * share) for name in pools.memories}
     return _serve(run, scenario, Server(pools, kv_bytes))
 
 
 def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> GenerationProgram:
     """The stream on tensor-parallel GPUs, with what a server sets aside beside weights and cache."""
-    share = share_option(scenario, "utilisation", UTILISATION)
+    share = StreamOptions.of(scenario.options).utilisation
     devices = pools.replicas[0]
     shards = Shards(scenario.shape, devices, scenario.dtype)
     aside = ACTIVATION_BYTES + (OUTSIDE_BYTES if len(devices) > 1 else OUTSIDE_ALONE_BYTES)
@@ -109,7 +100,9 @@ def _serve(run: Run, scenario: Scenario, server: Server) -> GenerationProgram:
             f"--batch {scenario.batch} beside --requests: the KV cache decides the batch; remove --batch, or "
             f"bound the batch with --max-batch"
         )
-    stream = open_stream(scenario.options["requests"], scenario.seed)
+    options = StreamOptions.of(scenario.options)
+    assert options.requests is not None, "a stream was asked for"
+    stream = open_stream(options.requests, scenario.seed)
     longest = int((stream.prompt_tokens + stream.output_tokens).max())
     shape = scenario.shape
     if shape.positions == "learned" and longest > shape.max_positions:
@@ -118,17 +111,15 @@ def _serve(run: Run, scenario: Scenario, server: Server) -> GenerationProgram:
             f"choose another model or stream"
         )
     blocks = _blocks(scenario, server)
-    course = decode_course(stream, blocks, whole_option(scenario, "max_batch", 0))
-    groups, index = compositions(course, whole_option(scenario, "grain", GRAIN), blocks * BLOCK_TOKENS)
+    course = decode_course(stream, blocks, options.max_batch)
+    groups, index = compositions(course, options.grain, blocks * BLOCK_TOKENS)
     deck = _Deck(scenario, server, blocks, max(group.rows for group in groups))
     deck.place(run)
     counts = np.bincount(index, minlength=len(groups))
-    host_step_s = quantity_option(scenario, "host_step", "s", HOST_STEP_S)
-    host_row_s = quantity_option(scenario, "host_sequence", "s", HOST_SEQUENCE_S)
     spent_s: list[float] = []
     for number, (group, count) in enumerate(zip(groups, counts.tolist(), strict=True)):
         plan, bindings, first_rows = deck.step(group)
-        host_s = host_step_s + host_row_s * first_rows
+        host_s = options.host_step + options.host_sequence * first_rows
         yield run.delay(count * host_s)
         done: Completion = yield run.submit(plan, **bindings)
         if count > 1:

@@ -17,6 +17,7 @@ Checked by: tests/unit/controller/strategies/vllm (courses by hand, times agains
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -26,11 +27,12 @@ from controller.models.scenario import Scenario
 from controller.plan.build import Operand, PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Size, symbol
+from controller.program.options import Options, Share, option
 from controller.program.results import GenerationResult
 from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
-from controller.strategies.lamina.quantities import share_option
-from controller.strategies.lamina.stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES, UTILISATION
+from controller.strategies.lamina.options import UTILISATION
+from controller.strategies.lamina.stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES
 from controller.strategies.lane import Lane
 from controller.strategies.placement import PREFILL_TOKENS, GpuModel, rows_view
 from controller.strategies.vllm.course import blocks_of, recompute_course
@@ -40,6 +42,13 @@ from node.hardware.operation import ITEM_BYTES
 
 GRAIN: Final = 32
 """Steps an octave to which rows and mean lengths are rounded."""
+
+
+@dataclass(frozen=True)
+class VllmRecomputeOptions(Options):
+    """What a user may choose."""
+
+    utilisation: Share = option(UTILISATION, "share of a device's memory that the server takes")
 
 
 class PagedServer:
@@ -150,7 +159,7 @@ class PagedServer:
             OutOfMemory: they do not hold one request to its end.
         """
         scenario, shape = self.scenario, self.scenario.shape
-        share = share_option(scenario, "utilisation", UTILISATION)
+        share = VllmRecomputeOptions.of(scenario.options).utilisation
         rows = max(1, min(scenario.batch, self.pass_tokens // scenario.prompt_tokens))
         # Scratch grows with all tokens of a pass, logits with its rows; passes and steps take turns.
         logits = rows * shape.vocab * ITEM_BYTES[scenario.dtype]

@@ -9,8 +9,8 @@ from controller.models.scenario import Scenario
 from controller.strategies.deepspeed import deepspeed
 from controller.strategies.flexgen import flexgen
 from controller.strategies.gpu_only import gpu_only
-from controller.strategies.instinfer import instinfer
-from controller.strategies.placement import GpuModel, option_int
+from controller.strategies.instinfer import InstInferOptions, instinfer
+from controller.strategies.placement import GpuModel
 from controller.topology.loader import load_topology
 
 
@@ -25,8 +25,8 @@ def run(strategy, asked: Scenario):
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
 def test_options_are_whole_numbers(text: str) -> None:
     with pytest.raises(BadWorkload, match="mini_batches"):
-        option_int(scenario("a6000_csd", options={"mini_batches": text}), "mini_batches", 2)
-    assert option_int(scenario("a6000_csd"), "mini_batches", 2) == 2
+        InstInferOptions.read({"mini_batches": text})
+    assert InstInferOptions.read({}).mini_batches == 2
 
 
 def test_a_topology_without_the_devices_is_refused() -> None:

@@ -59,7 +59,7 @@ def test_the_pages_may_be_declared() -> None:
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("opt-125m", {"compression": "0"}, "a share above 0"),
+        ("opt-125m", {"compression": "0"}, "a share of more than 0"),
         ("opt-125m", {"compression": "2"}, "at most 1"),
         ("opt-125m", {"compression": "some"}, "for example 0.125"),
         ("opt-125m", {"compression": "0.5", "page_ratio": "1.6"}, "at most 1.5"),

@@ -73,11 +73,11 @@ def test_unknown_names_come_with_the_nearest() -> None:
 
 
 def test_unknown_options_come_with_the_nearest() -> None:
-    lookup("instinfer").check_options({"mini_batches": "3"})
+    lookup("instinfer").read_options({"mini_batches": "3"})
     with pytest.raises(BadWorkload, match="did you mean 'mini_batches'"):
-        lookup("instinfer").check_options({"minibatches": "3"})
+        lookup("instinfer").read_options({"minibatches": "3"})
     with pytest.raises(BadWorkload, match="none"):
-        lookup("gpu_only").check_options({"zzz": "3"})
+        lookup("gpu_only").read_options({"zzz": "3"})
 
 
 def test_a_function_of_the_scenario_gives_a_plan(write) -> None:
@@ -92,7 +92,7 @@ def test_a_function_of_the_scenario_gives_a_plan(write) -> None:
     assert outcome.time_s == pytest.approx(2e-3, rel=0.02)
     assert list(outcome.phases) == ["plan"]
     assert (lookup(name).summary, lookup(name).topology) == ("A copy and a pause.", "a6000_csd")
-    lookup(name).check_options({"whatever": "it wants"})
+    lookup(name).read_options({"whatever": "it wants"})
 
 
 def test_a_program_places_and_submits_itself(write) -> None:

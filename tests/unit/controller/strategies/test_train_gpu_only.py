@@ -65,7 +65,7 @@ def test_a_model_that_does_not_fit_is_a_result():
 
 
 def test_wrong_options_and_topologies_are_refused():
-    with pytest.raises(BadWorkload, match="--save is 'some'; it may be all or inputs"):
+    with pytest.raises(BadWorkload, match="option save is 'some'; write one of all, inputs"):
         TrainGpuOnly(scenario(options={"save": "some"}))
     with pytest.raises(BadTopology, match="'edge_star' has no gpu that computes"):
         TrainGpuOnly(scenario(topology=load_topology("edge_star")))

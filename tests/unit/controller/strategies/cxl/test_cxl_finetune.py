@@ -109,12 +109,12 @@ def test_without_a_card_everything_lies_in_dram():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"placement": "best"}, "--placement is 'best'; write one of local_only"),
-        ({"weights": "1-2"}, "--weights is '1-2'"),
+        ({"placement": "best"}, "option placement is 'best'; write one of local_only"),
+        ({"weights": "1-2"}, "option weights is '1-2'; write pages on DRAM"),
         ({"weights": "0:2"}, "both 1 or more"),
-        ({"dram_budget": "lots"}, "--dram-budget"),
+        ({"dram_budget": "lots"}, "option dram_budget is 'lots'; write a size"),
         ({"dram_budget": "1 GiB", "placement": "local_only"}, "--set cpu.dram.capacity"),
-        ({"gpus": "none"}, "--gpus is 'none'"),
+        ({"gpus": "none"}, "option gpus is 'none'"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, str], message: str):

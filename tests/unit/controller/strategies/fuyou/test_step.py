@@ -132,7 +132,10 @@ def test_spilled_blocks_by_hand(memory: int, spilled: int):
         ({"gpus": "0"}, "option gpus is '0'; write a whole number of at least 1"),
         ({"sub_group": "many"}, "option sub_group is 'many'"),
         ({"swap_activations": "1 GB"}, "the inputs of the blocks alone are 13421772800 bytes"),
-        ({"swap_activations": "34"}, "option swap_activations: .*no unit"),
+        (
+            {"swap_activations": "34"},
+            "option swap_activations is '34'; write a size, for example '34 GB', or auto .*no unit",
+        ),
         ({"spill": "perhaps"}, "option spill is 'perhaps'; write one of on, off"),
     ],
 )
