@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.cli.collective_calls import bulk_chooser, prove, row_in_bulk, row_of_plans
-from controller.cli.collective_limits import check_flows, live_warning
+from controller.cli.collective_limits import check_flows, flows_warning, live_warning
 from controller.cli.collective_text import left_out, print_rows
 from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
@@ -128,6 +128,8 @@ def collective(
     check_flows(name, names, group.world_size, chooser is not None)
     if pace is not None and not live:
         raise BadCall("--pace holds node processes to their speed; give it with --live")
+    if warning := flows_warning(name, sizes, group.world_size, chooser is not None):
+        click.echo(warning, err=True)
     if live and (warning := live_warning(name, sizes, group.world_size)):
         click.echo(warning, err=True)
     choices: list[AlgorithmChoice] = []

@@ -72,6 +72,16 @@ def run(
     _run(RunSpec(**asked, overrides=changed, faults=broken, options=strategy_options), as_json, details)
 
 
+def _steps_warning(request: RunSpec) -> str:
+    """How long the run takes at least, where that is long; "" for what is refused before it starts."""
+    from controller.models.limits import MOST_STEPS, steps_warning
+    from controller.strategies.table import TRAINING, lookup
+
+    trains = lookup(request.strategy).task == TRAINING
+    what, steps = ("training steps", request.steps) if trains else ("output tokens", request.output_tokens)
+    return steps_warning(what, steps) if steps <= MOST_STEPS else ""
+
+
 def _run(request: RunSpec, as_json: bool, details: bool) -> None:
     from controller.cli.engine import load_engine
     from controller.clock import process_age_s
@@ -80,6 +90,8 @@ def _run(request: RunSpec, as_json: bool, details: bool) -> None:
     from controller.report.progress import progress
 
     load_engine()
+    if warning := _steps_warning(request):
+        click.echo(warning, err=True)
     before_s = process_age_s()
     with progress() as tell:
         experiment = run_experiment(request, progress=tell)

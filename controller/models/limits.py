@@ -15,6 +15,18 @@ STEP_S = 0.003
 """Wall time to emulate one decode step of llama-7b on one GPU, rounded down from 3.6 ms on two busy cores [s]."""
 
 
+WORTH_SAYING_S = 60.0
+"""From which on a command says how long it takes before it starts [s]."""
+
+
+def steps_warning(what: str, steps: int) -> str:
+    """How long the steps take at least, where that is long enough to say; "" otherwise."""
+    seconds = steps * STEP_S
+    if seconds < WORTH_SAYING_S:
+        return ""
+    return f"{steps:,} {what}: at least {duration_text(seconds)} at {STEP_S * 1000:g} ms each, more for a large model"
+
+
 def check_steps(what: str, steps: int) -> None:
     """Refuses more steps than can be emulated.
 

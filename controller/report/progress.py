@@ -1,4 +1,7 @@
-"""How far a long run is, on standard error: a moving bar where somebody watches, a line per tenth where nobody does."""
+"""How far a long run is, on standard error: a moving bar where somebody watches, a line per tenth where nobody does.
+
+A run that takes minutes also says how long, in a line of its own, once its first steps have shown it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,12 @@ from typing import IO, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from controller.clock import wall_clock_s
+from controller.errors import duration_text
+
 TENTHS = 10
+MEASURED_S, LONG_S = 2.0, 60.0
+"""For how long steps are watched, and from which time left on it is said [s]."""
 
 
 class Tell(Protocol):
@@ -47,6 +55,8 @@ class _Lines:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._told: dict[str, int] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._estimated: set[str] = set()
 
     def __call__(self, done: int, total: int, what: str) -> None:
         if total == 1:  # one step is told when it begins
@@ -54,7 +64,20 @@ class _Lines:
                 self._told[what] = TENTHS
                 print(what, file=self._stream, flush=True)
             return
+        self._estimate(done, total, what)
         tenth = TENTHS if total <= 0 else done * TENTHS // total
         if tenth > self._told.get(what, 0):
             self._told[what] = tenth
             print(f"{what}: {done}/{total}", file=self._stream, flush=True)
+
+    def _estimate(self, done: int, total: int, what: str) -> None:
+        if what in self._estimated:
+            return
+        now = wall_clock_s()
+        began, first = self._began.setdefault(what, (now, done))
+        if now - began < MEASURED_S or done <= first:
+            return
+        self._estimated.add(what)
+        left_s = (now - began) / (done - first) * (total - done)
+        if left_s >= LONG_S:
+            print(f"{what}: {done}/{total}, about {duration_text(left_s)} left", file=self._stream, flush=True)

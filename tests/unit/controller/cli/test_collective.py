@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from controller.cli.collective_limits import live_warning
+from controller.cli.collective_limits import flows_warning, live_warning
 from controller.cli.main import main
 
 WORDS = ["collective", "all_reduce", "--topology", "dgx_h100", "--ranks", "4", "--algorithm", "ring", "-b", "1K",
@@ -137,3 +137,12 @@ def test_a_long_live_table_says_its_time_before_it_starts():
         "--live makes, moves and checks 2 GiB: at least 61.4 s at 35 MB/s"
     )
     assert live_warning("all_reduce", (1 << 20,), 8) == ""
+
+
+def test_flows_that_take_minutes_say_so_before_they_start():
+    sizes = tuple(8 << power for power in range(25))
+    assert flows_warning("all_to_all", sizes, 4096, True) == (
+        "16,773,120 flows of 4,096 ranks for each of 25 sizes: about 21 min at 3 us a flow, and 6.25 GiB of memory"
+    )
+    assert flows_warning("all_to_all", sizes[:1], 1024, True) == ""
+    assert flows_warning("all_reduce", sizes, 4096, True) == ""

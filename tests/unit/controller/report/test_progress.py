@@ -44,3 +44,19 @@ def test_a_terminal_gets_a_bar(monkeypatch):
         tell(1, 4, "decode")
     assert "decode" in stream.getvalue()
     assert "1/4" in stream.getvalue()
+
+
+def test_a_run_of_minutes_says_once_how_long_it_takes(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("controller.report.progress.wall_clock_s", lambda: now[0])
+    stream = io.StringIO()
+    with progress(stream) as tell:
+        for done in range(1, 301):
+            tell(done, 1_000_000, "training")
+            tell(done, 600, "short")
+            now[0] += 0.01
+    assert stream.getvalue().splitlines() == [
+        *(f"short: {done}/600" for done in (60, 120, 180)),
+        "training: 201/1000000, about 3 h left",
+        *(f"short: {done}/600" for done in (240, 300)),
+    ]
