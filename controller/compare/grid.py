@@ -46,4 +46,5 @@ def run_grid(
 
 
 def _row(fields: Mapping[str, Any]) -> ComparisonRow:
-    return ComparisonRow(**{**fields, "unpriced": tuple(fields["unpriced"]), "powerless": tuple(fields["powerless"])})
+    lists = {name: tuple(fields[name]) for name in ("unpriced", "unrented", "powerless")}
+    return ComparisonRow(**{**fields, **lists})

@@ -39,9 +39,11 @@ class ComparisonRow:
         bound: the busiest resource and the share of time that it was busy.
         joule_per_token: [J]; None where the sheets give no power.
         powerless: products whose sheets lack their power, or what they draw while idle: `joule_per_token` is a least.
+        hour_usd: published rents of the devices that were used, together [USD/h].
         purchase_usd: published prices of the devices that were used, together [USD].
         usd_per_million_tokens: by rent where every price is published, else by the purchase over `YEARS` [USD].
-        unpriced: products without a published price, which `purchase_usd` leaves out.
+        unpriced: products without a published purchase price, which `purchase_usd` leaves out.
+        unrented: products without a published rent, which `hour_usd` leaves out.
         flash_written_bytes: by the whole run [bytes].
         source: name or path by which the topology was asked for; "" for the strategy's own.
         options: of the strategy, as it was run.
@@ -65,6 +67,8 @@ class ComparisonRow:
     flash_written_bytes: float | None = None
     flash_wear_ratio: float | None = None
     powerless: tuple[str, ...] = ()
+    hour_usd: float | None = None
+    unrented: tuple[str, ...] = ()
     source: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     reports: Mapping[str, Any] = field(default_factory=dict)
@@ -140,6 +144,8 @@ def row(point: Point, experiment: Experiment) -> ComparisonRow:
         sum(use.written_bytes for use in outcome.flash.values()) if outcome.flash else None,
         _wear_ratio(experiment),
         _powerless(experiment),
+        rented.usd,
+        rented.unpriced,
         experiment.request.topology or "",
         dict(experiment.request.options),
         outcome.short_reports(),

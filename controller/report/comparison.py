@@ -19,7 +19,7 @@ from controller.report.plots import bar_plot, line_plot
 from controller.report.tables import quantity
 
 _CSV = (
-    "tokens_per_s", "first_token_s", "per_token_s", "time_s", "bound", "joule_per_token", "purchase_usd",
+    "tokens_per_s", "first_token_s", "per_token_s", "time_s", "bound", "joule_per_token", "hour_usd", "purchase_usd",
     "usd_per_million_tokens", "flash_written_bytes", "flash_wear_ratio",
 )  # fmt: skip
 
@@ -27,8 +27,8 @@ _CSV = (
 def table_columns(rows: Sequence[ComparisonRow]) -> tuple[str, ...]:
     """Headings of the table of these rows: what was swept, then what came out."""
     return (
-        "scheme", "runs", *_keys(rows), "tokens/s", "first token", "per token", "bound by", "J/token", "purchase",
-        "per million tokens", "flash written", "wear",
+        "scheme", "runs", *_keys(rows), "tokens/s", "first token", "per token", "bound by", "J/token", "rent an hour",
+        "purchase", "per million tokens", "flash written", "wear",
     )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ def table_rows(rows: Sequence[ComparisonRow]) -> list[tuple[object, ...]]:
             quantity(row.per_token_s, "s"),
             row.bound if row.outcome == "ok" else row.outcome,
             None if row.joule_per_token is None else f"{row.joule_per_token:.4g}{'+' if row.energy_is_least else ''}",
+            _dollars(row.hour_usd, "+" if row.unrented else ""),
             _dollars(row.purchase_usd, "+" if row.unpriced else ""),
             _dollars(row.usd_per_million_tokens),
             quantity(row.flash_written_bytes, "bytes"),
@@ -64,12 +65,16 @@ def notes(rows: Sequence[ComparisonRow]) -> list[str]:
         found.append(
             f"energy marked + is a least: no power, or none while idle, in the sheets of {', '.join(powerless)}"
         )
+    if any(row.outcome == "ok" and row.joule_per_token is None for row in rows):
+        found.append("J/token is empty where no device in use has its power in its sheet")
+    unrented = sorted({product for row in rows for product in row.unrented})
+    if unrented:
+        found.append(f"no published rent of {', '.join(unrented)}: left out of rents marked +")
     unpriced = sorted({product for row in rows for product in row.unpriced})
     if unpriced:
-        found.append(
-            f"no published price of {', '.join(unpriced)}: left out of purchases marked +; dollars per token are empty "
-            f"where neither rent nor purchase is whole"
-        )
+        found.append(f"no published price of {', '.join(unpriced)}: left out of purchases marked +")
+    if any(row.usd_per_million_tokens is None and row.unpriced and row.unrented for row in rows):
+        found.append("dollars per token are empty where a product in use lacks its rent, and one its price")
     if any(row.usd_per_million_tokens is not None for row in rows):
         found.append(
             f"dollars per token: by rent where every price is published, else the purchase over {YEARS:g} years"

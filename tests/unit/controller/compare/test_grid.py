@@ -170,12 +170,17 @@ def test_gpus_that_take_turns_say_so_and_draw_idle_power() -> None:
 
 
 def test_what_lacks_power_or_a_price_is_named_once() -> None:
-    from controller.report.comparison import notes
+    from controller.report.comparison import notes, table_columns, table_rows
 
     row = _hbm_only("llama3-8b")
-    assert row.powerless == row.unpriced == ("xeon_8480",)
+    assert row.powerless == row.unpriced == row.unrented == ("xeon_8480",)
     said = notes((row, row))
-    assert len(said) == len(set(said)) == 3
+    assert len(said) == len(set(said)) == 5
+    assert any("no published rent of xeon_8480" in note for note in said)
+    assert "dollars per token are empty where a product in use lacks its rent, and one its price" in said
+    cells = dict(zip(table_columns((row,)), table_rows((row,))[0], strict=True))
+    assert (cells["rent an hour"], cells["purchase"]) == ("22.12 USD+", "60,000 USD+")
+    assert cells["per million tokens"] is None
     assert any("no power, or none while idle, in the sheets of xeon_8480" in note for note in said)
     assert any("no published price of xeon_8480" in note for note in said)
 
