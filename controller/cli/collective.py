@@ -5,20 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.collective_calls import bulk_chooser, prove, row_in_bulk, row_of_plans
 from controller.cli.collective_limits import check_flows, flows_warning, live_warning
 from controller.cli.collective_text import left_out, print_rows
 from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
-
-if TYPE_CHECKING:
-    from controller.collectives.choose.algorithm import AlgorithmChoice
-    from controller.execute.outcome import Outcome
-    from controller.report.nccl_table import Row
 
 
 @click.command()
@@ -83,70 +76,30 @@ def collective(
     as_json: bool,
 ) -> None:
     """Time COLLECTIVE (all_reduce, all_gather, ...) for every size, and with --live prove its result."""
-    from controller.collectives.call import Call
-    from controller.collectives.errors import BadCall
-    from controller.collectives.group import first_ranks, group_of, only
-    from controller.collectives.measure.sizes import parse_size, sizes_between
-    from controller.collectives.protocol import protocol_of, protocols_of
-    from controller.collectives.table import algorithm as lookup
-    from controller.collectives.table import algorithms
-    from controller.fabric.routing.table import policy_of
-    from controller.faults.schedule import with_faults
+    from controller.collectives.measure.sizes import parse_size
+    from controller.experiment.collective_run import prepare_collective, run_collective
+    from controller.experiment.collective_spec import CollectiveSpec
     from controller.report.json_output import dumps
     from controller.report.nccl_table import TYPE_NAMES, table_header, table_json, wrong_total
     from controller.report.progress import progress
     from controller.report.tables import quantity
-    from controller.topology.loader import load_topology
-    from node.hardware.operation import ITEM_BYTES
 
-    if seed < 0:
-        raise BadCall(f"a seed of {seed}; write 0 or more")
-    known = algorithms(name)
-    names = known if algorithm == "auto" else tuple(dict.fromkeys(algorithm.split(",")))
-    for each in names if algorithm != "nccl" else ():
-        lookup(name, each)
-    if algorithm == "nccl" and (protocol != "auto" or pieces is not None):
-        raise BadCall("NCCL picks protocol and pieces itself; leave --protocol and --pieces out")
-    dtype = {theirs: ours for ours, theirs in TYPE_NAMES.items()}.get(dtype, dtype)
-    if dtype not in TYPE_NAMES:
-        raise BadCall(f"no element type {dtype!r}; there are {', '.join(TYPE_NAMES)}")
-    declared = load_topology(topology, with_routing(overrides, routing), catalog)
-    declared = with_faults(declared, faults_asked(faults, fail, degrade))
-    policy_of(declared.options)
-    if devices is not None and ranks is not None:
-        raise BadCall("--ranks and --devices both say who takes part; give one of them")
-    group = first_ranks(declared, ranks) if devices is None else group_of(declared, devices.split(","))
-    joined = {link.name: None for link in only(declared, group).links}
-    elsewhere = [fault.text for fault in declared.faults if fault.link not in joined]
-    allowed = protocols_of(declared) if protocol == "auto" else (protocol_of(declared, protocol),)
-    step = None if stepbytes is None else parse_size(stepbytes)
-    sizes: tuple[int, ...] = (ITEM_BYTES[dtype],)
-    if name != "barrier":
-        sizes = sizes_between(parse_size(minbytes), parse_size(maxbytes), dtype, stepfactor, step)
-    by_plans = live or explain or algorithm == "nccl"
-    chooser = bulk_chooser(declared, group, allowed, name, names, bulk, by_plans)
-    check_flows(name, names, group.world_size, chooser is not None)
-    if pace is not None and not live:
-        raise BadCall("--pace holds node processes to their speed; give it with --live")
-    if warning := flows_warning(name, sizes, group.world_size, chooser is not None):
+    spec = CollectiveSpec(
+        name, topology, ranks, None if devices is None else tuple(devices.split(",")), algorithm, protocol, pieces,
+        parse_size(minbytes), parse_size(maxbytes), stepfactor, None if stepbytes is None else parse_size(stepbytes),
+        {theirs: ours for ours, theirs in TYPE_NAMES.items()}.get(dtype, dtype), root, explain, live, pace,
+        node_timeout_s, seed, bulk, with_routing(overrides, routing), catalog, faults_asked(faults, fail, degrade),
+    )  # fmt: skip
+    prepared = prepare_collective(spec)
+    declared, group = prepared.topology, prepared.group
+    check_flows(name, prepared.names, group.world_size, prepared.chooser is not None)
+    if warning := flows_warning(name, prepared.sizes, group.world_size, prepared.chooser is not None):
         click.echo(warning, err=True)
-    if live and (warning := live_warning(name, sizes, group.world_size)):
+    if live and (warning := live_warning(name, prepared.sizes, group.world_size)):
         click.echo(warning, err=True)
-    choices: list[AlgorithmChoice] = []
-    rows: list[Row] = []
-    proven: Outcome | None = None
     with progress() as tell:
-        for done, size in enumerate(sizes):
-            tell(done, len(sizes), f"{name} of {size} B")
-            call = Call(name, group, size // ITEM_BYTES[dtype], dtype, root=root)
-            if chooser is not None:
-                choice, row = row_in_bulk(chooser, call, names, pieces)
-            else:
-                choice, row = row_of_plans(declared, call, names, allowed, pieces)
-            choices.append(choice)
-            rows.append(row)
-        if live:
-            proven = prove(declared, group, rows, seed, tell, pace, node_timeout_s)
+        table = run_collective(prepared, progress=tell)
+    rows, proven = table.rows, table.proven
     words = (
         f"windtunnel collective {name}: {group.world_size} ranks of {declared.name}, {'live' if live else 'virtual'}"
     )
@@ -160,7 +113,8 @@ def collective(
             document["paced"] = {
                 "paced_s": proven.paced_s, "virtual_s": proven.time_s, "overruns": proven.overruns, "dilation": pace
             }  # fmt: skip
-        for result, choice in zip(document["results"], choices, strict=True):
+        for result, row in zip(document["results"], rows, strict=True):
+            choice = row.choice
             result["why"] = choice.reason
             if choice.link_changes:
                 result["link_changes"] = list(choice.link_changes)
@@ -171,11 +125,11 @@ def collective(
         click.echo(dumps(document))
     else:
         click.echo(table_header(declared, group, words))
-        for text in elsewhere:
+        for text in prepared.faults_elsewhere:
             click.echo(f"# {text}: the link leads to a device outside of the group, and changes nothing")
-        for text in left_out(choices) if explain or algorithm != "auto" else ():
+        for text in left_out(rows) if explain or algorithm != "auto" else ():
             click.echo(f"# left out: {text}")
-        print_rows(rows, choices, {each.name: each.sms for each in allowed} if explain else {}, explain)
+        print_rows(rows, {each.name: each.sms for each in prepared.protocols} if explain else {}, explain)
         if proven is not None and proven.paced_s is not None:
             click.echo(
                 f"# paced: held to the declared speeds, all calls of the table together took "

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from controller.collectives.choose.algorithm import AlgorithmChoice
-    from controller.report.nccl_table import Row
+    from controller.experiment.collective_run import SizeRow
 
 
-def left_out(choices: list[AlgorithmChoice]) -> list[str]:
+def left_out(rows: Sequence[SizeRow]) -> list[str]:
     """What could not run, and why, each once for all sizes that give the same reason."""
-    return list(dict.fromkeys(text for choice in choices for text in choice.left_out))
+    return list(dict.fromkeys(text for row in rows for text in row.choice.left_out))
 
 
-def print_rows(rows: list[Row], choices: list[AlgorithmChoice], sms: dict[str, int], explain: bool) -> None:
+def print_rows(rows: Sequence[SizeRow], sms: dict[str, int], explain: bool) -> None:
     """Prints the rows with the reason for each choice, its link changes and, if asked, what bounds its steps.
 
     Args:
         rows: one a size.
-        choices: of the same sizes.
         sms: multiprocessors that the channels of each protocol keep; empty to say nothing of them.
         explain: whether to print the steps.
     """
@@ -30,8 +29,8 @@ def print_rows(rows: list[Row], choices: list[AlgorithmChoice], sms: dict[str, i
     from controller.report.tables import quantity
 
     said = ""
-    for row, choice in zip(rows, choices, strict=True):
-        best = choice.best
+    for row in rows:
+        choice, best = row.choice, row.out_of_place
         how = f"{best.algorithm}/{best.protocol}, {best.call.pieces} piece{'s' * (best.call.pieces > 1)}"
         if how != said:
             said = how

@@ -7,11 +7,11 @@ collective has no in-place form its columns are, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from controller.collectives.group import Group
 from controller.collectives.measure.calls import MeasuredCall
+from controller.experiment.collective_run import SizeRow
 from controller.topology.schema import Topology
 
 TYPE_NAMES = {
@@ -26,14 +26,6 @@ LISTED = 64
 GIGA, MICRO = 1e9, 1e-6
 _REDUCES = ("all_reduce", "reduce_scatter")
 _ROOTED = ("broadcast",)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One size: out of place and in place; None where there is no such form."""
-
-    out_of_place: MeasuredCall
-    in_place: MeasuredCall | None
 
 
 def table_header(topology: Topology, group: Group, words: str) -> str:
@@ -64,7 +56,7 @@ def table_header(topology: Topology, group: Group, words: str) -> str:
     return "\n".join(lines)
 
 
-def table_row(row: Row) -> str:
+def table_row(row: SizeRow) -> str:
     """One line of the table."""
     entry = row.out_of_place
     facts = _facts(entry)
@@ -72,26 +64,26 @@ def table_row(row: Row) -> str:
     return f"{left}{_cells(entry)}{_cells(row.in_place)}"
 
 
-def table_footer(rows: Sequence[Row]) -> str:
+def table_footer(rows: Sequence[SizeRow]) -> str:
     """The comment lines below the rows."""
     wrong = wrong_total(rows)
     verdict = "N/A" if wrong is None else f"{wrong} {'OK' if not wrong else 'FAILED'}"
     return f"# Out of bounds values : {verdict}\n# Avg bus bandwidth    : {average_busbw(rows) / GIGA:g}\n#"
 
 
-def wrong_total(rows: Sequence[Row]) -> int | None:
+def wrong_total(rows: Sequence[SizeRow]) -> int | None:
     """Wrong elements of all rows; None when nothing was moved."""
     counts = [entry.wrong for entry in _entries(rows) if entry.wrong is not None]
     return sum(counts) if counts else None
 
 
-def average_busbw(rows: Sequence[Row]) -> float:
+def average_busbw(rows: Sequence[SizeRow]) -> float:
     """Mean bus bandwidth over all rows and both forms [bytes/s]."""
     values = [entry.busbw_bytes_per_s for entry in _entries(rows)]
     return sum(values) / len(values)
 
 
-def table_json(topology: Topology, group: Group, config: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def table_json(topology: Topology, group: Group, config: dict[str, Any], rows: Sequence[SizeRow]) -> dict[str, Any]:
     """The object of nccl-tests' ``-J``, with what only a model has beside it.
 
     Times are in us and bandwidths in GB/s, as in nccl-tests; ``start_time``, ``env`` and ``nccl_version`` are empty, as
@@ -125,8 +117,8 @@ def table_json(topology: Topology, group: Group, config: dict[str, Any], rows: S
     }  # fmt: skip
 
 
-def _entries(rows: Sequence[Row]) -> list[MeasuredCall]:
-    return [entry for row in rows for entry in (row.out_of_place, row.in_place) if entry is not None]
+def _entries(rows: Sequence[SizeRow]) -> list[MeasuredCall]:
+    return [call for row in rows for call in row.calls]
 
 
 def _facts(entry: MeasuredCall) -> dict[str, Any]:

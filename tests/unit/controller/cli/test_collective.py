@@ -99,7 +99,7 @@ def test_a_named_algorithm_that_cannot_run_is_not_left_out_in_silence(capsys):
 
 def test_pace_is_for_node_processes(capsys):
     assert main([*WORDS, "--pace", "1000"]) == 2
-    assert "give it with --live" in capsys.readouterr().err
+    assert "add --live" in capsys.readouterr().err
 
 
 def test_explain_says_what_the_channels_keep_from_other_kernels(capsys):
