@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -104,25 +103,7 @@ def collective(
         f"windtunnel collective {name}: {group.world_size} ranks of {declared.name}, {'live' if live else 'virtual'}"
     )
     if as_json:
-        config = {
-            "args": sys.argv, "collective": name, "topology": declared.name, "topology_digest": declared.digest,
-            "algorithm": algorithm, "protocol": protocol, "live": live, "seed": seed,
-        }  # fmt: skip
-        document = table_json(declared, group, config, rows)
-        if proven is not None and proven.paced_s is not None:
-            document["paced"] = {
-                "paced_s": proven.paced_s, "virtual_s": proven.time_s, "overruns": proven.overruns, "dilation": pace
-            }  # fmt: skip
-        for result, row in zip(document["results"], rows, strict=True):
-            choice = row.choice
-            result["why"] = choice.reason
-            if choice.link_changes:
-                result["link_changes"] = list(choice.link_changes)
-            if choice.left_out:
-                result["left_out"] = list(choice.left_out)
-            if explain:
-                result["steps"] = [{**asdict(step), "bound": step.bound} for step in choice.steps]
-        click.echo(dumps(document))
+        click.echo(dumps(table_json(table, sys.argv)))
     else:
         click.echo(table_header(declared, group, words))
         for text in prepared.faults_elsewhere:

@@ -7,11 +7,12 @@ collective has no in-place form its columns are, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from controller.collectives.group import Group
 from controller.collectives.measure.calls import MeasuredCall
-from controller.experiment.collective_run import SizeRow
+from controller.experiment.collective_run import CollectiveTable, SizeRow
 from controller.topology.schema import Topology
 
 TYPE_NAMES = {
@@ -83,38 +84,62 @@ def average_busbw(rows: Sequence[SizeRow]) -> float:
     return sum(values) / len(values)
 
 
-def table_json(topology: Topology, group: Group, config: dict[str, Any], rows: Sequence[SizeRow]) -> dict[str, Any]:
+def table_json(table: CollectiveTable, args: Sequence[str]) -> dict[str, Any]:
     """The object of nccl-tests' ``-J``, with what only a model has beside it.
 
     Times are in us and bandwidths in GB/s, as in nccl-tests; ``start_time``, ``env`` and ``nccl_version`` are empty, as
     nothing of this kind ran.
+
+    Args:
+        table: the finished table.
+        args: words that it was asked by.
     """
-    return {
+    spec, topology = table.prepared.spec, table.prepared.topology
+    document = {
         "version": 2,
         "start_time": None,
-        "args": config.pop("args", []),
+        "args": list(args),
         "env": [],
         "nccl_version": None,
-        "config": config,
+        "config": {
+            "collective": spec.collective, "topology": topology.name, "topology_digest": topology.digest,
+            "algorithm": spec.algorithm, "protocol": spec.protocol, "live": spec.live, "seed": spec.seed,
+        },
         "devices": [
             {"rank": rank, "group": 0, "hostname": topology.devices[name].host, "device": name,
              "device_info": topology.devices[name].spec.description}
-            for rank, name in enumerate(group.devices)
+            for rank, name in enumerate(table.prepared.group.devices)
         ],
-        "results": [
-            {
-                **_facts(row.out_of_place),
-                "algorithm": row.out_of_place.algorithm,
-                "protocol": row.out_of_place.protocol,
-                "pieces": row.out_of_place.call.pieces,
-                "out_of_place": _side(row.out_of_place),
-                "in_place": _side(row.in_place),
-            }
-            for row in rows
-        ],
-        "average_bus_bandwidth": average_busbw(rows) / GIGA,
-        "out_of_bounds": wrong_total(rows),
+        "results": [_result(row, spec.explain) for row in table.rows],
+        "average_bus_bandwidth": average_busbw(table.rows) / GIGA,
+        "out_of_bounds": wrong_total(table.rows),
     }  # fmt: skip
+    proven = table.proven
+    if proven is not None and proven.paced_s is not None:
+        document["paced"] = {
+            "paced_s": proven.paced_s, "virtual_s": proven.time_s, "overruns": proven.overruns, "dilation": spec.pace
+        }  # fmt: skip
+    return document
+
+
+def _result(row: SizeRow, explain: bool) -> dict[str, Any]:
+    choice = row.choice
+    result = {
+        **_facts(row.out_of_place),
+        "algorithm": row.out_of_place.algorithm,
+        "protocol": row.out_of_place.protocol,
+        "pieces": row.out_of_place.call.pieces,
+        "out_of_place": _side(row.out_of_place),
+        "in_place": _side(row.in_place),
+        "why": choice.reason,
+    }
+    if choice.link_changes:
+        result["link_changes"] = list(choice.link_changes)
+    if choice.left_out:
+        result["left_out"] = list(choice.left_out)
+    if explain:
+        result["steps"] = [{**asdict(step), "bound": step.bound} for step in choice.steps]
+    return result
 
 
 def _entries(rows: Sequence[SizeRow]) -> list[MeasuredCall]:
