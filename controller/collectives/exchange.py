@@ -155,8 +155,8 @@ class Exchange:
             at_once: messages that a rank sends side by side, which share what a library can send.
             after: ops that must have ended.
         """
-        while channel >= len(self._channels):
-            self._channels.append(f"{self.communicator}.{len(self._channels)}")
+        if channel >= len(self._channels):
+            self._channels += [f"{self.communicator}.{number}" for number in range(len(self._channels), channel + 1)]
         if self._started:
             after = (*after, self._started[source.buffer.device])
         return self.emitter.transfer(

@@ -22,23 +22,21 @@ A closed tensor whose last axis has fewer columns than there are ranks counts as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from controller.collectives.errors import BadCall
 from controller.collectives.exchange import PLAIN, Exchange, Software
 from controller.collectives.group import Group
+from controller.collectives.script_emitter import ScriptEmitter
 from controller.collectives.sizes_of_values import Sizes, kind_of
 from controller.collectives.table import algorithm as algorithm_of
 from controller.collectives.table import algorithms
-from controller.plan.ops import Buffer, OpAttribute, View
+from controller.plan.ops import Buffer, View
 from controller.plan.script import Script, Source
-from controller.plan.size import Size
 from controller.plan.value import Place, Value, author_line, refuse
 
 IN_PLACE = ("all_reduce", "broadcast")
 """Collectives whose results may take the place of what ranks gave."""
-_STAND_IN = "values of a script"
-"""Tier of the buffers that stand for values."""
 
 
 def collective(
@@ -84,7 +82,7 @@ def collective(
         sizes = Sizes(name, [kind_of(each) for each in given])
         ranks = range(len(places))
         results = _results(s, sizes, places, given, out, in_place)
-        emitter = _OnScript(s)
+        emitter = ScriptEmitter(s)
         rooms: dict[tuple[int, str], Value] = {}
 
         def room(rank: int, what: str, elements: int) -> View:
@@ -191,74 +189,3 @@ def _results(
             )
         sizes.check_result(rank, shape, kind_of(target))
     return list(targets)
-
-
-class _OnScript:
-    """An emitter over views that gives a script its values back."""
-
-    def __init__(self, s: Script) -> None:
-        self._s = s
-        self._values: dict[Buffer, Value] = {}
-
-    def view(self, operand: Source, extents: tuple[Size, ...]) -> View:
-        """An operand under other extents; a value becomes a view of a buffer that stands for it."""
-        if isinstance(operand, Value):
-            buffer = Buffer(operand.place.device, _STAND_IN, f"{operand.number}", operand.dtype, ())
-            self._values[buffer] = operand
-            return View(buffer, operand.offset_bytes, extents)
-        view = operand.view() if isinstance(operand, Buffer) else operand
-        return view if view.shape == extents else View(view.buffer, view.offset_bytes, extents)
-
-    def kernel(
-        self,
-        op: str,
-        device: str,
-        inputs: Sequence[View],
-        outputs: Sequence[View],
-        *,
-        queue: str = "",
-        label: str = "",
-        after: Iterable[int] = (),
-        **attributes: OpAttribute,
-    ) -> int:
-        """Emits a launch; returns its index in the script."""
-        self._s.results(
-            op,
-            *map(self._operand, inputs),
-            on=Place(device, ""),
-            out=[self._operand(view) for view in outputs],
-            queue=queue,
-            label=label,
-            after=after,
-            **attributes,  # type: ignore[arg-type]
-        )
-        return self._s.count - 1
-
-    def transfer(
-        self,
-        source: View | Sequence[View],
-        destination: View | Sequence[View],
-        *,
-        rate_limit_bytes_per_s: float = 0.0,
-        reduction: str = "",
-        label: str = "",
-        connection: str = "",
-        after: Iterable[int] = (),
-    ) -> int:
-        """Emits a transfer; returns its index in the script."""
-        self._s.transfer(
-            [self._operand(view) for view in ((source,) if isinstance(source, View) else source)],
-            [self._operand(view) for view in ((destination,) if isinstance(destination, View) else destination)],
-            label,
-            rate_limit_bytes_per_s=rate_limit_bytes_per_s,
-            reduction=reduction,
-            connection=connection,
-            after=after,
-        )
-        return self._s.count - 1
-
-    def _operand(self, view: View) -> Source:
-        value = self._values.get(view.buffer)
-        if value is None:
-            return view
-        return Value(value.script, value.number, value.place, value.dtype, view.shape, view.offset_bytes)

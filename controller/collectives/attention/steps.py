@@ -14,6 +14,9 @@ from controller.collectives.attention.layouts import AttentionBlock, Layout
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, View
 
+CONNECTION = "attention.0"
+"""Channel of every message."""
+
 Part = tuple[View, View]
 """A partial result of some tokens and its log-sum-exp."""
 
@@ -55,6 +58,7 @@ def send(
         destination,
         rate_limit_bytes_per_s=call.connection_bytes_per_s,
         label=label,
+        connection=CONNECTION,
         after=order.before(*ranks),
     )
     order.add(op, *ranks)
