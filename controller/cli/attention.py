@@ -65,6 +65,9 @@ def attention(
     from controller.collectives.errors import BadCall
     from controller.collectives.group import first_ranks, group_of, only
     from controller.errors import RunError
+    from controller.execute.critical import PathRecord
+    from controller.execute.path_shares import path_shares
+    from controller.report.collective_lines import attention_lines, fastest
     from controller.report.progress import progress
     from controller.topology.loader import load_topology
 
@@ -87,11 +90,12 @@ def attention(
             f"{MOST_LIVE_FLOP:.3g}; use a shorter --seq or fewer --heads"
         )
     bare = only(declared, group)
+    records = {entry.scheme: PathRecord(overlap=False) for entry in entries}
     full = ""
     with progress() as tell:
         for done, entry in enumerate(entries):
             tell(done, len(entries), f"{entry.scheme} attention")
-            outcome = measure(bare, entry)
+            outcome = measure(bare, entry, records[entry.scheme])
             if not outcome.ok:
                 full = f"{entry.scheme}: {outcome.ended}"
                 if outcome.ended.startswith("OOM at"):
@@ -107,6 +111,10 @@ def attention(
     if as_json:
         _print_json(declared, entries, live, seed)
     else:
+        best = fastest(entries)
+        shares = path_shares(records[best.scheme].explain(), best.time_s or 0.0)
+        click.echo(attention_lines(declared, entries, shares, live).text())
+        click.echo()
         _print(declared, entries, live)
     if any(entry.wrong for entry in entries):
         raise click.exceptions.Exit(1)
@@ -138,7 +146,7 @@ def _prove(
 
 
 def _print(topology: Topology, entries: list[MeasuredAttention], live: bool) -> None:
-    from controller.report.tables import quantity, show, table
+    from controller.report.tables import quantity, say, show, table, without_empty
 
     call = entries[0].call
     heads = f"{call.heads} heads" + (f" on {call.kv_heads} of K and V" if call.kv_heads != call.heads else "")
@@ -159,14 +167,16 @@ def _print(topology: Topology, entries: list[MeasuredAttention], live: bool) -> 
         )
         for entry in entries
     ]
-    click.echo(title)
-    show(table(("scheme", "total", "attention", "merge", "exposed", "sent by a rank", "#wrong"), rows))
+    say(title)
+    columns = ["scheme", "total", "attention", "merge", "exposed", "sent by a rank", "#wrong"]
+    show(without_empty(table(columns, rows)))
     columns = ["step", *(f"{entry.scheme}{what}" for entry in entries for what in ("", " exposed"))]
     steps = [
         (number, *(cell for entry in entries for cell in _step_cells(entry, number)))
         for number in range(max(len(entry.steps) for entry in entries))
     ]
-    click.echo("time of each step, and how much of it is exposed: even the rank that computes longest only waits")
+    click.echo()
+    say("time of each step, and how much of it is exposed: even the rank that computes longest only waits")
     show(table(columns, steps))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from controller.cli.collective_limits import check_flows, flows_warning, live_warning
-from controller.cli.collective_text import left_out, print_rows
+from controller.cli.collective_text import left_out, print_rows, print_short, takes_short
 from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 
@@ -32,6 +32,7 @@ from controller.cli.options import catalog_option, json_option, node_timeout_opt
 @click.option("-i", "--stepbytes", help="Increment from size to size instead of a factor.")
 @click.option("-d", "--dtype", default="fp32", show_default=True, help="fp32, bf16, fp16, int32, int8 or NCCL's name.")
 @click.option("-r", "--root", type=int, default=0, show_default=True, help="Rank of the root, or of a star's master.")
+@click.option("--details", is_flag=True, help="Print the table of nccl-tests whole, however narrow the terminal.")
 @click.option("--explain", is_flag=True, help="Say below each size what bounds each kind of step.")
 @click.option("--live/--virtual", "live", default=False, help="Move real data through node processes and count #wrong.")
 @click.option("--pace", type=float, help="With --live: hold every part to its speed, this many times slower.")
@@ -60,6 +61,7 @@ def collective(
     stepbytes: str | None,
     dtype: str,
     root: int,
+    details: bool,
     explain: bool,
     live: bool,
     pace: float | None,
@@ -76,8 +78,10 @@ def collective(
 ) -> None:
     """Time COLLECTIVE (all_reduce, all_gather, ...) for every size, and with --live prove its result."""
     from controller.collectives.measure.sizes import parse_size
+    from controller.experiment.collective_path import bound_of_largest
     from controller.experiment.collective_run import prepare_collective, run_collective
     from controller.experiment.collective_spec import CollectiveSpec
+    from controller.report.collective_lines import collective_lines
     from controller.report.json_output import dumps
     from controller.report.nccl_table import TYPE_NAMES, table_header, table_json, wrong_total
     from controller.report.progress import progress
@@ -105,12 +109,21 @@ def collective(
     if as_json:
         click.echo(dumps(table_json(table, sys.argv)))
     else:
-        click.echo(table_header(declared, group, words))
+        calls = [row.out_of_place for row in rows]
+        said = collective_lines(declared, calls, bound_of_largest(table), wrong_total(rows), live)
+        click.echo(said.text("# "))
+        is_short = takes_short(details or explain)
+        if not is_short:
+            click.echo("#")
+            click.echo(table_header(declared, group, words))
         for text in prepared.faults_elsewhere:
             click.echo(f"# {text}: the link leads to a device outside of the group, and changes nothing")
         for text in left_out(rows) if explain or algorithm != "auto" else ():
             click.echo(f"# left out: {text}")
-        print_rows(rows, {each.name: each.sms for each in prepared.protocols} if explain else {}, explain)
+        if is_short:
+            print_short(rows)
+        else:
+            print_rows(rows, {each.name: each.sms for each in prepared.protocols} if explain else {}, explain)
         if proven is not None and proven.paced_s is not None:
             click.echo(
                 f"# paced: held to the declared speeds, all calls of the table together took "

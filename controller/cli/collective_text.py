@@ -46,3 +46,30 @@ def print_rows(rows: Sequence[SizeRow], sms: dict[str, int], explain: bool) -> N
                 f"(latency {quantity(step.latency_s, 's')}, alone {quantity(step.alone_s, 's')})"
             )
     click.echo(table_footer(rows))
+
+
+def takes_short(details: bool) -> bool:
+    """Whether somebody watches on a terminal too narrow for the table of nccl-tests; a file or pipe gets it whole."""
+    from controller.report.nccl_table import WIDTH
+    from controller.report.tables import console
+
+    screen = console()
+    return not details and screen.is_terminal and screen.width < WIDTH
+
+
+def print_short(rows: Sequence[SizeRow]) -> None:
+    """The table for a narrow terminal: out of place alone."""
+    from controller.report.tables import quantity, show, table
+
+    columns = ("size", "time", "algbw", "busbw", "#wrong", "algorithm/protocol")
+    cells = [
+        (
+            quantity(entry.size_bytes, "bytes"), quantity(entry.time_s, "s"),
+            quantity(entry.algbw_bytes_per_s, "bytes/s"), quantity(entry.busbw_bytes_per_s, "bytes/s"), entry.wrong,
+            f"{entry.algorithm}/{entry.protocol}",
+        )
+        for entry in (row.out_of_place for row in rows)
+    ]  # fmt: skip
+    click.echo()
+    show(table(columns, cells))
+    click.echo("the table of nccl-tests, with the results in place and the reasons: --details")

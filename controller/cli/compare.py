@@ -101,7 +101,7 @@ def compare(
         with progress() as tell:
             rows = run_grid(asked, folder=out, processes=processes, ray=ray, progress=tell)
     except BrokenOff as broken:
-        click.echo(dumps([row.to_json() for row in broken.rows])) if as_json else _print(broken.rows)
+        click.echo(dumps([row.to_json() for row in broken.rows])) if as_json else _print(broken.rows, model)
         click.echo(f"windtunnel: {broken.advice()}", err=True)
         raise
     if csv_path is not None:
@@ -113,13 +113,16 @@ def compare(
     if as_json:
         click.echo(dumps([row.to_json() for row in rows]))
     else:
-        _print(rows)
+        _print(rows, model)
 
 
-def _print(rows: tuple[ComparisonRow, ...]) -> None:
+def _print(rows: tuple[ComparisonRow, ...], model: str) -> None:
     from controller.report.comparison import notes, table_columns, table_rows
-    from controller.report.tables import show, table
+    from controller.report.comparison_lines import comparison_lines
+    from controller.report.tables import say, show, table, without_empty
 
-    show(table(table_columns(rows), table_rows(rows), "comparison"))
+    click.echo(comparison_lines(rows, model).text())
+    click.echo()
+    show(without_empty(table(table_columns(rows), table_rows(rows), "comparison")))
     for note in notes(rows):
-        click.echo(note)
+        say(note)

@@ -38,6 +38,7 @@ COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target
     metavar="FOLDER",
     help="Keep finished runs there; the same command goes on where it was broken off.  [default: windtunnel's cache]",
 )
+@click.option("--details", is_flag=True, help="Print the rows without a target, too.")
 @click.option("--summary", "as_summary", is_flag=True, help="Print a line for each paper instead of its rows.")
 @json_option
 def reproduce(
@@ -46,6 +47,7 @@ def reproduce(
     as_markdown: bool,
     as_sensitivity: bool,
     out: Path | None,
+    details: bool,
     as_summary: bool,
     as_json: bool,
 ) -> None:
@@ -83,7 +85,7 @@ def reproduce(
         if as_markdown:
             click.echo(_markdown(paper, rows))
         elif not as_json:
-            _print(paper, rows)
+            _print(paper, rows, details)
         if broken is not None:
             break
     if as_json:
@@ -134,6 +136,7 @@ def _print_summary(lines: list[tuple[str, ...]], as_markdown: bool) -> None:
 
 
 def _sensitivities(papers: list[Paper], folder: Path, processes: int | None, as_json: bool) -> None:
+    from controller.cli.reproduction_text import short_value
     from controller.compare.kept import BrokenOff
     from controller.report.json_output import dumps
     from controller.report.progress import progress
@@ -157,8 +160,8 @@ def _sensitivities(papers: list[Paper], folder: Path, processes: int | None, as_
         felt.sort(key=lambda entry: -abs(entry.elasticity or 0.0))
         rows = [
             (
-                entry.table, entry.row, entry.constant, entry.value, entry.changed_to, _value(entry.ours),
-                _value(entry.changed),
+                entry.table, entry.row, entry.constant, entry.value, entry.changed_to, short_value(entry.ours),
+                short_value(entry.changed),
                 "-" if entry.elasticity is None else f"{entry.elasticity:+.2f}",
             )
             for entry in felt
@@ -176,11 +179,18 @@ def _sensitivities(papers: list[Paper], folder: Path, processes: int | None, as_
     _end(broken, {entry.ours for entry in everything})
 
 
-def _print(paper: Paper, rows: tuple[ComparedRow, ...]) -> None:
-    from controller.report.tables import show, table
+def _print(paper: Paper, rows: tuple[ComparedRow, ...], details: bool) -> None:
+    from controller.cli.reproduction_text import reproduction_lines, reproduction_tables
+    from controller.report.tables import say, show
 
-    show(table(COLUMNS, [_cells(row) for row in rows], paper.title))
-    click.echo(_verdict(paper, rows))
+    click.echo(reproduction_lines(paper, rows).text())
+    for made in reproduction_tables(rows, details):
+        click.echo()
+        show(made)
+    click.echo()
+    say(_verdict(paper, rows))
+    say("* read off a figure" + ("" if details else "; rows without a target: --details"))
+    click.echo()
 
 
 def _markdown(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
@@ -190,14 +200,11 @@ def _markdown(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
 
 
 def _cells(row: ComparedRow) -> tuple[str, ...]:
+    from controller.cli.reproduction_text import role, short_value, verdict_word
     from controller.report.tables import percent
 
-    role = "calibration" if row.calibration else "printed" if row.tolerance is None else f"within {row.tolerance:.0%}"
-    if row.tolerance is not None and row.error is None:
-        role = "exactly"
-    verdict = "" if row.ok is None else "ok" if row.ok else "MISS"
-    published, ours = _value(row.published), _value(row.ours)
-    return row.table, row.row, published, ours, row.unit, row.mark, percent(row.error), role, verdict
+    published, ours = short_value(row.published), short_value(row.ours)
+    return row.table, row.row, published, ours, row.unit, row.mark, percent(row.error), role(row), verdict_word(row)
 
 
 def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
@@ -210,7 +217,3 @@ def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
     met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met{middle}{off if printed else ''}"
     plain = f" {paper.plain}." if paper.plain else ""
     return f"{met}. Knob: {paper.knob or 'none'}.{plain} Marks: P read in the text, PF read off a figure."
-
-
-def _value(value: Value) -> str:
-    return value.split(" (")[0] if isinstance(value, str) else f"{value:.4g}"

@@ -10,6 +10,7 @@ from controller.compare.prices import purchase, rent
 from controller.compare.question import Point
 from controller.errors import UserError
 from controller.execute.flash_traffic import wear_ratio
+from controller.execute.path_shares import by_resource
 from controller.experiment.result import Experiment
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
@@ -36,7 +37,7 @@ class ComparisonRow:
         first_token_s: prefill of the whole batch [s]; None for training.
         per_token_s: decode time over the tokens of one sequence [s]; None for training.
         time_s: of the whole run [s].
-        bound: the busiest resource and the share of time that it was busy.
+        bound: what the largest part of the critical path went into, and its share of the time.
         joule_per_token: [J]; None where the sheets give no power.
         powerless: products whose sheets lack their power, or what they draw while idle: `joule_per_token` is a least.
         hour_usd: published rents of the devices that were used, together [USD/h].
@@ -125,7 +126,7 @@ def row(point: Point, experiment: Experiment) -> ComparisonRow:
             usd = bought.usd / _HOURS / (rate * 3600) * 1e6
     tokens = getattr(experiment.scenario, "output_tokens", None)
     decode_s = outcome.phases.get("decode")
-    top = outcome.resources[0] if outcome.resources else None
+    held = by_resource(experiment.bound_by)
     return ComparisonRow(
         point.candidate.name,
         experiment.strategy.name,
@@ -136,7 +137,7 @@ def row(point: Point, experiment: Experiment) -> ComparisonRow:
         outcome.phases.get("prefill") if outcome.ok else None,
         decode_s / (tokens - 1) if decode_s is not None and tokens and tokens > 1 and outcome.ok else None,
         outcome.time_s if outcome.ok else None,
-        f"{top.name} {top.busy_ratio:.0%}" if top is not None else "",
+        f"{held[0][0]} {held[0][1]:.0%}" if held else "",
         None if experiment.energy is None else experiment.energy.joule_per_token,
         bought.usd,
         usd,

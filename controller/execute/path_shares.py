@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.execute.critical import Explanation
@@ -51,3 +52,12 @@ def path_shares(explanation: Explanation, time_s: float) -> tuple[PathShare, ...
     if rest_s > 1e-6 * time_s:
         shares.append(PathShare(BETWEEN, "", rest_s, rest_s / time_s))
     return tuple(shares)
+
+
+def by_resource(shares: Sequence[PathShare]) -> list[tuple[str, float]]:
+    """Resources of the critical path with their share of the run, longest first."""
+    found: dict[str, float] = {}
+    for share in shares:
+        name = share.resource or share.label
+        found[name] = found.get(name, 0.0) + share.share
+    return sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))

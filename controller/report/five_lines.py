@@ -29,6 +29,7 @@ class FiveLines:
         throughput: what that makes per second.
         bound_by: what bounds it.
         values: whether values were checked, and against what.
+        labels: what stands before the lines.
     """
 
     ran: str
@@ -36,13 +37,14 @@ class FiveLines:
     throughput: str
     bound_by: str
     values: str
+    labels: tuple[str, ...] = LABELS
 
     def text(self, prefix: str = "") -> str:
         """The five lines; `prefix` stands before each."""
         parts = (self.ran, self.time, self.throughput, self.bound_by, self.values)
         room = WIDTH - _INDENT - len(prefix)
         return "\n".join(
-            f"{prefix}{label:<{_INDENT}}{_cut(part, room)}" for label, part in zip(LABELS, parts, strict=True)
+            f"{prefix}{label:<{_INDENT}}{_cut(part, room)}" for label, part in zip(self.labels, parts, strict=True)
         )
 
 

@@ -21,6 +21,8 @@ TYPE_NAMES = {
 }  # fmt: skip
 """Element types as nccl-tests prints them."""
 
+WIDTH = 121
+"""Columns of the table."""
 LISTED = 64
 """Ranks that the header names before it says how many more there are."""
 

@@ -117,6 +117,13 @@ def console(stream: IO[str] | None = None) -> Console:
     return Console(file=stream, highlight=False, markup=False, emoji=False, width=width, color_system=None)
 
 
+def without_empty(made: TextTable) -> TextTable:
+    """The table without the columns in which no row has anything."""
+    kept = [index for index in range(len(made.columns)) if any(row[index] not in ("", NOTHING) for row in made.rows)]
+    rows = tuple(tuple(row[index] for index in kept) for row in made.rows)
+    return TextTable(tuple(made.columns[index] for index in kept), rows, made.title) if made.rows else made
+
+
 def say(text: str, stream: IO[str] | None = None) -> None:
     """Prints a sentence, folded between words where the reader's lines end."""
     console(stream).print(Text(text))
@@ -132,6 +139,8 @@ def show(made: TextTable, stream: IO[str] | None = None) -> None:
     target = console(stream)
     natural = [_width(made, index) for index in range(len(made.columns))]
     for number, block in enumerate(_blocks(natural, target.width)):
+        if number:
+            target.print()
         title = f"{made.title} (continued)" if number and made.title else made.title
         target.print(_rendered(made, block, title))
 

@@ -14,6 +14,7 @@ from controller.collectives.attention.steps import step_of
 from controller.collectives.attention.table import scheme
 from controller.collectives.attention.verify import Array, exact, inputs_of, seeded_sequence, wrong_count
 from controller.collectives.errors import BadCall
+from controller.execute.critical import PathRecord
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
@@ -122,18 +123,19 @@ def program_of(entries: Sequence[MeasuredAttention], seed: int = 0) -> Callable[
     return go
 
 
-def measure(topology: Topology, entry: MeasuredAttention) -> Outcome:
+def measure(topology: Topology, entry: MeasuredAttention, record: PathRecord | None = None) -> Outcome:
     """Times one call on a clock of its own; `entry` then has its time and steps, unless the outcome says why not.
 
     Args:
         topology: with the devices of the call's group.
         entry: from `prepare`.
+        record: filled when given.
 
     Raises:
         BadCall: a group so large that its ops cannot all be recorded.
     """
     trace = Trace(limit=MOST_SPANS)
-    outcome = run_virtual(topology, [program_of([entry])], trace=trace)
+    outcome = run_virtual(topology, [program_of([entry])], trace=trace, record=record)
     if trace.dropped:
         raise BadCall(
             f"{entry.scheme} attention over {entry.call.world_size} ranks has more than {MOST_SPANS:,} spans, too many "

@@ -12,6 +12,7 @@ from controller.collectives.call import Call
 from controller.collectives.measure.verify import Array, seeded_input, wrong_count
 from controller.collectives.protocol import PLAIN, Protocol, with_start
 from controller.collectives.table import BUS_FACTORS, Algorithm, algorithm, is_file
+from controller.execute.critical import PathRecord
 from controller.execute.outcome import Outcome
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
@@ -97,14 +98,15 @@ def program_of(entries: Sequence[MeasuredCall], seed: int = 0) -> Callable[[Run]
     return go
 
 
-def measure(topology: Topology, entry: MeasuredCall) -> Outcome:
+def measure(topology: Topology, entry: MeasuredCall, record: PathRecord | None = None) -> Outcome:
     """Times one call on a clock of its own; `entry` then has its time, unless the outcome says why not.
 
     Args:
         topology: as the entry's protocol sees it.
         entry: from `prepare`.
+        record: filled when given.
     """
-    outcome = run_virtual(topology, [program_of([entry])])
+    outcome = run_virtual(topology, [program_of([entry])], record=record)
     entry.time_s = None
     for call in calls_of(outcome.result):
         entry.time_s = call.time_s

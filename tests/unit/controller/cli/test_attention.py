@@ -12,10 +12,13 @@ SMALL = ["--topology", "dgx_h100", "--ranks", "4", "--seq", "4096", "--heads", "
 def test_the_table_has_a_row_for_every_scheme_and_a_line_for_every_step(capsys):
     assert main(["attention", *SMALL, "--kv-heads", "2"]) == 0
     out = capsys.readouterr().out
-    assert "4,096 tokens, 8 heads on 2 of K and V of 128, batch 1, bf16, causal: 4 ranks of dgx_h100, virtual" in out
+    assert (
+        "4,096 tokens, 8 heads on 2 of K and V of 128, batch 1, bf16, causal: 4 ranks of dgx_h100, virtual"
+        in " ".join(out.split())
+    )
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
     assert {"ring", "striped", "zigzag", "token_ring"} <= set(rows)
-    assert rows["zigzag"][-1] == "-", "nothing was moved, so nothing is counted"
+    assert "#wrong" not in out and "not checked" in out, "nothing was moved, so nothing is counted"
     # Four steps and TokenRing's last exchange.
     assert {"0", "1", "2", "3", "4"} <= set(rows) and "5" not in rows
 

@@ -2,11 +2,13 @@
 
 import pytest
 
+from controller.cli.main import main
 from controller.execute.path_shares import PathShare
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.report.five_lines import LABELS, FiveLines, bound_text, device_time, first_fitting
 from controller.report.run_lines import run_lines
+from controller.report.tables import table, without_empty
 
 
 def lines_of(request: RunSpec) -> list[str]:
@@ -60,3 +62,32 @@ def test_texts_that_do_not_fit_give_way_to_shorter_ones():
     assert first_fitting(["a" * 81, "b" * 40], room=68) == "b" * 40
     assert device_time(1.0, ["prefill 1 s", "x" * 60]) == "1 s on that hardware (device time): prefill 1 s"
     assert FiveLines("x" * 100, "", "", "", "").text("# ").splitlines()[0].endswith("xxx...")
+
+
+def test_a_collective_says_five_comment_lines(capsys):
+    assert main(["collective", "all_reduce", "--ranks", "4", "-b", "64K", "-e", "64K"]) == 0
+    lines = capsys.readouterr().out.splitlines()[:5]
+    assert [line[2:14].strip() for line in lines] == list(LABELS)
+    assert all(line.startswith("# ") and len(line) <= 80 and "..." not in line for line in lines)
+    assert "% " in lines[3] and "busbw" in lines[2]
+
+
+def test_attention_names_the_fastest_scheme(capsys):
+    assert main(["attention", "--ranks", "4", "--seq", "4096"]) == 0
+    lines = capsys.readouterr().out.splitlines()[:5]
+    assert [line[:12].strip() for line in lines] == list(LABELS)
+    assert "the fastest" in lines[1] and all(len(line) <= 80 and "..." not in line for line in lines)
+
+
+def test_a_comparison_says_what_bounds_the_fastest(capsys):
+    words = ["compare", "--model", "opt-125m", "--output-tokens", "4", "--processes", "1"]
+    assert main([*words, "--candidate", "gpu_only", "--candidate", "flexgen"]) == 0
+    lines = capsys.readouterr().out.splitlines()[:5]
+    assert [line[:12].strip() for line in lines] == list(LABELS)
+    assert "times that of flexgen" in lines[2]
+    assert all(len(line) <= 80 and "..." not in line for line in lines)
+
+
+def test_columns_without_a_value_are_left_out():
+    made = without_empty(table(("a", "b", "c"), [("x", None, 1), ("y", None, None)]))
+    assert made.columns == ("a", "c") and made.rows == (("x", "1"), ("y", "-"))
