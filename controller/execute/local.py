@@ -10,7 +10,8 @@ torch is imported by the first run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import nan, prod
 from typing import TYPE_CHECKING
 
@@ -262,21 +263,32 @@ class LocalRun(VirtualRun):
 
     def run(self, programs: Sequence[ProgramFunction]) -> Outcome:
         """Runs programs until all have ended; arguments, result and errors as of `run_local`."""
-        import torch
-
-        started, threads = wall_clock_s(), torch.get_num_threads()
-        # As on a node. Handing thousands of small kernels to threads takes longer than they do, and the order of sums
-        # would be that of the machine.
-        torch.set_num_threads(1)
+        started = wall_clock_s()
         try:
-            self.outcome.results = tuple(drive(self, [program(self) for program in programs], self.memory.read))
+            with one_thread():
+                self.outcome.results = tuple(drive(self, [program(self) for program in programs], self.memory.read))
         except OutOfMemory as error:
             self.out_of_memory(error)
-        finally:
-            torch.set_num_threads(threads)
         self.finish()
         self.outcome.wall_s = wall_clock_s() - started
         return self.outcome
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch compute in one thread, as on a node.
+
+    Handing thousands of small kernels to threads takes longer than they do, and the order of sums would be that of the
+    machine.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def run_local(

@@ -44,6 +44,7 @@ class Strategy:
             ``training`` (batch, seq, steps).
         reference: ``module:function`` of (weights, prompt_tokens, options) that gives the plain decoder to compare a
             live run with, or None for the model as it is; "" where it is always that. A name, since it needs torch.
+        has_values: False where it only says how long it takes, and refuses an executor with values.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Strategy:
     declared: str | None = ""
     task: str = GENERATION
     reference: str = ""
+    has_values: bool = True
 
     @property
     def options(self) -> dict[str, str] | None:
@@ -102,6 +104,7 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.flexgen_sparq:flexgen_sparq",
             "a6000_ssd",
             "controller.strategies.flexgen_sparq:FlexGenSparqOptions",
+            has_values=False,
         ),
         Strategy(
             "deepspeed",
@@ -133,6 +136,7 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.vllm.recompute:vllm_recompute",
             "a6000_ssd",
             "controller.strategies.vllm.recompute:VllmRecomputeOptions",
+            has_values=False,
         ),
         Strategy(
             "lamina",

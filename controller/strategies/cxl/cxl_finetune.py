@@ -29,7 +29,7 @@ from controller.plan.build import PlanBuilder
 from controller.plan.ops import Plan, View
 from controller.plan.size import symbol
 from controller.program.results import TrainingResult
-from controller.program.run import Run, TrainingProgram
+from controller.program.run import Content, Run, TrainingProgram
 from controller.strategies.cxl.memory import HostMemory
 from controller.strategies.cxl.on_gpu import OnGpu
 from controller.strategies.cxl.options import CxlFinetuneOptions
@@ -53,8 +53,12 @@ class CxlFinetune:
         weights = self.scenario.weights
         for name, spreads in self.memory.parts.items():
             for part, spread in zip(self.parts, spreads, strict=True):
-                has_values = weights is not None and name in ("master_weights", "compute_weights")
-                spread.place(run, part.content(weights.tensor) if has_values and weights is not None else None)
+                content: Content = None
+                if weights is not None and name in ("master_weights", "compute_weights"):
+                    content = part.content(weights.tensor)
+                elif weights is not None and name in ("momentum", "variance"):
+                    content = np.zeros(spread.elements, np.float32)
+                spread.place(run, content)
         for checkpoints in self.memory.checkpoints:
             for spread in checkpoints:
                 spread.place(run)

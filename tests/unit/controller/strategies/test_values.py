@@ -1,7 +1,7 @@
-"""Every strategy generates what the plain decoder does: all models, spreads and orders, in this process.
+"""Strategies generate what the plain decoder does: spreads, mini-batches and lengths of every kind, in this process.
 
-The live tests show the same with processes, on few cases; here there are many. Plans run in program order and as far
-backwards as their edges allow, on buffers that start as NaN.
+Each on its own topology is in tests/unit/controller/conformance. The live tests show the same with processes. Plans run
+in program order and as far backwards as their edges allow, on buffers that start as NaN.
 """
 
 import pytest
@@ -14,18 +14,6 @@ from controller.strategies.instinfer import instinfer
 STRATEGIES = {"gpu_only": gpu_only, "flexgen": flexgen, "deepspeed": deepspeed, "instinfer": instinfer}
 HOME = {"instinfer": "a6000_csd"}
 MODELS = ("tiny-opt", "tiny-llama", "tiny-gemma")
-
-
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_tokens_are_those_of_the_plain_decoder(local, strategy: str, model: str) -> None:
-    """36 tokens from a prompt of 9: two groups are flushed, and the window of 24 leaves the prompt behind."""
-    size = {"batch": 2, "prompt": 9, "output": 36}
-    topology = HOME.get(strategy, "a6000_ssd")
-    run = local.generate(STRATEGIES[strategy], model, topology, backwards=model != "tiny-opt", **size)
-    local.check(run, model, **size)
-    assert list(run.phases) == ["prefill", "decode"]
-    assert run.result.generated_tokens == 72
 
 
 @pytest.mark.parametrize(("model", "drives"), [("tiny-opt", 3), *((m, n) for m in MODELS[1:] for n in (2, 3, 5))])

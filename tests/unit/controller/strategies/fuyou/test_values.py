@@ -6,7 +6,6 @@ Plans run as far backwards as their edges allow, on buffers that start as NaN, s
 import pytest
 
 from controller.strategies.colossalai import colossalai
-from controller.strategies.flashneuron import flashneuron
 from controller.strategies.fuyou.fuyou import Fuyou, fuyou
 from controller.strategies.zero_infinity import zero_infinity
 from controller.strategies.zero_offload import zero_offload
@@ -54,12 +53,6 @@ def test_blocks_spill_exactly_as_planned(small, gpus: int, blocks: float, spille
     assert run.occupancy.peak_bytes["cpu", "dram"] == Fuyou(given).host_bytes + gpus * block * kept
     on_drives = [buffer for buffer in run.memory.buffers if buffer.device == "ssd1" and "activations" in buffer.name]
     assert len(on_drives) == gpus * spilled
-
-
-@pytest.mark.parametrize("strategy", [zero_infinity, zero_offload, colossalai, flashneuron])
-@pytest.mark.parametrize("backwards", [False, True])
-def test_the_baselines(small, strategy, backwards: bool) -> None:
-    small.train(strategy, "ssd.count=3", backwards=backwards)
 
 
 @pytest.mark.parametrize("strategy", [zero_infinity, zero_offload, colossalai])
