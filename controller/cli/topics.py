@@ -18,6 +18,7 @@ PAGES = {
     "commands": "example commands, grouped by task",
     "topologies": "declare a cluster: units, sheets, overrides, generated fabrics, import",
     "strategy": "write a strategy of your own",
+    "notebooks": "run, collective and compare from Python",
     "testing": "test your own code on emulated nodes",
     "live": "node processes, pacing, several machines, security",
     "timelines": "timelines, reports, energy, explanations",

@@ -59,3 +59,9 @@ def test_help_imports_nothing_but_click():
 )
 def test_what_a_command_does_not_need_it_does_not_import(arguments, absent):
     assert not modules_after(*arguments) & set(absent)
+
+
+def test_the_door_for_python_imports_next_to_nothing():
+    script = "import json, sys, windtunnel; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert not set(json.loads(done.stdout)) & {*HEAVY, "numpy", "rich", "ruamel.yaml", "click"}

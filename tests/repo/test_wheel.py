@@ -26,9 +26,11 @@ def names(wheel) -> list[str]:
     return zipfile.ZipFile(wheel).namelist()
 
 
-def test_it_holds_the_two_packages_and_nothing_else(names):
+def test_it_holds_its_packages_and_nothing_else(names):
     tops = {name.partition("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"node", "controller"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"node", "controller", "windtunnel"}
+    assert "windtunnel/__init__.py" in names
+    assert not [name for name in names if name.startswith("controller/door/windtunnel")], "the door is there once"
     assert not [name for name in names if {"tests", "scripts", "__pycache__"} & set(Path(name).parts)]
 
 
@@ -58,6 +60,11 @@ def test_it_works_outside_of_the_checkout(wheel, tmp_path):
         cwd=elsewhere, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert where.stdout.count(str(site)) == 2
+    door = subprocess.run(
+        [sys.executable, "-c", "import windtunnel as w; print(w.__file__, w.run('gpu_only', model='tiny-opt').ok)"],
+        cwd=elsewhere, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert door.stdout.split() == [str(site / "windtunnel/__init__.py"), "True"]
     shown = windtunnel("topology", "show", "a6000_csd")
     assert shown.returncode == 0, shown.stderr
     assert "rtx_a6000" in shown.stdout
