@@ -66,6 +66,19 @@ def shown() -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def shown_output() -> dict[str, list[str]]:
+    """Lines of output that the README shows below a command."""
+    found: dict[str, list[str]] = {}
+    for block in re.findall(r"^```console\n(\$ .*?)^```", README, re.M | re.S):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                command = line.removeprefix("$ ")
+                found[command] = []
+            else:
+                found[command].append(line)
+    return found
+
+
 def reason(command: str) -> str:
     """Why a command is heavy; "" for a light one."""
     if "--live" in command or "windtunnel up " in command:
@@ -73,6 +86,7 @@ def reason(command: str) -> str:
     return next((why for start, why in HEAVY.items() if command.startswith(start)), "")
 
 
+SHOWN_OUTPUT = shown_output()
 LIGHT = [command for command in shown() if not reason(command)]
 
 
@@ -94,7 +108,7 @@ def clone(tmp_path_factory) -> Path:
 
 
 def ends_well(command: str, clone: Path) -> str:
-    """What is wrong with the way in which `command` ends, typed in `clone`; "" when nothing is."""
+    """What is wrong with how `command`, typed in `clone`, ends or what it prints; "" when nothing is."""
     scripts = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -106,7 +120,9 @@ def ends_well(command: str, clone: Path) -> str:
     done = subprocess.run(line, cwd=clone, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     if done.returncode or not done.stdout:
         return f"{command}\nexit code {done.returncode}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
-    return ""
+    printed = {line.strip() for line in done.stdout.splitlines()}
+    absent = [line for line in SHOWN_OUTPUT.get(command, ()) if line.strip() not in printed]
+    return f"{command}\ndoes not print what the README shows: {absent}" if absent else ""
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +150,10 @@ def test_a_heavy_command_ends_well(command, clone):
         if "windtunnel down " in command:
             ends_well(command.rpartition(" && ")[2], clone)
         raise
+
+
+def test_the_readme_shows_three_lines_of_output_below_each_command():
+    assert [len(lines) for lines in SHOWN_OUTPUT.values() if lines] == [3] * 5
 
 
 def test_every_command_is_run_and_every_reason_is_needed():
