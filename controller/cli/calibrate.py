@@ -35,7 +35,7 @@ def calibrate(
 ) -> None:  # fmt: skip
     """Fit the few constants of a device to measurements, report the error on shapes left out, write a sheet."""
     from controller.devices.calibrate.fit import fit_file
-    from controller.devices.calibrate.pasted import read_pasted
+    from controller.devices.calibrate.pasted import read_pasted, refuse_beyond_peak
     from controller.devices.calibrate.sheet import calibrated_sheet
     from controller.devices.predict.products import find_product
     from controller.report.json_output import dumps
@@ -64,6 +64,7 @@ def calibrate(
     for path in pasted:
         dash = str(path) == "-"
         tool, found = read_pasted(sys.stdin.read() if dash else path.read_text(encoding="utf-8"), path.name)
+        refuse_beyond_peak(found, spec, path.name)
         when = date or ("on an unknown date" if dash else _changed(path))
         for each in found:
             constants[each.path] = (each.text, f"windtunnel calibrate: {each.method}, measured {when}")

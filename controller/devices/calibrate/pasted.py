@@ -1,109 +1,85 @@
 """What nccl-tests, nvbandwidth, fio and Intel MLC print, as constants of a sheet.
 
-Each reader looks for the lines that its tool is known by; text that no reader knows is an error, never a guess.
+Each reader looks for the lines that its tool is known by; text that no reader knows is an error, never a guess. A
+figure that exceeds what the sheet says a part can do is refused: it was measured of more than one of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from controller.devices.calibrate.tools.fio import read_fio
+from controller.devices.calibrate.tools.found import Found, without_launcher
+from controller.devices.calibrate.tools.mlc import read_mlc
+from controller.devices.calibrate.tools.nccl_tests import read_nccl_tests
+from controller.devices.calibrate.tools.nvbandwidth import read_nvbandwidth
 from controller.errors import BadMeasurements
+from node.hardware.device import DeviceSpec
+from node.hardware.units import format_quantity, parse
 
-_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+MARGIN: Final = {"datasheet": 1.01, "measured": 1.15, "assumed": 1.5}
+"""Most that a measured rate may exceed the sheet's, by what the sheet's is: a datasheet tells the peak, and what was
+measured before is 0.87 of a peak or more, as links and memories are."""
+FLASH_MARGIN: Final = 1.1
+"""The same for drives, whose datasheets promise less than a new drive may do."""
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One constant: its path, quantity with unit, and which line of the output says it."""
-
-    path: str
-    text: str
-    method: str
+Reader = Callable[[str, str], list[Found]]
 
 
 def read_pasted(text: str, where: str = "pasted text") -> tuple[str, list[Found]]:
     """The tool that printed `text`, and the constants in it.
 
     Raises:
-        BadMeasurements: no tool is known by it, or it holds no figure.
+        BadMeasurements: no tool is known by it, it holds no figure, or one of more than a device.
     """
+    bare = without_launcher(text)
     for tool, (mark, reader) in _TOOLS.items():
-        if re.search(mark, text, re.MULTILINE):
-            found = reader(text)
+        if re.search(mark, bare, re.MULTILINE):
+            found = reader(bare, where)
             if not found:
                 raise BadMeasurements(f"{where}: output of {tool}, but no figure in it that tells a constant")
             return tool, found
     raise BadMeasurements(f"{where}: not the output of {', '.join(_TOOLS)}; paste it whole, with its headings")
 
 
-def _nvbandwidth(text: str) -> list[Found]:
-    paths = {
-        "host_to_device_memcpy_ce": "pcie.write",
-        "device_to_host_memcpy_ce": "pcie.read",
-        "device_to_device_memcpy_read_ce": "nvlink.read",
-        "device_to_device_memcpy_write_ce": "nvlink.write",
-        "device_local_copy": "hbm.read",
-    }
-    found = []
-    for name, path in paths.items():
-        block = re.search(rf"^Running {name}\.?\s*$(.*?)(?=^Running |\Z)", text, re.MULTILINE | re.DOTALL)
-        if block is None:
+def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> None:
+    """Refuses rates that the sheet says a part cannot reach.
+
+    Raises:
+        BadMeasurements: such a rate, with what may have been measured.
+    """
+    for each in found:
+        constant = spec.constants.get(each.path)
+        if constant is None or each.path.endswith("latency"):
             continue
-        # Rows are devices; the sum below the matrix is over all of them and is not wanted.
-        rows = re.findall(r"^\s*\d+((?:\s+(?:\d+\.\d+|N/A))+)\s*$", block[1], re.MULTILINE)
-        values = sorted(float(cell) for row in rows for cell in row.split() if cell != "N/A")
-        if values:
-            median = values[len(values) // 2]
-            # A copy within a device reads and writes each byte: nvbandwidth counts it once, the bus twice.
-            rate = 2 * median if path == "hbm.read" else median
-            found.append(Found(path, f"{rate:g} GB/s", f"nvbandwidth {name}, median of {len(values)}"))
-    return found
+        rate = parse(each.text, "bytes/s")
+        part = each.path.partition(".")[0]
+        margin = FLASH_MARGIN if part == "flash" else MARGIN[constant.kind]
+        if rate > margin * constant.value:
+            most = format_quantity(constant.value, "bytes/s")
+            raise BadMeasurements(
+                f"{where}: {each.path} = {format_quantity(rate, 'bytes/s')} ({each.method}) exceeds the {most} of one "
+                f"{spec.product} ({constant.kind}: {constant.source}); {_ADVICE.get(part, _OTHER)}"
+            )
 
 
-def _nccl(text: str) -> list[Found]:
-    rows = re.findall(rf"^\s*(\d+)\s+\d+\s+\w+\s+\w+\s+-?\d+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}", text, re.MULTILINE)
-    if not rows:
-        return []
-    size, _, _, busbw = max(rows, key=lambda row: float(row[3]))
-    method = f"nccl-tests, largest bus bandwidth out of place, at {int(size)} bytes"
-    return [Found("nvlink.read", f"{busbw} GB/s", method), Found("nvlink.write", f"{busbw} GB/s", method)]
+_ADVICE: Final = {
+    "dram": "if the machine has several sockets, paste the matrix of mlc too, or bind the run to one socket",
+    "flash": "if the run was over several drives or the page cache, repeat it on one with --direct=1",
+    "nvlink": "an all-reduce that switches add up (NVLS) moves less than its bus bandwidth says; paste "
+    "all_gather_perf, or a run with NCCL_NVLS_ENABLE=0, of this product",
+}
+_OTHER: Final = "give the measurement of one device of this product"
 
-
-def _fio(text: str) -> list[Found]:
-    found = []
-    for kind in ("read", "write"):
-        rate = re.search(rf"^\s*{kind}\s*: IOPS=.*?BW=.*?\({_NUMBER}([kMG]?)B/s\)", text, re.MULTILINE)
-        if rate is None:
-            continue
-        depth = re.search(r"iodepth=(\d+)", text)
-        latency = re.search(rf"^\s*{kind}\s*: IOPS=.*?^\s*lat \((n|u|m)sec\):.*?avg=\s*{_NUMBER}", text, re.M | re.S)
-        if depth is not None and depth[1] == "1" and latency is not None:
-            unit = {"n": "ns", "u": "us", "m": "ms"}[latency[1]]
-            found.append(Found(f"flash.{kind}_latency", f"{latency[2]} {unit}", f"fio, {kind} at queue depth 1"))
-        else:
-            found.append(Found(f"flash.{kind}", f"{rate[1]} {rate[2]}B/s", f"fio, {kind}, all jobs"))
-    return found
-
-
-def _mlc(text: str) -> list[Found]:
-    found = []
-    for label, path in (("ALL Reads", "dram.read"), ("1:1 Reads-Writes", "dram.write")):
-        rate = re.search(rf"^\s*{label}\s*:\s*{_NUMBER}", text, re.MULTILINE)
-        if rate is not None:
-            found.append(Found(path, f"{rate[1]} MB/s", f"Intel MLC, {label}"))
-    latency = re.search(rf"\(\s*{_NUMBER}\s*ns\)", text)
-    if latency is not None:
-        found.append(Found("dram.read_latency", f"{latency[1]} ns", "Intel MLC, idle latency"))
-    return found
-
-
-_TOOLS: Final[dict[str, tuple[str, Callable[[str], list[Found]]]]] = {
-    "nvbandwidth": (r"^nvbandwidth Version|^Running \w+_memcpy_|^Running device_local_copy", _nvbandwidth),
-    "nccl-tests": (r"^#.*(?:busbw|nccl-tests|out-of-place)", _nccl),
-    "fio": (r"^\s*(?:read|write)\s*: IOPS=", _fio),
-    "Intel MLC": (r"Intel\(R\) Memory Latency Checker|^\s*ALL Reads\s*:", _mlc),
+_TOOLS: Final[dict[str, tuple[str, Reader]]] = {
+    "nvbandwidth": (
+        r"^\s*nvbandwidth Version|^\s*Running \w+_memcpy_|^\s*Running device_local_copy|\"nvbandwidth\"",
+        read_nvbandwidth,
+    ),
+    "nccl-tests": (r"^\s*#.*(?:busbw|nccl-tests|out-of-place)|\"(?:bus_bw|busbw)\"", read_nccl_tests),
+    "fio": (r"^\s*(?:read|write)\s*: (?:IOPS|io)=|^\s*(?:READ|WRITE): (?:bw|io)=|\"fio version\"", read_fio),
+    "Intel MLC": (r"Intel\(R\) Memory Latency Checker|^\s*ALL Reads\s*:|^Measuring idle latencies", read_mlc),
 }
 """Tool -> how its output is known, and its reader."""

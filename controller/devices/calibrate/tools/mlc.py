@@ -1,0 +1,97 @@
+"""Intel Memory Latency Checker: a sheet is one socket, and the system that was measured may have several.
+
+The peak injection rates are those of the system. With a matrix of NUMA nodes, the diagonal is what one node does with
+its own memory; nodes whose latency is close to the local one lie in the same socket (sub-NUMA clusters).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from controller.devices.calibrate.tools.found import NUMBER, Found
+
+OTHER_SOCKET = 1.35
+"""Latency over the local one, or local bandwidth over that, from which on another socket is meant: the link between
+sockets adds 60 to 100 ns to about 100, that between clusters of one socket 5 to 25."""
+
+Matrix = Mapping[str, Mapping[str, float]]
+
+
+def read_mlc(text: str, where: str) -> list[Found]:
+    """Read and write bandwidth and idle latency of one socket."""
+    latencies = _matrix(text, r"Measuring idle latencies")
+    rates = _matrix(text, r"Measuring Memory Bandwidths between nodes")
+    sockets = _sockets(latencies, rates)
+    found = []
+    reads = re.search(rf"^\s*ALL Reads\s*:\s*{NUMBER}", text, re.MULTILINE)
+    if rates and len(sockets) > 1:
+        own = sorted(sum(rates[node][node] for node in nodes if node in rates[node]) for nodes in sockets)
+        middle = sum(own) / len(own)
+        said = f"Intel MLC, diagonal of the matrix of nodes, mean of {len(own)} sockets"
+        found.append(Found("dram.read", f"{middle:.1f} MB/s", said))
+    elif reads is not None:
+        found.append(_share("dram.read", float(reads[1]), "ALL Reads", len(sockets)))
+    elif rates:
+        own = [rates[node][node] for node in rates if node in rates[node]]
+        found.append(Found("dram.read", f"{sum(own):.1f} MB/s", "Intel MLC, diagonal of the matrix of nodes"))
+    writes = re.search(rf"^\s*1:1 Reads-Writes\s*:\s*{NUMBER}", text, re.MULTILINE)
+    if writes is not None:
+        found.append(_share("dram.write", float(writes[1]), "1:1 Reads-Writes", len(sockets)))
+    idle = re.search(rf"\(\s*{NUMBER}\s*ns\)", text)
+    if latencies:
+        local = [latencies[node][node] for node in latencies if node in latencies[node]]
+        if local:
+            mean = sum(local) / len(local)
+            found.append(Found("dram.read_latency", f"{mean:.4g} ns", "Intel MLC, diagonal of the idle latencies"))
+    elif idle is not None:
+        found.append(Found("dram.read_latency", f"{idle[1]} ns", "Intel MLC, idle latency"))
+    return found
+
+
+def _share(path: str, rate: float, label: str, sockets: int) -> Found:
+    if sockets < 2:
+        return Found(path, f"{rate:.1f} MB/s", f"Intel MLC, {label}")
+    return Found(
+        path, f"{rate / sockets:.1f} MB/s", f"Intel MLC, {label} of {sockets} sockets, divided by their number"
+    )
+
+
+def _matrix(text: str, title: str) -> Matrix:
+    """Figures by row and column node of the matrix below `title`; empty when there is none."""
+    at = re.search(title, text)
+    if at is None:
+        return {}
+    columns: list[str] = []
+    rows: dict[str, dict[str, float]] = {}
+    for line in text[at.end() :].splitlines():
+        cells = line.replace("|", " ").split()
+        if cells[:1] and cells[0] in ("Numa", "Memory", "Socket", "node") and any(cell.isdecimal() for cell in cells):
+            columns = [cell for cell in cells if cell.isdecimal()]
+        elif columns and cells and cells[0].isdecimal() and 1 < len(cells) <= len(columns) + 1:
+            row = zip(columns, cells[1:], strict=False)
+            rows[cells[0]] = {name: float(cell) for name, cell in row if re.fullmatch(NUMBER, cell)}
+        elif rows:
+            break
+    return {node: row for node, row in rows.items() if row}
+
+
+def _sockets(latencies: Matrix, rates: Matrix) -> list[list[str]]:
+    """Nodes with processors, those of one socket together."""
+    sockets: list[list[str]] = []
+    for node in latencies or rates:
+        for nodes in sockets:
+            if _near(nodes[0], node, latencies, rates):
+                nodes.append(node)
+                break
+        else:
+            sockets.append([node])
+    return sockets
+
+
+def _near(a: str, b: str, latencies: Matrix, rates: Matrix) -> bool:
+    if a in latencies and {a, b} <= set(latencies[a]):
+        return latencies[a][b] < OTHER_SOCKET * latencies[a][a]
+    if a in rates and {a, b} <= set(rates[a]):
+        return rates[a][a] < OTHER_SOCKET * rates[a][b]
+    return False
