@@ -136,18 +136,25 @@ class Block:
 
     def attention_output(self, s: Script, x: Source, attention: Value) -> Value:
         """Output projection of `attention`, in any form of (..., h*d), added to `x`."""
-        width = as_view(self.weights["o.weight"]).shape[1]
-        attended = attention.reshape(*x.shape[:-1], width)
-        projected = self.linear(s, "o", attended, "o_proj")
-        if self.shape.post_norms:
-            projected = self.norm(s, "post_attn_norm", projected)
-        return s.op("add", x, projected)
+        return self.residual(s, x, self.projected(s, attention, x.shape[:-1]), "post_attn_norm")
 
     def feed_forward(self, s: Script, x: Value) -> Value:
         """Norm, feed-forward, residual."""
-        made = feed_forward_of(self.shape).forward(s, self, self.norm(s, "ffn_norm", x))
+        return self.residual(s, x, self.fed_forward(s, x), "post_ffn_norm")
+
+    def projected(self, s: Script, attention: Value, axes: tuple[Size, ...]) -> Value:
+        """Output projection (*axes, n) of `attention`, in any form of (..., h*d)."""
+        width = as_view(self.weights["o.weight"]).shape[1]
+        return self.linear(s, "o", attention.reshape(*axes, width), "o_proj")
+
+    def fed_forward(self, s: Script, x: Value) -> Value:
+        """Feed-forward of the normed `x`."""
+        return feed_forward_of(self.shape).forward(s, self, self.norm(s, "ffn_norm", x))
+
+    def residual(self, s: Script, x: Source, made: Value, norm_name: str) -> Value:
+        """`made` added to `x`, after the norm of that name where the model has one there."""
         if self.shape.post_norms:
-            made = self.norm(s, "post_ffn_norm", made)
+            made = self.norm(s, norm_name, made)
         return s.op("add", x, made)
 
     def norm(self, s: Script, name: str, x: Source, out: Source | None = None) -> Value:

@@ -1,18 +1,13 @@
 """A decoder model on one device: which weights lie there and under which names.
 
-`stage.py` adds the forward pass over them::
-
-    decoder = Decoder(shape, "gpu", dtype="fp16")
-    stage = decoder.decode("step", rows=64)
-    for buffer in (*decoder.weights.values(), *stage.buffers):
-        run.place(buffer, ...)
-    stage.embed(build, ids, position)
-    for layer in decoder.layers:
-        q, k, v = stage.attention_inputs(build, layer, position)
-        ...                                                        # the strategy's part: attn from q, k, v
-        stage.attention_output(build, layer, attn)
-        stage.feed_forward(build, layer)
-    stage.next_token(build, stage.head(build), ids)
+decoder = Decoder(shape, "gpu", dtype="fp16")
+for buffer in decoder.weights.values():
+    run.place(buffer, ...)
+x = embed(s, shape, decoder.weights, ids)                           # `controller.models.block`
+for layer in decoder.layers:
+    q, k, v = decoder.block(layer).qkv(s, x, position)
+    ...                                                             # the strategy's part: attention of q, k, v
+    x = decoder.block(layer).finish(s, x, attention)
 """
 
 from __future__ import annotations
@@ -21,7 +16,6 @@ from math import prod
 
 from controller.models.block import Block
 from controller.models.shape import ModelShape, layer_shapes, weight_shapes
-from controller.models.stage import Stage
 from controller.plan.ops import Buffer
 from node.hardware.operation import ITEM_BYTES
 
@@ -31,7 +25,7 @@ class Decoder:
 
     Attributes:
         shape: of the whole model.
-        device, tier: where the weights and the scratch of the stages lie.
+        device, tier: where the weights lie.
         dtype: element type of weights and activations.
         layers: numbers of the layers that are here. The first of the model brings the embedding with it, the last one
             the final norm and the head.
@@ -63,19 +57,6 @@ class Decoder:
     def weight_bytes(self) -> int:
         """Size of the weights that are here [bytes]."""
         return sum(buffer.nbytes for buffer in self.weights.values())
-
-    @property
-    def head_name(self) -> str:
-        """Canonical name of the matrix that gives logits."""
-        return "embed" if self.shape.tie_word_embeddings else "head"
-
-    def prefill(self, name: str, rows: int, tokens: int) -> Stage:
-        """A forward pass over `tokens` tokens of `rows` sequences; `name` is unique among stages that live at once."""
-        return Stage(self, name, rows, tokens)
-
-    def decode(self, name: str, rows: int) -> Stage:
-        """A forward pass over one new token of `rows` sequences; `name` is unique among stages that live at once."""
-        return Stage(self, name, rows, None)
 
     def block(self, layer: int) -> Block:
         """The block of a layer that is here."""

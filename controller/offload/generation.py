@@ -55,7 +55,7 @@ def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> Generat
     """Prefill, then one step a token until `output_tokens` or a stop token."""
     decoder.place(run)
     for bound in decoder.prefill():
-        yield _submit(run, bound)
+        yield submit_bound(run, bound)
     run.mark("prefill")
     tokens: list[tuple[int, ...]] = []
     logits: list[Array] = []
@@ -70,12 +70,13 @@ def generate(run: Run, scenario: Scenario, decoder: OffloadedDecoder) -> Generat
                 break
         run.progress(index + 1, scenario.output_tokens, "decode")
         if index + 1 < scenario.output_tokens:
-            yield _submit(run, decoder.step(index))
+            yield submit_bound(run, decoder.step(index))
     run.mark("decode")
     return GenerationResult(count * scenario.batch, tuple(tokens), tuple(logits))
 
 
-def _submit(run: Run, bound: BoundPlan) -> Ticket:
+def submit_bound(run: Run, bound: BoundPlan) -> Ticket:
+    """Starts a plan after placing what it needs."""
     if bound.scratch is not None:
         bound.scratch.place(run)
     return run.submit(bound.plan, **bound.bindings)

@@ -94,6 +94,20 @@ class GpuModel:
         """The block of `layer`."""
         return self._of_layer[layer].block(layer)
 
+    @property
+    def first_weights(self) -> dict[str, Buffer]:
+        """Weights on the first GPU, the embedding among them."""
+        return self._decoders[0].weights
+
+    @property
+    def last_weights(self) -> dict[str, Buffer]:
+        """Weights on the last GPU, final norm and head among them."""
+        return self._decoders[-1].weights
+
+    def spread(self) -> list[tuple[str, int, int]]:
+        """Every GPU with the number of its layers and the size of its weights [bytes]."""
+        return [(decoder.device, len(decoder.layers), decoder.weight_bytes) for decoder in self._decoders]
+
     def script(self, name: str) -> Script:
         """A script for a decode step."""
         return Script(name, self.scratch)
@@ -133,7 +147,7 @@ class GpuModel:
 
     def _prefill_plan(self, name: str, rows: int, emit: EmitPrefill) -> Plan:
         s, row = Script(name, self._prompt_scratch), symbol("row")
-        x = embed(s, self.shape, self._decoders[0].weights, rows_view(self.ids, row, rows))
+        x = embed(s, self.shape, self.first_weights, rows_view(self.ids, row, rows))
         self._finish(s, emit(s, x, row), row)
         return s.plan()
 
@@ -150,8 +164,7 @@ class GpuModel:
             ids = self._ids_in
         streams = []
         for s.microbatch, (start, stop) in enumerate(self.row_ranges):
-            weights = self._decoders[0].weights
-            streams.append(embed(s, self.shape, weights, ids.rows(start, stop), symbol("position")))
+            streams.append(embed(s, self.shape, self.first_weights, ids.rows(start, stop), symbol("position")))
         return streams
 
     def finish(self, s: Script, streams: list[Value]) -> None:
@@ -163,7 +176,7 @@ class GpuModel:
         """Logits and next tokens, kept where the loop reads them."""
         rows = x.shape[0]
         assert isinstance(rows, int), "rows are never open here"
-        made = logits(s, self.shape, self._decoders[-1].weights, x)
+        made = logits(s, self.shape, self.last_weights, x)
         s.op("copy", made, out=rows_view(self.logits, row, rows))
         s.op("argmax", made, out=rows_view(self.next_ids, row, rows))
 

@@ -5,7 +5,7 @@ from table 4. Streams are drawn (see `controller.workload.lengths`), 2,000 reque
 
 Nothing is set from a row: the network stacks are declared with what the paper measured of them, and the two rows about
 them check that a message costs what is declared. What the baseline loses beside its kernels comes from its developers
-(`controller.strategies.lamina.stream`). Claims that are bounds are rows whose published value is "yes".
+(`controller.serving.saturated_stream`). Claims that are bounds are rows whose published value is "yes".
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import replace
 from controller.compare.prices import prices
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
+from controller.offload.network_bandwidth import least_bandwidth_bytes_per_s
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value
-from controller.strategies.lamina.bandwidth import least_bandwidth_bytes_per_s
 from controller.topology.loader import load_topology
 from controller.workload.lengths import draw_stream
 from node.hardware.units import GIGA

@@ -20,7 +20,7 @@ from controller.execute.virtual import VirtualRun, run_virtual
 from controller.experiment.run_spec import RunSpec
 from controller.experiment.virtual import prepare, virtual_scenario
 from controller.models.scenario import Scenario
-from controller.offload.generation import OffloadedDecoder
+from controller.offload.generation import OffloadedDecoder, submit_bound
 from controller.plan.check import check_plan
 from controller.program.drive import drive
 from controller.program.run import Program, Run
@@ -44,7 +44,7 @@ def prepared(asked: Scenario) -> tuple[VirtualRun, OffloadedDecoder]:
     def prefill(view: Run) -> Program:
         decoder.place(view)
         for bound in decoder.prefill():
-            yield view.submit(bound.plan, **bound.bindings)
+            yield submit_bound(view, bound)
 
     drive(run, [prefill(run)], lambda view: None)
     return run, decoder
@@ -52,8 +52,7 @@ def prepared(asked: Scenario) -> tuple[VirtualRun, OffloadedDecoder]:
 
 def step(run: VirtualRun, decoder: OffloadedDecoder, generated: int) -> None:
     """One decode step from its plan to its end."""
-    bound = decoder.step(generated)
-    ticket = run.submit(bound.plan, **bound.bindings)
+    ticket = submit_bound(run, decoder.step(generated))
     run.advance((ticket.number,))
 
 

@@ -100,6 +100,7 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
         ),
         "prefill_attention": _like_first,
         "merge_attention": _like_first,
+        "merge_new_token": _like_first,
         "linear": _linear,
         "matmul": _matmul,
         "embedding": _embedding,

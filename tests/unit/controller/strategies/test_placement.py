@@ -6,11 +6,11 @@ from controller.errors import BadTopology, BadWorkload
 from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
 from controller.models.scenario import Scenario
+from controller.offload.gpu_model import GpuModel
 from controller.strategies.deepspeed import deepspeed
 from controller.strategies.flexgen import flexgen
 from controller.strategies.gpu_only import gpu_only
 from controller.strategies.instinfer import InstInferOptions, instinfer
-from controller.strategies.placement import GpuModel
 from controller.topology.loader import load_topology
 
 
@@ -49,8 +49,8 @@ def test_mini_batches_share_the_batch() -> None:
 
 def test_layers_share_the_gpus() -> None:
     model = GpuModel(scenario("a6000_csd", "gpu.count=2", model="opt-13b"))
-    assert [decoder.layers for decoder in model.decoders] == [range(20), range(20, 40)]
-    assert (model.gpu_of(19), model.gpu_of(20)) == ("gpu0", "gpu1")
+    assert [(gpu, layers) for gpu, layers, _ in model.spread()] == [("gpu0", 20), ("gpu1", 20)]
+    assert (model.place_of(19).device, model.place_of(20).device) == ("gpu0", "gpu1")
     many = GpuModel(scenario("a6000_csd", "gpu.count=5", model="tiny-opt"))
     assert len(many.gpus) == many.scenario.shape.layers, "a GPU without a layer is left alone"
 

@@ -61,7 +61,7 @@ def test_more_drives_than_prompt_tokens(local) -> None:
 
 def test_prompts_that_take_several_passes(local, monkeypatch) -> None:
     """The batch does not divide by the rows of a pass."""
-    monkeypatch.setattr("controller.strategies.placement.PREFILL_TOKENS", 20)
+    monkeypatch.setattr("controller.offload.gpu_model.PREFILL_TOKENS", 20)
     size = {"batch": 5, "prompt": 9, "output": 6}
     for strategy, topology in ((instinfer, "a6000_2csd"), (flexgen, "a6000_ssd"), (gpu_only, "a6000_ssd")):
         run = local.generate(strategy, "tiny-llama", topology, backwards=True, **size)

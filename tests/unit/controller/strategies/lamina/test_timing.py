@@ -16,9 +16,10 @@ from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.models.scenario import Scenario
-from controller.strategies.lamina.bandwidth import least_bandwidth_bytes_per_s, network_bytes
-from controller.strategies.lamina.options import pools_of
-from controller.strategies.lamina.shards import Shards, pieces_of
+from controller.models.sharding import Sharding
+from controller.offload.network_bandwidth import least_bandwidth_bytes_per_s, network_bytes
+from controller.offload.pieces import pieces_of
+from controller.strategies.lamina import pools_of
 from controller.topology.loader import load_topology
 
 
@@ -107,7 +108,7 @@ def test_another_product_holds_the_cache() -> None:
         ({"dop": "2,4", "stagger": "4"}, BadWorkload, "cannot be split into 3"),
         ({"dop": "1,5", "stagger": "1"}, BadWorkload, "5 memory devices for 4 KV heads of tiny-opt"),
         ({"dop": "1,1", "overlap": "maybe"}, BadWorkload, "write one of on, off"),
-        ({"dop": "1,1", "stagger": "2"}, BadWorkload, "2 batches take turns and there are 1 sequences"),
+        ({"dop": "1,1", "stagger": "2"}, BadWorkload, "2 batches follow each other and there are 1 sequences"),
         ({"dop": "1,1", "requests": "azure_konv"}, BadWorkload, "neither a file nor a published trace"),
         ({"dop": "1,1", "requests": "azure_conv"}, BadWorkload, "positions for 512"),
         ({"dop": "1,1", "probe": "disk"}, BadWorkload, "write one of network"),
@@ -137,7 +138,7 @@ def test_pieces_cover_every_head_once() -> None:
 
 def test_shards_are_the_model_with_norms_on_every_rank() -> None:
     shape = load_model("llama3-70b")
-    total = sum(Shards(shape, ("a", "b"), "bf16").weight_bytes(rank) for rank in range(2))
+    total = sum(Sharding(shape, ("a", "b"), "bf16").weight_bytes(rank) for rank in range(2))
     norms = 2 * (2 * shape.layers + 1) * shape.hidden
     assert total == shape.weight_bytes("bf16") + norms
 

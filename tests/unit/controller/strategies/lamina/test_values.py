@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import BadWorkload
-from controller.strategies.lamina.lamina import lamina, vllm_tp
+from controller.strategies.lamina import lamina
+from controller.strategies.vllm_tp import vllm_tp
 
 SIZE = {"batch": 5, "prompt": 6, "output": 6}
 MEMORY = ("model.count=4", "memory.count=4")

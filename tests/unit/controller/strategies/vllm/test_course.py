@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.strategies.vllm.course import recompute_course
+from controller.serving.recompute_course import recompute_course
 from controller.workload.saturated import BLOCK_TOKENS, Course
 
 Iterations = list[tuple[int, int]]

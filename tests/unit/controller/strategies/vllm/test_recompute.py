@@ -8,7 +8,7 @@ from controller.errors import BadWorkload
 from controller.experiment.result import Experiment
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
-from controller.strategies.vllm import recompute
+from controller.strategies import vllm_recompute as recompute
 
 TOKEN = 12 * 2 * 768 * 2
 """Bytes of the KV cache of one token of OPT-125M, in fp16."""
@@ -84,7 +84,8 @@ def test_the_pool_is_what_the_share_of_the_memory_leaves() -> None:
 def test_weights_pool_and_the_widest_scratch_fill_the_share(batch: int, prompt: int, output: int) -> None:
     """Long passes, many rows that are rounded, recomputation: never beyond it, and little is left."""
     outcome = run("vllm_recompute", "gpu.hbm.capacity=3 GB", batch=batch, prompt=prompt, output=output).outcome
-    assert 0 <= 0.9 * 3e9 - outcome.peak_bytes["gpu.hbm"] < 10e6
+    # What is set aside for scratch is what an eager framework keeps, of which values in an arena take two thirds.
+    assert 0 <= 0.9 * 3e9 - outcome.peak_bytes["gpu.hbm"] < 100e6
 
 
 def test_layers_over_two_gpus() -> None:

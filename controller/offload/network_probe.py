@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from controller.models.scenario import Scenario
-from controller.plan.build import PlanBuilder
+from controller.offload.fixed_batch import Pools
+from controller.offload.network_stack import NetworkStack
 from controller.plan.ops import Buffer
+from controller.plan.script import Script
 from controller.program.run import Program, Run
 from controller.program.waits import Completion
-from controller.strategies.lamina.network import NetworkStack
-from controller.strategies.lamina.options import Pools
 
 ROUNDS: Final = 100
 """Round trips of the ping-pong."""
@@ -26,23 +26,23 @@ def probe_network(run: Run, scenario: Scenario, pools: Pools) -> Program:
     stack = NetworkStack(scenario.topology, pools.stack)
     model, memory = pools.replicas[0][0], pools.memories[0]
     there, back, far = (Buffer(device, "hbm", f"ping_{device}", "int8", (1,)) for device in (model, memory, model))
-    build = PlanBuilder("ping-pong")
+    s = Script("ping-pong")
     last: tuple[int, ...] = ()
     for _ in range(ROUNDS):
         for source, target in ((there, back), (back, far)):
-            stack.send(build, [(source, target)], "ping", last)
-            last = (build.count - 1,)
+            stack.send(s, [(source, target)], "ping", last)
+            last = (s.count - 1,)
     run.place(there, written=True)
     run.place(back)
-    done: Completion = yield run.submit(build.plan())
+    done: Completion = yield run.submit(s.plan())
     run.figure("round_trip_s", (done.end_at - done.submitted_at) / ROUNDS)
     run.mark("ping-pong")
     size = LONG_BYTES if not run.live else 1 << 20
     out, into = (Buffer(device, "hbm", f"long_{device}", "int8", (size,)) for device in (model, memory))
     run.place(out, written=True)
     run.place(into)
-    build = PlanBuilder("long message")
-    stack.send(build, [(out, into)], "long")
-    done = yield run.submit(build.plan())
+    s = Script("long message")
+    stack.send(s, [(out, into)], "long")
+    done = yield run.submit(s.plan())
     run.figure("bytes_per_s", size / (done.end_at - done.submitted_at))
     run.mark("long message")

@@ -9,33 +9,34 @@ Differs: the blocks of a request lie one behind the other, which changes no byte
     an octave: each such composition is executed once and repeated as often as it occurs, passes first, so that a trace
     shows each once and not in its turn. Passes and kernels are those of the other baselines here (eager, 8,192 prompt
     tokens a pass); the host's own work between iterations is left out, as it is for them. What vLLM takes outside of
-    PyTorch is its own profile of an H100. Values would need every step: virtual runs only.
+    PyTorch is its own profile of an H100, and scratch is reserved as an eager framework keeps it. Values would need
+    every step: virtual runs only.
 Checked by: tests/unit/controller/strategies/vllm (courses by hand, times against gpu_only),
     tests/paper/test_instinfer.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from controller.errors import BadWorkload, OutOfMemory
+from controller.models.block import embed, logits
 from controller.models.scenario import Scenario
-from controller.plan.build import Operand, PlanBuilder
+from controller.offload.gpu_model import PREFILL_TOKENS, GpuModel, rows_view
 from controller.plan.ops import Buffer, Plan, View
+from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size, symbol
 from controller.program.options import Options, Share, option
 from controller.program.results import GenerationResult
 from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
-from controller.strategies.lamina.options import UTILISATION
-from controller.strategies.lamina.stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES
-from controller.strategies.lane import Lane
-from controller.strategies.placement import PREFILL_TOKENS, GpuModel, rows_view
-from controller.strategies.vllm.course import blocks_of, recompute_course
+from controller.serving.recompute_course import blocks_of, recompute_course
+from controller.serving.saturated_stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES
+from controller.serving.stream_options import UTILISATION
 from controller.topology.schema import Topology
 from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions
 from node.hardware.operation import ITEM_BYTES
@@ -55,6 +56,7 @@ class PagedServer:
     """Decoder whose KV cache is a pool of blocks in GPU memory.
 
     Attributes:
+        model: the weights.
         blocks: of the pool.
         pass_tokens: of the largest pass over prompts.
     """
@@ -73,10 +75,10 @@ class PagedServer:
         self.blocks = self._count_blocks(topology)
         pool = (self.blocks * BLOCK_TOKENS, shape.kv_heads, shape.head_dim)
         self._pools = [
-            tuple(Buffer(self.model.gpu_of(layer), "hbm", f"pool_{part}{layer}", dtype, pool) for part in "kv")
+            [Buffer(self.model.place_of(layer).device, "hbm", f"pool_{part}{layer}", dtype, pool) for part in "kv"]
             for layer in range(shape.layers)
         ]
-        self._steps: dict[int, tuple[Plan, Lane]] = {}
+        self._steps: dict[int, Plan] = {}
 
     def place(self, run: Run) -> None:
         """Weights, token ids, what lies outside of PyTorch and the pool; scratch comes and goes with the iterations."""
@@ -85,72 +87,66 @@ class PagedServer:
         for buffer in (*self._outside, self._pass_ids, self._step_ids, *pools):
             run.place(buffer, written=True)
 
-    def prompt_pass(self, group: Composition) -> tuple[Plan, dict[str, int], Lane]:
-        """A pass over `rows` requests of `context` tokens each, its open sizes and its scratch."""
+    def prompt_pass(self, group: Composition) -> tuple[Plan, dict[str, int]]:
+        """A pass over `rows` requests of `context` tokens each, and its open sizes."""
         rows, tokens = min(group.rows, self.scenario.batch), min(group.context, self.scenario.max_tokens - 1)
-        shape, build, lane = self.scenario.shape, PlanBuilder("vllm pass"), self._pass_lane(rows, tokens)
-        lane.embed(build, View(self._pass_ids, 0, (rows, tokens)), 0)
-        for layer in range(shape.layers):
-            q, k, v = lane.attention_inputs(build, layer)
-            attn, *by_heads = lane.at(layer).prefill_attention(build, layer, q, k, v)
-            self._keep(build, layer, by_heads, rows, tokens, 0, tokens)
-            lane.finish_layer(build, layer, attn)
-        self._emit_head(build, lane)
-        return build.plan(), {}, lane
+        s = self.model.script("vllm pass")
+        x = embed(s, self.scenario.shape, self.model.first_weights, View(self._pass_ids, 0, (rows, tokens)))
+        for layer in range(self.scenario.shape.layers):
+            x, block = self.model.enter(s, layer, x), self.model.block(layer)
+            q, *kv = [block.to_heads(s, part) for part in block.qkv(s, x)]
+            attention = block.prefill_attention(s, q, *kv)
+            self._keep(s, layer, kv, rows, tokens, 0, tokens)
+            x = block.finish(s, x, attention)
+        self._end(s, x, rows)
+        return s.plan(), {}
 
-    def decode_step(self, group: Composition) -> tuple[Plan, dict[str, int], Lane]:
-        """A new token of `rows` requests that hold `context` tokens each with it, its open sizes and its scratch."""
+    def decode_step(self, group: Composition) -> tuple[Plan, dict[str, int]]:
+        """A new token of `rows` requests that hold `context` tokens each with it, and its open sizes."""
         rows, shape = min(group.rows, self.scenario.batch), self.scenario.shape
         if rows not in self._steps:
             self._steps[rows] = self._step_plan(rows)
-        plan, lane = self._steps[rows]
         reads = self.scenario.effective_tokens(group.context)
         bindings = {"position": group.context - 1, "context": group.context, "attended": reads}
         for layer in range(shape.layers):
             if shape.window(layer):
                 bindings[f"start{layer}"] = min(shape.first_attended(layer, group.context), reads)
-        return plan, bindings, lane
+        return self._steps[rows], bindings
 
-    def _step_plan(self, rows: int) -> tuple[Plan, Lane]:
-        shape, build, lane = self.scenario.shape, PlanBuilder("vllm step"), self._step_lane(rows)
+    def _step_plan(self, rows: int) -> Plan:
+        shape, s = self.scenario.shape, self.model.script("vllm step")
         position, context, attended = symbol("position"), symbol("context"), symbol("attended")
         ids = rows_view(self.model.next_ids, 0, rows)
         if len(self.model.gpus) > 1:
             here = rows_view(self._step_ids, 0, rows)
-            build.transfer(ids, here, label="next gpu")
+            s.move(ids, here, "next gpu")
             ids = here
-        lane.embed(build, ids, position)
+        x = embed(s, shape, self.model.first_weights, ids, position)
         for layer in range(shape.layers):
-            q, k, v = lane.attention_inputs(build, layer, position)
-            new = [part.reshape(rows, shape.kv_heads, 1, shape.head_dim) for part in (k, v)]
-            keys, values = self._keep(build, layer, new, rows, context, position, 1)
+            x, block = self.model.enter(s, layer, x), self.model.block(layer)
+            q, *new = block.qkv(s, x, position)
+            one = [part.reshape(rows, shape.kv_heads, 1, shape.head_dim) for part in new]
+            keys, values = self._keep(s, layer, one, rows, context, position, 1)
             starts = (symbol(f"start{layer}"),) if shape.window(layer) else ()
-            attn = lane.at(layer).decode_attention(build, q, [(keys, values)], (attended,), starts)
-            lane.finish_layer(build, layer, attn)
-        self._emit_head(build, lane)
-        return build.plan(), lane
+            attention, _ = block.decode_attention(s, q, [(keys, values)], (attended,), starts)
+            x = block.finish(s, x, attention)
+        self._end(s, x, rows)
+        return s.plan()
 
     def _keep(
-        self, build: PlanBuilder, layer: int, new: Sequence[Operand], rows: int, held: Size, position: Size, tokens: int
+        self, s: Script, layer: int, new: Sequence[Source], rows: int, held: Size, position: Size, tokens: int
     ) -> list[View]:
         """Writes keys and values to the pool; gives the blocks of the requests, `held` tokens each."""
         shape = self.scenario.shape
         kept = [View(pool, 0, (rows, shape.kv_heads, held, shape.head_dim)) for pool in self._pools[layer]]
         for part, view in zip(new, kept, strict=True):
-            build.kernel("kv_write", self.model.gpu_of(layer), [part], [view], position=position, tokens=tokens)
+            s.op("kv_write", part, out=view, position=position, tokens=tokens)
         return kept
 
-    def _emit_head(self, build: PlanBuilder, lane: Lane) -> None:
-        logits = lane.last.head(build)
-        build.kernel("copy", self.model.gpus[-1], [logits], [rows_view(self.model.logits, 0, lane.rows)])
-        lane.last.next_token(build, logits, rows_view(self.model.next_ids, 0, lane.rows))
-
-    def _pass_lane(self, rows: int, tokens: int) -> Lane:
-        decoders = self.model.decoders
-        return Lane([(each.layers, each.prefill(f"pass{rows}x{tokens}", rows, tokens)) for each in decoders])
-
-    def _step_lane(self, rows: int) -> Lane:
-        return Lane([(each.layers, each.decode(f"step{rows}", rows)) for each in self.model.decoders])
+    def _end(self, s: Script, x: Value, rows: int) -> None:
+        made = logits(s, self.scenario.shape, self.model.last_weights, x)
+        s.op("copy", made, out=rows_view(self.model.logits, 0, rows))
+        s.op("argmax", made, out=rows_view(self.model.next_ids, 0, rows))
 
     def _count_blocks(self, topology: Topology) -> int:
         """Blocks that every GPU has room for, each for its own layers, and no more than the batch can fill.
@@ -158,23 +154,22 @@ class PagedServer:
         Raises:
             OutOfMemory: they do not hold one request to its end.
         """
-        scenario, shape = self.scenario, self.scenario.shape
-        share = VllmRecomputeOptions.of(scenario.options).utilisation
+        scenario, shape, item = self.scenario, self.scenario.shape, ITEM_BYTES[self.scenario.dtype]
+        share, found = VllmRecomputeOptions.of(scenario.options).utilisation, []
         rows = max(1, min(scenario.batch, self.pass_tokens // scenario.prompt_tokens))
-        # Scratch grows with all tokens of a pass, logits with its rows; passes and steps take turns.
-        logits = rows * shape.vocab * ITEM_BYTES[scenario.dtype]
-        widest = self._pass_lane(1, self.pass_tokens).buffers, self._step_lane(scenario.batch).buffers
         kept = self._pass_ids, self._step_ids, self.model.ids, self.model.next_ids, self.model.logits, *self._outside
-        found: list[int] = []
-        for decoder in self.model.decoders:
-            gpu = decoder.device
-            scratch = max(_bytes_on(gpu, widest[0]) + logits, _bytes_on(gpu, widest[1]))
+        for gpu, layers, weights in self.model.spread():
+            last = gpu == self.model.gpus[-1]
+            # Scratch grows with all tokens of a pass, logits with its rows; passes and steps take turns.
+            in_pass = self._scratch_bytes(self.pass_tokens) + (rows + last) * shape.vocab * item
+            in_step = self._scratch_bytes(scenario.batch) + scenario.batch * (
+                4 * shape.heads + last * shape.vocab * item
+            )
             capacity = topology.devices[gpu].spec.tiers["hbm"].capacity_bytes
             # Token ids that hop between GPUs lie twice.
-            taken = decoder.weight_bytes + _bytes_on(gpu, kept) + self._step_ids.nbytes + scratch
-            usable = int(capacity * share)
-            layer_bytes = 2 * shape.kv_heads * shape.head_dim * ITEM_BYTES[scenario.dtype]
-            block_bytes = layer_bytes * len(decoder.layers) * BLOCK_TOKENS
+            ids = sum(buffer.nbytes for buffer in kept if buffer.device == gpu) + self._step_ids.nbytes
+            taken, usable = weights + ids + max(in_pass, in_step), int(capacity * share)
+            block_bytes = 2 * shape.kv_heads * shape.head_dim * item * layers * BLOCK_TOKENS
             need = blocks_of(scenario.max_tokens - 1) * block_bytes
             if taken + need > usable:
                 what = f"what one request needs beside weights at utilisation {share:g}"
@@ -182,13 +177,20 @@ class PagedServer:
             found.append((usable - taken) // block_bytes)
         return min(*found, scenario.batch * blocks_of(scenario.max_tokens - 1))
 
+    def _scratch_bytes(self, tokens: int) -> int:
+        """What an eager framework keeps for `tokens` tokens: two residual streams and the widest moment [bytes]."""
+        shape = self.scenario.shape
+        heads = max(shape.q_size + 2 * shape.kv_size, shape.hidden)
+        wide = (3 if shape.gated else 2) * max(shape.intermediate, shape.hidden)
+        return tokens * (3 * shape.hidden + max(2 * heads, wide)) * ITEM_BYTES[self.scenario.dtype]
+
 
 def vllm_recompute(run: Run, scenario: Scenario) -> GenerationProgram:
     """The batch with its KV cache in GPU memory, recomputed where it does not fit."""
     if scenario.weights is not None:
         raise BadWorkload(
             "vllm_recompute runs virtually only: it executes each composition of a batch once and counts it as often "
-            "as it occurs, which no token can come from; leave --live away, or run gpu_only live"
+            "as it occurs, which no token can come from; remove --live, or run gpu_only live"
         )
     server = PagedServer(scenario, run.topology)
     course = recompute_course(
@@ -203,14 +205,11 @@ def vllm_recompute(run: Run, scenario: Scenario) -> GenerationProgram:
         groups, index = compositions(iterations, GRAIN, most)
         counts = np.bincount(index, minlength=len(groups)).tolist()
         for number, (group, count) in enumerate(zip(groups, counts, strict=True)):
-            plan, bindings, lane = plan_of(group)
-            for buffer in lane.buffers:
-                run.place(buffer, written=True)
+            plan, bindings = plan_of(group)
+            server.model.scratch.place(run)
             done: Completion = yield run.submit(plan, **bindings)
             if count > 1:
                 yield run.repeat(done, count - 1)
-            for buffer in lane.buffers:
-                run.release(buffer)
             run.progress(number + 1, len(groups), phase)
         run.mark(phase)
         executed += len(groups)
@@ -225,7 +224,3 @@ def vllm_recompute(run: Run, scenario: Scenario) -> GenerationProgram:
 
 def _mean_rows(steps: Course) -> float:
     return float(steps.rows.mean()) if len(steps.rows) else 0.0
-
-
-def _bytes_on(device: str, buffers: Iterable[Buffer]) -> int:
-    return sum(buffer.nbytes for buffer in buffers if buffer.device == device)

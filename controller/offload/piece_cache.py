@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from controller.models.shape import ModelShape
+from controller.offload.pieces import Piece
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Affine, Size, symbol
 from controller.program.run import Run
-from controller.strategies.lamina.shards import Piece
 
 Pair = tuple[View, View]
 
@@ -51,7 +51,6 @@ class FixedCache:
         }  # fmt: skip
 
     def place(self, run: Run) -> None:
-        """See `Cache.place`."""
         for pair in self._pairs.values():
             for buffer in pair:
                 run.place(buffer, written=True)
@@ -61,16 +60,13 @@ class FixedCache:
         return self._pairs[lane, layer, piece.index]
 
     def pair(self, lane: int, layer: int, piece: Piece) -> Pair:
-        """See `Cache.pair`."""
         keys, values = self._pairs[lane, layer, piece.index]
         return keys.view(), values.view()
 
     def past(self, lane: int) -> Size:
-        """See `Cache.past`."""
         return symbol("position")
 
     def start(self, lane: int, layer: int) -> Size | None:
-        """See `Cache.start`."""
         return symbol("start") if self._windowed and self._shape.window(layer) else None
 
     def bindings(self, position: int) -> dict[str, int]:
@@ -105,13 +101,11 @@ class PooledCache:
         }  # fmt: skip
 
     def place(self, run: Run) -> None:
-        """See `Cache.place`."""
         for pair in self._pairs.values():
             for buffer in pair:
                 run.place(buffer, written=True)
 
     def pair(self, lane: int, layer: int, piece: Piece) -> Pair:
-        """See `Cache.pair`."""
         extents: tuple[Size, ...] = (
             symbol(f"rows{lane}"), piece.kv_heads, symbol(f"context{lane}"), self._shape.head_dim,
         )  # fmt: skip
@@ -119,9 +113,7 @@ class PooledCache:
         return View(keys, 0, extents), View(values, 0, extents)
 
     def past(self, lane: int) -> Affine:
-        """See `Cache.past`."""
         return symbol(f"context{lane}") - 1
 
     def start(self, lane: int, layer: int) -> Size | None:
-        """See `Cache.start`; a window of the mean context."""
         return symbol(f"start{lane}") if self._shape.window(layer) else None

@@ -29,19 +29,22 @@ from controller.collectives.exchange import Software
 from controller.collectives.software import all_reduced_bytes, fastest, software_of
 from controller.errors import BadTopology, BadWorkload
 from controller.models.scenario import Scenario
-from controller.plan.build import PlanBuilder
+from controller.models.sharding import Sharding
+from controller.offload.attention_side import LocalSide, RemoteSide, Side
+from controller.offload.fixed_batch import Pools
+from controller.offload.network_stack import NetworkStack
+from controller.offload.piece_cache import PooledCache
+from controller.offload.pieces import pieces_of
+from controller.offload.rotation import StaggeredBatch, emit_rotation
+from controller.offload.scratch import Scratch
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
+from controller.plan.script import Script
 from controller.plan.size import symbol
 from controller.program.results import GenerationResult
 from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
-from controller.strategies.lamina.cache import PooledCache
-from controller.strategies.lamina.network import NetworkStack
-from controller.strategies.lamina.options import Pools, StreamOptions
-from controller.strategies.lamina.rotation import Rotation, Turn
-from controller.strategies.lamina.shards import Shards, pieces_of
-from controller.strategies.lamina.sides import LocalSide, RemoteSide, Side
+from controller.serving.stream_options import StreamOptions
 from controller.workload.files import open_stream
 from controller.workload.requests import RequestStream
 from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions, decode_course
@@ -80,10 +83,10 @@ def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> Generat
     """The stream on tensor-parallel GPUs, with what a server sets aside beside weights and cache."""
     share = StreamOptions.of(scenario.options).utilisation
     devices = pools.replicas[0]
-    shards = Shards(scenario.shape, devices, scenario.dtype)
+    sharding = Sharding(scenario.shape, devices, scenario.dtype)
     aside = ACTIVATION_BYTES + (OUTSIDE_BYTES if len(devices) > 1 else OUTSIDE_ALONE_BYTES)
     kv_bytes = {
-        name: int(_capacity(scenario, name) * share) - shards.weight_bytes(rank) - aside
+        name: int(_capacity(scenario, name) * share) - sharding.weight_bytes(rank) - aside
         for rank, name in enumerate(devices)
     }
     return _serve(run, scenario, Server(pools, kv_bytes))
@@ -113,12 +116,13 @@ def _serve(run: Run, scenario: Scenario, server: Server) -> GenerationProgram:
     blocks = _blocks(scenario, server)
     course = decode_course(stream, blocks, options.max_batch)
     groups, index = compositions(course, options.grain, blocks * BLOCK_TOKENS)
-    deck = _Deck(scenario, server, blocks, max(group.rows for group in groups))
-    deck.place(run)
+    iterations = _Iterations(scenario, server, blocks, max(group.rows for group in groups))
+    iterations.place(run)
     counts = np.bincount(index, minlength=len(groups))
     spent_s: list[float] = []
     for number, (group, count) in enumerate(zip(groups, counts.tolist(), strict=True)):
-        plan, bindings, first_rows = deck.step(group)
+        plan, bindings, first_rows = iterations.step(group)
+        iterations.scratch.place(run)
         host_s = options.host_step + options.host_sequence * first_rows
         yield run.delay(count * host_s)
         done: Completion = yield run.submit(plan, **bindings)
@@ -163,74 +167,66 @@ def _result(
     return GenerationResult(tokens)
 
 
-class _Deck:
+class _Iterations:
     """Everything that is placed for a stream, and the plans of its iterations."""
 
     def __init__(self, scenario: Scenario, server: Server, blocks: int, most_rows: int) -> None:
         pools, shape, dtype = server.pools, scenario.shape, scenario.dtype
         self._shape, self._pools, self._item = shape, pools, ITEM_BYTES[dtype]
-        self._replicas = [Shards(shape, devices, dtype, pools.groups) for devices in pools.replicas]
+        self._replicas = [Sharding(shape, devices, dtype, pools.groups) for devices in pools.replicas]
         first = pools.replicas[0]
         self._world = len(first)
         pieces = pieces_of(shape, self._world, pools.memories or first)
         self._cache = PooledCache(shape, pieces, blocks * BLOCK_TOKENS, dtype)
-        self._libraries = software_of(scenario.topology, first, HOPS)
-        lanes = range(pools.batches)
-        most = -(-most_rows // pools.batches)
-        turns = [_turn(first[0], lane, most, shape.vocab, dtype) for lane in lanes]
-        self._homes = [view.buffer for turn in turns for view in (turn.ids, turn.logits)]
-        self._rotation = Rotation(
-            self._replicas, turns, self._libraries[0], [symbol(f"context{lane}") - 1 for lane in lanes]
-        )
-        rows = [(symbol(f"rows{lane}"), most) for lane in lanes]
+        self._software = software_of(scenario.topology, first, HOPS)
+        self._most = -(-most_rows // pools.batches)
+        self._batches = [_staggered(first[0], lane, self._most, shape.vocab, dtype) for lane in range(pools.batches)]
         self._side: Side
         if pools.memories:
             stack = NetworkStack(scenario.topology, pools.stack)
-            self._side = RemoteSide(
-                shape, pieces, self._cache, dtype, rows, stack, pools.replicas, overlap=pools.overlap
-            )
+            self._side = RemoteSide(shape, pieces, self._cache, stack, overlap=pools.overlap)
         else:
-            self._side = LocalSide(shape, pieces, self._cache, dtype, [most] * pools.batches)
+            self._side = LocalSide(shape, pieces, self._cache)
         self._plans: dict[tuple[str, int], Plan] = {}
+        self.scratch = Scratch("scratch")
 
     def place(self, run: Run) -> None:
-        """Weights, cache and scratch."""
-        for shards in self._replicas:
-            shards.place(run, None)
+        """Weights, cache, token ids and logits."""
+        for sharding in self._replicas:
+            sharding.place(run, None)
         self._cache.place(run)
-        self._rotation.place(run)
-        self._side.place(run)
-        for buffer in self._homes:
-            run.place(buffer, written=True)
+        for batch in self._batches:
+            for view in (batch.ids, batch.logits):
+                run.place(view.buffer, written=True)
 
     def step(self, group: Composition) -> tuple[Plan, dict[str, int], int]:
         """The plan of an iteration, numbers for its open sizes, and the rows of the first batch."""
         active = min(self._pools.batches, group.rows)
         shares = [stop - start for start, stop in even_ranges(group.rows, active)]
         summed = all_reduced_bytes(shares[0] * self._shape.hidden * self._item, self._world)
-        library = fastest(self._libraries, summed)
         bindings: dict[str, int] = {}
         for lane, rows in enumerate(shares):
             bindings[f"rows{lane}"], bindings[f"context{lane}"] = rows, group.context
             if self._shape.sliding_window:
                 bindings[f"start{lane}"] = max(0, group.context - self._shape.sliding_window)
-        plan = self._plan(library, active)
+        plan = self._plan(fastest(self._software, summed), active)
         return plan, {name: value for name, value in bindings.items() if name in plan.parameters}, shares[0]
 
-    def _plan(self, library: Software, active: int) -> Plan:
-        key = library.name, active
+    def _plan(self, software: Software, active: int) -> Plan:
+        key = software.name, active
         if key not in self._plans:
-            build = PlanBuilder("decode iteration")
-            self._rotation.emit(build, self._side, active, library)
-            self._plans[key] = build.plan()
+            bounds = {f"rows{lane}": self._most for lane in range(active)}
+            s = Script("decode iteration", self.scratch, bounds)
+            emit_rotation(s, self._replicas, self._batches[:active], self._side, software)
+            self._plans[key] = s.plan()
         return self._plans[key]
 
 
-def _turn(device: str, lane: int, most: int, vocab: int, dtype: str) -> Turn:
+def _staggered(device: str, lane: int, most: int, vocab: int, dtype: str) -> StaggeredBatch:
     rows = symbol(f"rows{lane}")
     ids = Buffer(device, "hbm", f"ids{lane}", "int64", (most,))
     logits = Buffer(device, "hbm", f"logits{lane}", dtype, (most, vocab))
-    return Turn(rows, most, View(ids, 0, (rows,)), View(logits, 0, (rows, vocab)))
+    return StaggeredBatch(View(ids, 0, (rows,)), View(logits, 0, (rows, vocab)), symbol(f"context{lane}") - 1)
 
 
 def _blocks(scenario: Scenario, server: Server) -> int:

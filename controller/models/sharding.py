@@ -1,21 +1,19 @@
-"""Who holds which heads and which part of every weight.
+"""Weights of a model cut over the ranks of a tensor-parallel group, by a rule for each name.
 
-Tensor parallelism cuts q, k, v, gate and up by their outputs (whole KV heads with their query heads), o and down by
-their inputs, the embedding by its columns and the head by its rows; norms are everywhere. What reads the same input
-and is needed at the same time is one matrix: q, k and v, or k and v where q goes ahead. Decode attention is cut by
-heads once more, over the memory devices: a `Piece` is what one rank and one memory device have in common.
-Source: Shoeybi et al., Megatron-LM, arXiv 1909.08053, section 3; Lamina (arXiv 2405.01814), section 5, for heads over
-memory devices.
+q, k, v, gate and up are cut by their outputs (whole KV heads with their query heads), o and down by their inputs, the
+embedding by its columns and the head by its rows; norms are everywhere. What reads the same input and is needed at the
+same time is one matrix: q, k and v, or k and v where q goes ahead.
+Source: Shoeybi et al., Megatron-LM, arXiv 1909.08053, section 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from controller.errors import BadWorkload
+from controller.models.block import Block
 from controller.models.shape import ModelShape, weight_shapes
 from controller.models.weights import Weights
 from controller.plan.ops import Buffer
@@ -31,49 +29,7 @@ _Entry = tuple[tuple[tuple[str, Cut], ...], tuple[int, ...]]
 """What a weight here is made of: (canonical name, cut), joined by rows; and its extents."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """KV heads that one rank projects and one memory device attends over.
-
-    Attributes:
-        index: of the piece among all.
-        rank: of every replica.
-        memory: name of the memory device.
-        kv: first KV head and end, of the whole model.
-    """
-
-    index: int
-    rank: int
-    memory: str
-    kv: Range
-
-    @property
-    def kv_heads(self) -> int:
-        """Number of KV heads."""
-        return self.kv[1] - self.kv[0]
-
-
-def pieces_of(shape: ModelShape, world: int, memories: tuple[str, ...]) -> tuple[Piece, ...]:
-    """The pieces of `world` ranks and some memory devices, by rank.
-
-    Raises:
-        BadWorkload: more memory devices than KV heads.
-    """
-    if len(memories) > shape.kv_heads:
-        raise BadWorkload(
-            f"{len(memories)} memory devices for {shape.kv_heads} KV heads of {shape.name}: attention is spread by "
-            f"heads, so choose --dop with at most {shape.kv_heads} memory devices"
-        )
-    found: list[Piece] = []
-    for rank, mine in enumerate(even_ranges(shape.kv_heads, world)):
-        for memory, theirs in zip(memories, even_ranges(shape.kv_heads, len(memories)), strict=True):
-            start, stop = max(mine[0], theirs[0]), min(mine[1], theirs[1])
-            if start < stop:
-                found.append(Piece(len(found), rank, memory, (start, stop)))
-    return tuple(found)
-
-
-class Shards:
+class Sharding:
     """The weights of a model over the ranks of one replica.
 
     Attributes:
@@ -98,6 +54,7 @@ class Shards:
         self.columns = even_ranges(shape.hidden, world)
         self.vocab = even_ranges(shape.vocab, world)
         self.weights: list[dict[str, Buffer]] = []
+        self._blocks: dict[tuple[int, int], Block] = {}
         self._parts: list[dict[str, _Entry]] = []
         for rank, device in enumerate(devices):
             entries = self._entries(rank)
@@ -114,9 +71,17 @@ class Shards:
         """Number of ranks."""
         return len(self.devices)
 
-    def group(self) -> int:
-        """Query heads of one KV head."""
-        return self.shape.heads // self.shape.kv_heads
+    def block(self, rank: int, layer: int) -> Block:
+        """The block of a layer over the heads and columns of a rank."""
+        if (rank, layer) not in self._blocks:
+            prefix = f"layers.{layer}."
+            weights = {
+                name.removeprefix(prefix): buffer
+                for name, buffer in self.weights[rank].items()
+                if name.startswith(prefix)
+            }
+            self._blocks[rank, layer] = Block(self.shape, layer, weights)
+        return self._blocks[rank, layer]
 
     def weight_bytes(self, rank: int) -> int:
         """Size of the weights on a rank [bytes]."""
@@ -174,7 +139,7 @@ class Shards:
             found[name] = _whole(name, extents)
 
     def _outputs(self, rank: int, matrix: str) -> Range:
-        width = self.shape.head_dim * (self.group() if matrix == "q" else 1)
+        width = self.shape.head_dim * (self.shape.heads // self.shape.kv_heads if matrix == "q" else 1)
         start, stop = self.kv[rank]
         return start * width, stop * width
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from math import prod
 
 from controller.errors import BadTopology
-from controller.plan.build import Operand, PlanBuilder, as_view
+from controller.plan.build import as_view
+from controller.plan.script import Script, Source, Value
+from controller.plan.value import Place
 from controller.topology.graph import route
 from controller.topology.schema import Topology
 from node.errors import BadQuantity
@@ -36,27 +38,29 @@ class NetworkStack:
         self._delay: dict[tuple[str, str], float] = {}
 
     def send(
-        self, build: PlanBuilder, pairs: Sequence[tuple[Operand, Operand]], label: str, after: Sequence[int] = ()
-    ) -> None:
-        """Messages of one sender that leave together, each from a source to a destination.
+        self, s: Script, messages: Sequence[tuple[Source, Place | Source]], label: str, after: Sequence[int] = ()
+    ) -> list[Value]:
+        """Messages of one sender that leave together; returns what arrives.
 
         Args:
-            build: takes the ops.
-            pairs: sources, all on one device, and their destinations.
+            s: takes the ops.
+            messages: sources, all on one device, each with the tier or the buffer that it goes to.
             label: of the transfers.
             after: ops whose results the messages carry, before which the sender does not start.
         """
-        sender, receiver = (as_view(operand).buffer.device for operand in pairs[0])
+        (sender, tier), receiver = _place_of(messages[0][0]), _place_of(messages[0][1])[0]
         waits = self._software_s(sender, receiver)
         started: tuple[int, ...] = tuple(after)
         if waits > 0:
-            queue = self._queue(sender)
-            started = (build.kernel("delay", sender, [], [], queue=queue, label="stack", after=after, seconds=waits),)
+            there, queue = Place(sender, tier), self._queue(sender)
+            s.results("delay", on=there, out=(), queue=queue, label="stack", after=after, seconds=waits)
+            started = (s.count - 1,)
         # A sender's messages share what the stack reaches on its NIC by their length, so that they end together.
-        widths = [_width(origin) for origin, _ in pairs]
-        for (origin, target), width in zip(pairs, widths, strict=True):
-            share = self.bytes_per_s * width / sum(widths)
-            build.transfer(origin, target, rate_limit_bytes_per_s=share, after=started, label=label)
+        widths = [_width(origin) for origin, _ in messages]
+        return [
+            s.move(origin, target, label, rate_limit_bytes_per_s=self.bytes_per_s * width / sum(widths), after=started)
+            for (origin, target), width in zip(messages, widths, strict=True)
+        ]
 
     def _software_s(self, sender: str, receiver: str) -> float:
         key = (sender, receiver)
@@ -95,6 +99,15 @@ class NetworkStack:
         return value
 
 
-def _width(operand: Operand) -> int:
+def _place_of(end: Place | Source) -> tuple[str, str]:
+    if isinstance(end, Place):
+        return end.device, end.tier
+    if isinstance(end, Value):
+        return end.place.device, end.place.tier
+    buffer = as_view(end).buffer
+    return buffer.device, buffer.tier
+
+
+def _width(operand: Source) -> int:
     """Elements of a row; the number of rows is the same for all messages of a sender."""
     return prod(extent for extent in operand.shape[1:] if isinstance(extent, int))

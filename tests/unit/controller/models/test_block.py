@@ -7,12 +7,14 @@ import pytest
 
 from controller.errors import BadWorkload
 from controller.execute.local import LocalMemory
+from controller.models.block import embed, logits
 from controller.models.catalog import load_model
 from controller.models.decoder import Decoder
 from controller.models.reference import generate_reference
 from controller.models.weights import SeededWeights, weight_content
-from controller.plan.build import PlanBuilder
+from controller.plan.lowering import Arenas
 from controller.plan.ops import Buffer, Kernel
+from controller.plan.script import Script
 from controller.plan.size import symbol
 
 TINY = load_model("tiny-opt")
@@ -47,13 +49,13 @@ class OneDevice:
         self.output_tokens = output_tokens
         rows, tokens = self.prompt.shape
         self.decoder = Decoder(shape, "gpu", dtype="fp32", fused_qkv=fused_qkv)
-        self.memory = LocalMemory(backwards=backwards)
+        self.memory, self.placed = LocalMemory(backwards=backwards), []
         for name, buffer in self.decoder.weights.items():
             self.memory.place(buffer, weight_content(weights, name))
         part = rows // mini_batches
         self.slices = [slice(i * part, (i + 1) * part) for i in range(mini_batches)]
-        self.prefills = [self.decoder.prefill(f"prefill{i}", part, tokens) for i in range(mini_batches)]
-        self.steps = [self.decoder.decode(f"step{i}", part) for i in range(mini_batches)]
+        self.scratch = Arenas("scratch")
+        self.logits = Buffer("gpu", "hbm", "logits", "fp32", (rows, shape.vocab))
         cache = (part, shape.kv_heads, tokens + output_tokens, shape.head_dim)
         self.caches = [
             [
@@ -66,51 +68,61 @@ class OneDevice:
         self.ids = Buffer("gpu", "hbm", "ids", "int64", (rows,))
         self.memory.place(self.prompt_ids, self.prompt)
         self.memory.place(self.ids)
-        for stage in (*self.prefills, *self.steps):
-            for buffer in stage.buffers:
-                self.memory.place(buffer)
+        self.memory.place(self.logits)
         for layers in self.caches:
             for pair in layers:
                 for buffer in pair:
                     self.memory.place(buffer)
 
     def prefill_plan(self):
-        build, tokens = PlanBuilder("prefill"), self.prompt.shape[1]
-        for stage, part, caches in zip(self.prefills, self.slices, self.caches, strict=True):
-            stage.embed(build, self.prompt_ids.rows(part.start, part.stop))
+        s, tokens, weights = Script("prefill", self.scratch), self.prompt.shape[1], self.decoder.weights
+        for s.microbatch, (part, caches) in enumerate(zip(self.slices, self.caches, strict=True)):
+            x = embed(s, self.decoder.shape, weights, self.prompt_ids.rows(part.start, part.stop))
             for layer in self.decoder.layers:
-                attn, *by_heads = stage.prefill_attention(build, layer, *stage.attention_inputs(build, layer))
-                for source, cache in zip(by_heads, caches[layer], strict=True):
-                    build.kernel("kv_write", "gpu", [source], [cache], position=0, tokens=tokens)
-                stage.attention_output(build, layer, attn)
-                stage.feed_forward(build, layer)
-            stage.next_token(build, stage.head(build), self.ids.rows(part.start, part.stop))
-        return build.plan()
+                block = self.decoder.block(layer)
+                q, *kv = [block.to_heads(s, each) for each in block.qkv(s, x)]
+                for source, cache in zip(kv, caches[layer], strict=True):
+                    s.op("kv_write", source, out=cache, position=0, tokens=tokens)
+                x = block.finish(s, x, block.prefill_attention(s, q, *kv))
+            self._end(s, x, part)
+        return self._placed(s)
 
     def step_plan(self):
         """Open: position of the new token, tokens with it, first token that a sliding layer sees."""
-        build, shape = PlanBuilder("step"), self.decoder.shape
+        s, shape, weights = Script("step", self.scratch), self.decoder.shape, self.decoder.weights
         position, tokens, first = symbol("position"), symbol("tokens"), symbol("first")
-        for stage, part, caches in zip(self.steps, self.slices, self.caches, strict=True):
-            ids = self.ids.rows(part.start, part.stop)
-            stage.embed(build, ids, position)
+        for s.microbatch, (part, caches) in enumerate(zip(self.slices, self.caches, strict=True)):
+            x = embed(s, shape, weights, self.ids.rows(part.start, part.stop), position)
             for layer in self.decoder.layers:
-                q, *new = stage.attention_inputs(build, layer, position)
+                block = self.decoder.block(layer)
+                q, *new = block.qkv(s, x, position)
                 for source, cache in zip(new, caches[layer], strict=True):
-                    token = source.reshape(stage.rows, shape.kv_heads, 1, shape.head_dim)
-                    build.kernel("kv_write", "gpu", [token], [cache], position=position, tokens=1)
+                    token = source.reshape(part.stop - part.start, shape.kv_heads, 1, shape.head_dim)
+                    s.op("kv_write", token, out=cache, position=position, tokens=1)
                 start = 0 if shape.is_global(layer) else first
-                attn = stage.decode_attention(build, q, [tuple(caches[layer])], (tokens,), (start,))
-                stage.attention_output(build, layer, attn)
-                stage.feed_forward(build, layer)
-            stage.next_token(build, stage.head(build), ids)
-        return build.plan()
+                attention, _ = block.decode_attention(s, q, [tuple(caches[layer])], (tokens,), (start,))
+                x = block.finish(s, x, attention)
+            self._end(s, x, part)
+        return self._placed(s)
+
+    def _end(self, s, x, part):
+        made = logits(s, self.decoder.shape, self.decoder.weights, x)
+        s.op("copy", made, out=self.logits.rows(part.start, part.stop))
+        s.op("argmax", made, out=self.ids.rows(part.start, part.stop))
+
+    def _placed(self, s):
+        plan = s.plan()
+        for buffer in self.scratch.buffers:
+            if buffer not in self.placed:
+                self.memory.place(buffer)
+                self.placed.append(buffer)
+        return plan
 
     def generate(self):
         """Tokens (rows, steps) and logits (steps, rows, vocab)."""
         shape, step = self.decoder.shape, self.step_plan()
         self.memory.run(self.prefill_plan(), {})
-        chosen, logits = [self.memory.read(self.ids)], [self._logits(self.prefills)]
+        chosen, found = [self.memory.read(self.ids)], [self.memory.read(self.logits)]
         sliding = [layer for layer in range(shape.layers) if not shape.is_global(layer)]
         for position in range(self.prompt.shape[1], self.prompt.shape[1] + self.output_tokens - 1):
             values = {"position": position, "tokens": position + 1}
@@ -118,11 +130,8 @@ class OneDevice:
                 values["first"] = shape.first_attended(sliding[0], position + 1)
             self.memory.run(step, values)
             chosen.append(self.memory.read(self.ids))
-            logits.append(self._logits(self.steps))
-        return np.stack(chosen, axis=1), np.stack(logits)
-
-    def _logits(self, stages):
-        return np.concatenate([self.memory.read(stage.logits) for stage in stages])
+            found.append(self.memory.read(self.logits))
+        return np.stack(chosen, axis=1), np.stack(found)
 
 
 @pytest.mark.parametrize("shape", [TINY, LLAMA, QWEN, GEMMA, GPT], ids=lambda shape: shape.name)
@@ -173,22 +182,37 @@ def kernels(plan):
     return [op for op in plan.ops if isinstance(op, Kernel)]
 
 
+def arena_bytes(shape, rows, tokens):
+    """Scratch of a whole prompt pass [bytes]."""
+    decoder = Decoder(shape, "gpu")
+    s = Script("pass", Arenas("scratch"))
+    x = embed(s, shape, decoder.weights, Buffer("gpu", "hbm", "ids", "int64", (rows, tokens)))
+    for layer in decoder.layers:
+        block = decoder.block(layer)
+        x = block.finish(s, x, block.prefill_attention(s, *[block.to_heads(s, part) for part in block.qkv(s, x)]))
+    s.op("copy", logits(s, shape, decoder.weights, x), out=Buffer("gpu", "hbm", "out", "fp16", (rows, shape.vocab)))
+    s.plan()
+    return sum(buffer.nbytes for buffer in s.arenas.buffers)
+
+
 def test_a_decode_layer_of_opt_launches_what_an_eager_framework_launches():
-    stage, build = Decoder(TINY, "gpu").decode("step", 4), PlanBuilder("layer")
-    q, _, _ = stage.attention_inputs(build, 0)
-    stage.attention_output(build, 0, q)
-    stage.feed_forward(build, 0)
-    assert [op.op for op in kernels(build.plan())] == [
+    s, block = Script("layer"), Decoder(TINY, "gpu").block(0)
+    x = s.op("copy", Buffer("gpu", "hbm", "x", "fp16", (4, TINY.hidden)))
+    q, k, v = block.qkv(s, x)
+    for unused in (k, v):
+        s.drop(unused)
+    s.op("copy", block.finish(s, x, q), out=Buffer("gpu", "hbm", "out", "fp16", (4, TINY.hidden)))
+    assert [op.op for op in kernels(s.plan())][1:-1] == [
         "layer_norm", "linear", "linear", "linear", "linear", "add",
         "layer_norm", "linear", "activation", "linear", "add",
     ]  # fmt: skip
 
 
 def test_scratch_does_not_grow_with_the_number_of_layers():
-    few, many = (Decoder(replace(TINY, layers=layers), "gpu").prefill("p", 2, 32) for layers in (1, 12))
-    assert sum(b.nbytes for b in few.buffers) == sum(b.nbytes for b in many.buffers)
-    widest = 2 * 32 * (2 * TINY.hidden + TINY.hidden + 2 * TINY.intermediate) * 2
-    assert sum(b.nbytes for b in few.buffers) == widest + 2 * TINY.vocab * 2
+    few, many = (arena_bytes(replace(TINY, layers=layers), 2, 32) for layers in (1, 12))
+    assert few == many
+    # No more than an eager framework's two streams, a normed one and the widest moment of a layer.
+    assert few <= 2 * 32 * (3 * TINY.hidden + 2 * TINY.intermediate) * 2 + 2 * TINY.vocab * 2
 
 
 def test_a_pipeline_of_two_devices_holds_every_weight_once_and_the_tied_head_twice():
@@ -198,7 +222,6 @@ def test_a_pipeline_of_two_devices_holds_every_weight_once_and_the_tied_head_twi
     assert "positions" in first.weights and "positions" not in last.weights
     assert "final_norm.weight" in last.weights and "final_norm.weight" not in first.weights
     assert whole.weight_bytes == TINY.weight_bytes("fp16")
-    assert not any(buffer.name == "p.logits" for buffer in first.prefill("p", 1, 4).buffers)
 
 
 def test_layer_weight_bytes_are_those_of_its_buffers():
@@ -208,13 +231,8 @@ def test_layer_weight_bytes_are_those_of_its_buffers():
 
 
 def test_positions_beyond_the_table_are_refused():
-    stage, build = Decoder(TINY, "gpu").prefill("p", 1, 10), PlanBuilder("p")
+    decoder, s = Decoder(TINY, "gpu"), Script("positions")
     ids = Buffer("gpu", "hbm", "ids", "int64", (1, 10))
     with pytest.raises(BadWorkload, match=r"10 tokens from position 503.*512 positions"):
-        stage.embed(build, ids, 503)
-    stage.embed(build, ids, 502)
-
-
-def test_a_stage_without_rows_is_refused():
-    with pytest.raises(BadWorkload, match="1 or more"):
-        Decoder(TINY, "gpu").decode("step", 0)
+        embed(s, TINY, decoder.weights, ids, 503)
+    embed(s, TINY, decoder.weights, ids, 502)

@@ -1,0 +1,1 @@
+"""Serving: requests that share a KV cache, and what every iteration decodes."""
