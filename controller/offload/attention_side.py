@@ -9,7 +9,7 @@ from controller.models.shape import ModelShape
 from controller.models.sharded import Sharded
 from controller.offload.network_stack import NetworkStack
 from controller.offload.piece_cache import Cache, Pair
-from controller.offload.pieces import Piece
+from controller.offload.pieces import HeadPiece
 from controller.plan.script import Script, Value
 from controller.plan.size import Size
 from controller.plan.value import Place
@@ -33,7 +33,7 @@ class Side(Protocol):
 class LocalSide:
     """Attention on the GPUs of the model, each over its own heads; one piece a rank."""
 
-    def __init__(self, shape: ModelShape, pieces: Sequence[Piece], cache: Cache) -> None:
+    def __init__(self, shape: ModelShape, pieces: Sequence[HeadPiece], cache: Cache) -> None:
         self._shape, self._pieces, self._cache = shape, tuple(pieces), cache
 
     def attend(
@@ -57,7 +57,7 @@ class RemoteSide:
     """Attention on memory devices, by heads. With `overlap` q goes ahead of k and v, and partial results are merged."""
 
     def __init__(
-        self, shape: ModelShape, pieces: Sequence[Piece], cache: Cache, stack: NetworkStack, *, overlap: bool
+        self, shape: ModelShape, pieces: Sequence[HeadPiece], cache: Cache, stack: NetworkStack, *, overlap: bool
     ) -> None:
         self._shape, self._pieces, self._cache, self._stack = shape, tuple(pieces), cache, stack
         self._overlap, self._group = overlap, shape.heads // shape.kv_heads
@@ -79,7 +79,7 @@ class RemoteSide:
         results = [self._on_memory(s, lane, layer, piece) for piece in self._with(landed)]
         return self._bring_back(s, there, results)
 
-    def _with(self, landed: list[list[Value]]) -> list[tuple[Piece, list[Value]]]:
+    def _with(self, landed: list[list[Value]]) -> list[tuple[HeadPiece, list[Value]]]:
         return list(zip(self._pieces, landed, strict=True))
 
     # -- model's side --------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class RemoteSide:
 
     # -- memory's side -------------------------------------------------------------------------------------------------
 
-    def _on_memory(self, s: Script, lane: int, layer: int, landed: tuple[Piece, list[Value]]) -> tuple[Value, int]:
+    def _on_memory(self, s: Script, lane: int, layer: int, landed: tuple[HeadPiece, list[Value]]) -> tuple[Value, int]:
         """Attention of a piece, as rows, and the op that made it."""
         piece, (q, k, v) = landed
         kept, past, start = self._cache.pair(lane, layer, piece), self._cache.past(lane), self._cache.start(lane, layer)
@@ -142,7 +142,7 @@ class RemoteSide:
         return out.reshape(*q.shape), made
 
 
-def append(s: Script, piece: Piece, new: tuple[Value, Value], kept: Pair, past: Size) -> None:
+def append(s: Script, piece: HeadPiece, new: tuple[Value, Value], kept: Pair, past: Size) -> None:
     """The new token's keys and values become token number `past` of the cache."""
     for part, cache in zip(new, kept, strict=True):
         head_dim = cache.shape[-1]
@@ -151,7 +151,7 @@ def append(s: Script, piece: Piece, new: tuple[Value, Value], kept: Pair, past: 
 
 
 def attention(
-    s: Script, shape: ModelShape, piece: Piece, q: Value, kept: Pair, tokens: Size, start: Size | None
+    s: Script, shape: ModelShape, piece: HeadPiece, q: Value, kept: Pair, tokens: Size, start: Size | None
 ) -> tuple[Value, Value]:
     """Attention (rows, h, d) of the new token over `tokens` of one segment, and its log-sum-exp (rows, h)."""
     query = q.reshape(q.shape[0], piece.kv_heads * (shape.heads // shape.kv_heads), shape.head_dim)

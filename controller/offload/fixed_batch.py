@@ -22,7 +22,7 @@ from controller.offload.generation import BoundPlan
 from controller.offload.gpu_model import PREFILL_TOKENS, rows_view
 from controller.offload.network_stack import NetworkStack
 from controller.offload.piece_cache import FixedCache
-from controller.offload.pieces import Piece, pieces_of
+from controller.offload.pieces import HeadPiece, pieces_of
 from controller.offload.rotation import StaggeredBatch, emit_head, emit_rotation, ids_on
 from controller.offload.scratch import Scratch
 from controller.plan.ops import Buffer, Plan
@@ -184,7 +184,7 @@ class FixedBatch:
             self._store(s, piece, (k, v), layer, lane, row)
         return results[0] if len(mine) == 1 else s.op("concat", *results)
 
-    def _store(self, s: Script, piece: Piece, kv: Sequence[Value], layer: int, lane: int, row: Affine) -> None:
+    def _store(self, s: Script, piece: HeadPiece, kv: Sequence[Value], layer: int, lane: int, row: Affine) -> None:
         """A prompt's keys and values to where they stay."""
         rows = kv[0].shape[0]
         assert isinstance(rows, int), "a prompt pass has a number of rows"

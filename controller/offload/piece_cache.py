@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from controller.models.shape import ModelShape
-from controller.offload.pieces import Piece
+from controller.offload.pieces import HeadPiece
 from controller.plan.ops import Buffer, View
 from controller.plan.size import Affine, Size, symbol
 from controller.program.run import Run
@@ -20,7 +20,7 @@ class Cache(Protocol):
     def place(self, run: Run) -> None:
         """Allocates everything."""
 
-    def pair(self, lane: int, layer: int, piece: Piece) -> Pair:
+    def pair(self, lane: int, layer: int, piece: HeadPiece) -> Pair:
         """Keys and values, each (rows, KV heads, capacity, d)."""
 
     def past(self, lane: int) -> Size:
@@ -34,7 +34,7 @@ class FixedCache:
     """Sequences of one length, with room for the longest context."""
 
     def __init__(
-        self, shape: ModelShape, pieces: Sequence[Piece], rows: Sequence[int], max_tokens: int, dtype: str
+        self, shape: ModelShape, pieces: Sequence[HeadPiece], rows: Sequence[int], max_tokens: int, dtype: str
     ) -> None:
         self._shape, self._windowed = shape, 0 < shape.sliding_window < max_tokens
         self._pairs = {
@@ -55,11 +55,11 @@ class FixedCache:
             for buffer in pair:
                 run.place(buffer, written=True)
 
-    def buffers(self, lane: int, layer: int, piece: Piece) -> tuple[Buffer, ...]:
+    def buffers(self, lane: int, layer: int, piece: HeadPiece) -> tuple[Buffer, ...]:
         """Keys and values as buffers."""
         return self._pairs[lane, layer, piece.index]
 
-    def pair(self, lane: int, layer: int, piece: Piece) -> Pair:
+    def pair(self, lane: int, layer: int, piece: HeadPiece) -> Pair:
         keys, values = self._pairs[lane, layer, piece.index]
         return keys.view(), values.view()
 
@@ -86,7 +86,7 @@ class PooledCache:
     device works on one of them at a time.
     """
 
-    def __init__(self, shape: ModelShape, pieces: Sequence[Piece], tokens: int, dtype: str) -> None:
+    def __init__(self, shape: ModelShape, pieces: Sequence[HeadPiece], tokens: int, dtype: str) -> None:
         self._shape = shape
         self._pairs = {
             (layer, piece.index): tuple(
@@ -105,7 +105,7 @@ class PooledCache:
             for buffer in pair:
                 run.place(buffer, written=True)
 
-    def pair(self, lane: int, layer: int, piece: Piece) -> Pair:
+    def pair(self, lane: int, layer: int, piece: HeadPiece) -> Pair:
         extents: tuple[Size, ...] = (
             symbol(f"rows{lane}"), piece.kv_heads, symbol(f"context{lane}"), self._shape.head_dim,
         )  # fmt: skip

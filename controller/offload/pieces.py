@@ -13,7 +13,7 @@ from controller.plan.ranges import Range, even_ranges
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class HeadPiece:
     """KV heads that one rank projects and one memory device attends over.
 
     Attributes:
@@ -34,7 +34,7 @@ class Piece:
         return self.kv[1] - self.kv[0]
 
 
-def pieces_of(shape: ModelShape, world: int, memories: tuple[str, ...]) -> tuple[Piece, ...]:
+def pieces_of(shape: ModelShape, world: int, memories: tuple[str, ...]) -> tuple[HeadPiece, ...]:
     """The pieces of `world` ranks and some memory devices, by rank.
 
     Raises:
@@ -45,10 +45,10 @@ def pieces_of(shape: ModelShape, world: int, memories: tuple[str, ...]) -> tuple
             f"{len(memories)} memory devices for {shape.kv_heads} KV heads of {shape.name}: attention is spread by "
             f"heads, so choose --dop with at most {shape.kv_heads} memory devices"
         )
-    found: list[Piece] = []
+    found: list[HeadPiece] = []
     for rank, mine in enumerate(even_ranges(shape.kv_heads, world)):
         for memory, theirs in zip(memories, even_ranges(shape.kv_heads, len(memories)), strict=True):
             start, stop = max(mine[0], theirs[0]), min(mine[1], theirs[1])
             if start < stop:
-                found.append(Piece(len(found), rank, memory, (start, stop)))
+                found.append(HeadPiece(len(found), rank, memory, (start, stop)))
     return tuple(found)
