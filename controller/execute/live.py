@@ -70,7 +70,6 @@ class LiveRun:
         return self.virtual.now
 
     def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
-        """See `Run.place`."""
         self.virtual.place(buffer, content, written=written)
         client = self.cluster.clients[buffer.device]
         client.allocate(buffer_key(buffer), buffer.tier, buffer.dtype, buffer.shape)
@@ -78,18 +77,15 @@ class LiveRun:
             self.cluster.clients[buffer.device].write(buffer_key(buffer), _made(content))
 
     def release(self, buffer: Buffer) -> None:
-        """See `Run.release`."""
         self.virtual.release(buffer)
         self.cluster.clients[buffer.device].free(buffer_key(buffer))
 
     def write(self, buffer: Buffer, content: Content) -> None:
-        """See `Run.write`."""
         self.virtual.write(buffer, content)
         if content is not None:
             self.cluster.clients[buffer.device].write(buffer_key(buffer), _made(content))
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
-        """See `Run.submit`."""
         if not self._started:
             # Loading took wall time that the emulated devices never spend: their clocks start with the first plan.
             if self.phases is not None:
@@ -111,7 +107,7 @@ class LiveRun:
         return _InFlight(executed, dict(bindings), first_event, futures)
 
     def cancel(self, ticket: Ticket) -> None:
-        """See `Run.cancel`; nodes end what they were handed."""
+        """Cancels on the virtual clock alone: nodes end what they were handed."""
         flight = self._in_flight.pop(ticket.number, None)
         made = () if flight is None else self.virtual.made_by(ticket)
         self.virtual.cancel(ticket)
@@ -124,11 +120,10 @@ class LiveRun:
         self._wakes_at.pop(ticket.number, None)
 
     def repeat(self, done: Completion, times: int) -> Repeat:
-        """See `Run.repeat`."""
         return self.virtual.repeat(done, times)
 
     def repeat_ticket(self, done: Completion, times: int) -> Ticket:
-        """See `Clock.repeat_ticket`; every repetition is executed."""
+        """Executes every repetition: none is skipped, as each computes values."""
         ticket = self.virtual.repeat_ticket(done, times)
         assert self._last is not None, "a plan that has ended was handed out"
         for _ in range(times):
@@ -138,15 +133,12 @@ class LiveRun:
         return ticket
 
     def event(self, name: str) -> Event:
-        """See `Run.event`."""
         return self.virtual.event(name)
 
     def faults(self) -> Event:
-        """See `Run.faults`."""
         return self.virtual.faults()
 
     def fetch(self, view: Buffer | View) -> Fetch:
-        """See `Run.fetch`."""
         return self.virtual.fetch(view)
 
     def read(self, view: View) -> Array:
@@ -156,7 +148,6 @@ class LiveRun:
         return client.read(buffer_key(view.buffer), offset_bytes=bind_size(view.offset_bytes, {}), shape=shape)
 
     def delay(self, duration_s: float) -> Delay:
-        """See `Run.delay`."""
         return self.virtual.delay(duration_s)
 
     def sleep_ticket(self, duration_s: float) -> Ticket:
@@ -166,7 +157,6 @@ class LiveRun:
         return ticket
 
     def mark(self, phase: str) -> None:
-        """See `Run.mark`."""
         self.virtual.mark(phase)
         if self.cluster.pace is not None:
             phases = self.virtual.outcome.paced_phases
@@ -174,19 +164,15 @@ class LiveRun:
             self._mark_at = self.device_now
 
     def figure(self, name: str, value: Figure) -> None:
-        """See `Run.figure`."""
         self.virtual.figure(name, value)
 
     def note(self, text: str) -> None:
-        """See `Run.note`."""
         self.virtual.note(text)
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """See `Run.progress`."""
         self.virtual.progress(done, total, what)
 
     def unfinished(self) -> tuple[int, ...]:
-        """See `Clock.unfinished`."""
         return self.virtual.unfinished()
 
     def advance(self, tickets: Sequence[int]) -> list[Completion]:

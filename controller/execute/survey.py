@@ -92,21 +92,18 @@ class SurveyRun:
         self._started: dict[int, Plan] = {}
 
     def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
-        """See `Run.place`; the content is not made."""
+        """Places the buffer; does not make its content."""
         self.occupancy.take(buffer, written=written or content is not None, now=self.now)
         self.found.placed.append(buffer)
 
     def release(self, buffer: Buffer) -> None:
-        """See `Run.release`."""
         check_unused(buffer, self._started.values())
         self.occupancy.give(buffer, now=self.now)
 
     def write(self, buffer: Buffer, content: Content) -> None:
-        """See `Run.write`."""
         self.occupancy.set_written(buffer)
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
-        """See `Run.submit`."""
         entry = self._entries.get(id(plan))
         if entry is None:
             check_forms(plan)
@@ -122,15 +119,12 @@ class SurveyRun:
         return ticket
 
     def fetch(self, view: Buffer | View) -> Fetch:
-        """See `Run.fetch`."""
         return Fetch(view.view() if isinstance(view, Buffer) else view)
 
     def delay(self, duration_s: float) -> Delay:
-        """See `Run.delay`."""
         return Delay(duration_s)
 
     def repeat(self, done: Completion, times: int) -> Repeat:
-        """See `Run.repeat`."""
         return Repeat(done, times)
 
     def repeat_ticket(self, done: Completion, times: int) -> Ticket:
@@ -138,34 +132,31 @@ class SurveyRun:
         return self._ended("delay")
 
     def cancel(self, ticket: Ticket) -> None:
-        """See `Run.cancel`; everything has ended already."""
+        """Cancels nothing: everything has ended already."""
 
     def event(self, name: str) -> Event:
-        """See `Run.event`."""
         return Event(name)
 
     def faults(self) -> Event:
-        """See `Run.faults`."""
         return Event("faults")
 
     def mark(self, phase: str) -> None:
-        """See `Run.mark`; no time passes."""
+        """Marks nothing: no time passes."""
 
     def figure(self, name: str, value: Figure) -> None:
-        """See `Run.figure`; nothing was run."""
+        """Drops the figure: nothing was run."""
 
     def note(self, text: str) -> None:
-        """See `Run.note`; nothing was run."""
+        """Drops the note: nothing was run."""
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """See `Run.progress`; it is over at once."""
+        """Tells nobody: a survey is over at once."""
 
     def sleep_ticket(self, duration_s: float) -> Ticket:
         """A ticket that has ended."""
         return self._ended("delay")
 
     def unfinished(self) -> tuple[int, ...]:
-        """See `Clock.unfinished`."""
         return tuple(self._tickets)
 
     def advance(self, tickets: Sequence[int]) -> list[Completion]:

@@ -93,21 +93,18 @@ class VirtualRun:
         return float(self.engine.now)
 
     def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
-        """See `Run.place`; the content is not made."""
+        """Places the buffer; does not make its content."""
         self.occupancy.take(buffer, written=written or content is not None, now=self.now)
 
     def release(self, buffer: Buffer) -> None:
-        """See `Run.release`."""
         started = (entry.template.plan for entry in self._submissions.values() if entry.template is not None)
         check_unused(buffer, started)
         self.occupancy.give(buffer, now=self.now)
 
     def write(self, buffer: Buffer, content: Content) -> None:
-        """See `Run.write`."""
         self.occupancy.set_written(buffer)
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
-        """See `Run.submit`."""
         if self.link_changes.next_at <= self.now:
             self._change_links()
         is_checked = plan.cache.get("checked") is self.topology
@@ -158,19 +155,15 @@ class VirtualRun:
         return template, template.first_bound()
 
     def fetch(self, view: Buffer | View) -> Fetch:
-        """See `Run.fetch`."""
         return Fetch(view.view() if isinstance(view, Buffer) else view)
 
     def delay(self, duration_s: float) -> Delay:
-        """See `Run.delay`."""
         return Delay(duration_s)
 
     def repeat(self, done: Completion, times: int) -> Repeat:
-        """See `Run.repeat`."""
         return Repeat(done, times)
 
     def repeat_ticket(self, done: Completion, times: int) -> Ticket:
-        """See `Clock.repeat_ticket`."""
         if done.ticket.number != self._ended_last or self._submissions:
             raise BadWait(
                 f"plan {done.ticket.plan!r} cannot be repeated: it did not end last and alone; repeat it right after "
@@ -182,7 +175,6 @@ class VirtualRun:
         return self._sleep(times * (done.end_at - done.submitted_at), is_repetition=True)
 
     def cancel(self, ticket: Ticket) -> None:
-        """See `Run.cancel`."""
         entry = self._submissions.get(ticket.number)
         if entry is None:
             return
@@ -201,28 +193,22 @@ class VirtualRun:
             entry.lifetimes = entry.lifetimes.cancelled()
 
     def event(self, name: str) -> Event:
-        """See `Run.event`."""
         return Event(name)
 
     def faults(self) -> Event:
-        """See `Run.faults`."""
         return self._faults
 
     def mark(self, phase: str) -> None:
-        """See `Run.mark`."""
         self.outcome.phases[phase] = self.outcome.phases.get(phase, 0.0) + self.now - self._mark_at
         self._mark_at = self.now
 
     def figure(self, name: str, value: Figure) -> None:
-        """See `Run.figure`."""
         self.outcome.figures[name] = value
 
     def note(self, text: str) -> None:
-        """See `Run.note`."""
         self.outcome.notes.append(text)
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """See `Run.progress`."""
         if self._progress is not None:
             self._progress(done, total, what)
 
@@ -238,7 +224,6 @@ class VirtualRun:
         return Ticket(number, "delay")
 
     def unfinished(self) -> tuple[int, ...]:
-        """See `Clock.unfinished`."""
         return tuple(self._submissions)
 
     def advance(self, tickets: Sequence[int]) -> list[Completion]:

@@ -210,7 +210,7 @@ def pair_latency(destination: str, overrides: tuple[str, ...] = ()) -> float:
 
 
 def operator_time_us(system: str, name: str, ep: int, variant: str) -> float:
-    """See `operator_time_s` [us]."""
+    """Time of one operator, as `operator_time_s` has it [us]."""
     return operator_time_s(system, name, ep, variant) * 1e6
 
 

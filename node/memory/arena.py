@@ -53,7 +53,6 @@ class SharedArena(Tier):
         return self._generation[0]
 
     def place(self, size_bytes: int) -> int:
-        """See `Tier.place`."""
         need = _pages(max(size_bytes, 1))
         with self._places:
             if self._next + need <= self._length:
@@ -67,7 +66,6 @@ class SharedArena(Tier):
         raise MemoryError(f"{self.device}.{self.spec.name}: addresses used up by rounding to pages of {_PAGE} bytes")
 
     def free(self, buffer: StoredBuffer) -> None:
-        """See `Tier.free`."""
         if not lock_alone(self.descriptor, buffer.place):
             raise BufferInUse(
                 f"{self.device}.{buffer.name} is in use by a push or a kernel of a peer that maps it; free it "
@@ -79,7 +77,6 @@ class SharedArena(Tier):
             unlock(self.descriptor, buffer.place)
 
     def displace(self, place: int, size_bytes: int) -> None:
-        """See `Tier.displace`."""
         length = _pages(max(size_bytes, 1))
         with self._places:
             self._generation[0] += 1
@@ -90,12 +87,10 @@ class SharedArena(Tier):
                 self._next = self._holes.pop()[0]
 
     def view(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int) -> memoryview:
-        """See `Tier.view`."""
         start = buffer.place + offset_bytes
         return self._bytes[start : start + size_bytes]
 
     def close(self) -> None:
-        """See `Tier.close`."""
         os.close(self.descriptor)
 
 

@@ -103,14 +103,12 @@ class FlashTier(Tier):
         self._serial = max(kept, default=self._serial)
 
     def allocate(self, name: str, dtype: str, shape: tuple[int, ...], size_bytes: int) -> StoredBuffer:
-        """See `Tier.allocate`."""
         buffer = super().allocate(name, dtype, shape, size_bytes)
         with self._lock:
             self._buffers[buffer.place] = buffer
         return buffer
 
     def place(self, size_bytes: int) -> int:
-        """See `Tier.place`."""
         with self._lock:
             self._serial += 1
             with disk_room(self.folder, 4096):
@@ -118,7 +116,6 @@ class FlashTier(Tier):
             return self._serial
 
     def displace(self, place: int, size_bytes: int) -> None:
-        """See `Tier.displace`."""
         with self._lock:
             array = self._arrays.pop(place)
             self._buffers.pop(place, None)
@@ -131,12 +128,10 @@ class FlashTier(Tier):
             self._doomed.append(array)
 
     def view(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int) -> memoryview:
-        """See `Tier.view`."""
         return self._arrays[buffer.place].bytes[offset_bytes : offset_bytes + size_bytes]
 
     @contextmanager
     def held(self, buffer: StoredBuffer, offset_bytes: int, size_bytes: int, *, writes: bool) -> Iterator[None]:
-        """See `Tier.held`."""
         if not size_bytes:
             yield
             return
@@ -242,7 +237,6 @@ class FlashTier(Tier):
                     shutil.rmtree(self._arrays_folder / name, ignore_errors=True)
 
     def close(self) -> None:
-        """See `Tier.close`."""
         os.close(self._lock_descriptor)
 
     def _entry(self, buffer: StoredBuffer) -> ManifestEntry:

@@ -33,7 +33,6 @@ class Ecmp:
         self._seed, self._connections = seed, connections
 
     def assign(self, flows: Sequence[Flow]) -> Sequence[Shares]:
-        """See `Policy.assign`."""
         return [self._of(flow) for flow in flows]
 
     def _of(self, flow: Flow) -> Shares:

@@ -27,7 +27,6 @@ class Ethereal:
     """Whole flows round robin, what is left in as few equal pieces as fill every uplink evenly."""
 
     def assign(self, flows: Sequence[Flow]) -> Sequence[Shares]:
-        """See `Policy.assign`."""
         groups: dict[Hashable, list[int]] = {}
         departures: list[str] = []
         for index, flow in enumerate(flows):

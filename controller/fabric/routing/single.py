@@ -18,7 +18,6 @@ class Single:
     """The first path that is up."""
 
     def assign(self, flows: Sequence[Flow]) -> Sequence[Shares]:
-        """See `Policy.assign`."""
         return [((flow.up[0], Fraction(1)),) for flow in flows]
 
 

@@ -18,7 +18,6 @@ class Spray:
     """All paths that are up, evenly."""
 
     def assign(self, flows: Sequence[Flow]) -> Sequence[Shares]:
-        """See `Policy.assign`."""
         return [tuple((number, Fraction(1, len(flow.up))) for number in flow.up) for flow in flows]
 
 
