@@ -100,7 +100,8 @@ def _run(request: RunSpec, as_json: bool, details: bool) -> None:
     if request.trace is not None and experiment.trace is not None:
         from controller.report.chrome_trace import write_chrome_trace
 
-        written = write_chrome_trace(experiment.trace, request.trace, tuple(experiment.topology.devices))
+        critical = () if experiment.explanation is None else experiment.explanation.segments
+        written = write_chrome_trace(experiment.trace, request.trace, tuple(experiment.topology.devices), critical)
         if written.dropped_count:
             click.echo(
                 f"trace: the first {written.span_count} spans were kept, {written.dropped_count} more left out",

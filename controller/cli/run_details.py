@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.cli.context_note import context_note
 from controller.execute.flash_traffic import wear_ratio
-from controller.report.tables import console, percent, quantity, reported, say, show, table
+from controller.report.tables import console, legend, percent, quantity, reported, say, show, table
 
 if TYPE_CHECKING:
     from controller.execute.critical import Explanation
@@ -27,13 +27,6 @@ FEWEST = 0.001
 
 REPORT_MEANING = {"predicted_s": " (the planner's own prediction of a step, for the declared hardware)"}
 """What is said behind a value that a program reports, where its name alone could be taken for a result."""
-
-LEGEND = {
-    ".simplex": "simplex: reads and writes take turns",
-    ".read": "read, write: the two directions of a tier or port",
-    "<": "> and <: a link from its first end to its second, and back",
-}
-"""What the ending of a resource's name means."""
 
 
 def print_details(experiment: Experiment) -> None:
@@ -67,12 +60,6 @@ def print_explanation(why: Explanation) -> None:
         ("  exposed", quantity(why.exposed_s, "s"), _share(why.exposed_s, why.transfer_s)),
     ]  # fmt: skip
     show(table(("", "time", "share"), rows, "overlap"))
-
-
-def legend(names: Sequence[str]) -> str:
-    """What the endings of these names of resources mean; "" where none needs a word."""
-    ends = {".simplex": (".simplex",), ".read": (".read", ".write"), "<": ("<", ">")}
-    return "; ".join(LEGEND[key] for key, found in ends.items() if any(name.endswith(found) for name in names))
 
 
 def _facts(experiment: Experiment) -> Iterator[tuple[str, str]]:

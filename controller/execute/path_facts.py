@@ -94,7 +94,7 @@ class PathFacts:
             kinds == "compute",
             kinds == "transfer",
             tuple(keys),
-            _ahead(template),
+            template.rows_ahead,
             tuple(owners),
             _first_by(template, rate),
             _first_by(template, -busy_s[activities.load_resource]),
@@ -189,20 +189,4 @@ def _first_by(template: Template, score: FloatArray) -> tuple[str, ...]:
     for position in np.flatnonzero(is_first).tolist():
         load = int(order[position])
         found[int(rows[position])] = places[int(template.activities.load_resource[load])]
-    return tuple(found)
-
-
-def _ahead(template: Template) -> tuple[tuple[int, ...], ...]:
-    """For each row its edges, and as many rows ahead in its queue as that has slots."""
-    activities, slots = template.activities, template.fabric.slots
-    recent: dict[int, list[int]] = {}
-    found: list[tuple[int, ...]] = []
-    starts, deps = activities.dep_start.tolist(), activities.dep.tolist()
-    for row, queue in enumerate(activities.queue.tolist()):
-        waits = deps[starts[row] : starts[row + 1]]
-        if queue >= 0:
-            line = recent.setdefault(queue, [])
-            waits = [*waits, *line[-int(slots[queue]) :]]
-            line.append(row)
-        found.append(tuple(waits))
     return tuple(found)

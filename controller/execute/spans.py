@@ -20,14 +20,22 @@ def record_spans(
     end_at: FloatArray,
     ran: npt.NDArray[np.bool_],
 ) -> None:
-    """Adds the spans of one execution of a template, in the order of its ops; only of those that `ran`."""
+    """Adds the spans of one execution of a template, in the order of its ops, and arrows from what each waited for.
+
+    Only ops that `ran` have spans. The arrow comes from the last of its dependencies, or of those ahead in its queue,
+    that ended before it started.
+    """
+    if trace.strips is not None:
+        trace.strips.add(template, bound, start_at, end_at)
     if len(trace.spans) >= trace.limit:
         trace.dropped += len(start_at)
         return
     fabric = template.fabric
     activities = template.activities
     names = template.row_names()
+    span_of: dict[int, int] = {}
     for row in np.flatnonzero(ran).tolist():
+        span_of[row] = len(trace.spans)
         start, end = float(start_at[row]), float(end_at[row])
         label = names[row]
         detail: dict[str, str | int | float] = {"plan": template.plan.name}
@@ -49,5 +57,17 @@ def record_spans(
         for slot in range(activities.load_start[row], activities.load_start[row + 1]):
             if bound.load_weight[slot] > 0:
                 resource = fabric.resources[int(activities.load_resource[slot])]
-                track = resource.name.removeprefix(f"{resource.owner}.") if resource.owner else resource.name
-                trace.add(Span(resource.owner or "fabric", track, label, start, end, detail))
+                trace.add(Span(resource.owner or "fabric", resource.track, label, start, end, detail))
+    _add_arrows(trace, template, span_of, start_at.tolist(), end_at.tolist())
+
+
+def _add_arrows(
+    trace: Trace, template: Template, span_of: dict[int, int], starts: list[float], ends: list[float]
+) -> None:
+    for row, span in span_of.items():
+        before, latest = -1, float("-inf")
+        for other in template.rows_ahead[row]:
+            if other in span_of and latest < ends[other] <= starts[row] * (1 + 1e-9):
+                before, latest = other, ends[other]
+        if before >= 0 and span < len(trace.spans) and span_of[before] < len(trace.spans):
+            trace.arrows.append((span_of[before], span))

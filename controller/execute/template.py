@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,22 @@ class Template:
             if not np.array_equal(load.weights, load_weight[start:stop]):
                 found.append((row, slice(start, stop), load.weights))
         return found
+
+    @cached_property
+    def rows_ahead(self) -> tuple[tuple[int, ...], ...]:
+        """For each row what may hold it up: its edges, and as many rows ahead in its queue as that has slots."""
+        activities, slots = self.activities, self.fabric.slots
+        recent: dict[int, list[int]] = {}
+        found: list[tuple[int, ...]] = []
+        starts, deps = activities.dep_start.tolist(), activities.dep.tolist()
+        for row, queue in enumerate(activities.queue.tolist()):
+            waits = deps[starts[row] : starts[row + 1]]
+            if queue >= 0:
+                line = recent.setdefault(queue, [])
+                waits = [*waits, *line[-int(slots[queue]) :]]
+                line.append(row)
+            found.append(tuple(waits))
+        return tuple(found)
 
     def row_names(self) -> list[str]:
         """The label of every row."""

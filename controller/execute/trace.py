@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controller.execute.strips import Strips
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -40,12 +42,22 @@ class Level:
 
 @dataclass(slots=True)
 class Trace:
-    """Spans and levels of a run, in the order in which they were recorded."""
+    """Spans and levels of a run, in the order in which they were recorded.
+
+    Attributes:
+        limit: most spans that are kept.
+        spans, levels: what happened.
+        dropped: spans that came after the limit.
+        arrows: indices into `spans`: what an op waited for last, and the op.
+        strips: how busy each track was over the whole run, past the limit too; None where nobody asked for it.
+    """
 
     limit: int = 200_000
     spans: list[Span] = field(default_factory=list)
     levels: list[Level] = field(default_factory=list)
     dropped: int = 0
+    arrows: list[tuple[int, int]] = field(default_factory=list)
+    strips: Strips | None = None
 
     def add(self, span: Span) -> None:
         """Keeps `span` if there is room."""

@@ -172,6 +172,8 @@ class VirtualRun:
         self.ledger.again(times)
         if self.record is not None:
             self.record.again(self.now, times)
+        if self.trace is not None and self.trace.strips is not None:
+            self.trace.strips.again(self.now, self.now + times * (done.end_at - done.submitted_at), times)
         return self._sleep(times * (done.end_at - done.submitted_at), is_repetition=True)
 
     def cancel(self, ticket: Ticket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.errors import BadWorkload
+from controller.execute.strips import Strips
 from controller.execute.trace import Trace
 from controller.experiment.result import Experiment
 from controller.experiment.run_spec import RunSpec
@@ -22,7 +23,9 @@ def run_experiment(request: RunSpec, *, progress: ProgressSink | None = None) ->
         RunError: the run itself ended badly (a dead node, a deadlock).
     """
     strategy, topology, shape = prepare(request)
-    trace = Trace() if request.trace is not None or request.report is not None else None
+    trace = None
+    if request.trace is not None or request.report is not None:
+        trace = Trace(strips=Strips() if request.report is not None else None)
     if request.seed < 0:
         raise BadWorkload(f"seed {request.seed} is negative; take 0 or more")
     for option, path in (("--trace", request.trace), ("--report", request.report)):

@@ -40,6 +40,11 @@ class Resource:
     side: str
     capacity: float
 
+    @property
+    def track(self) -> str:
+        """Its name without its owner, as the timeline of that device calls it."""
+        return self.name.removeprefix(f"{self.owner}.") if self.owner else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Load:

@@ -1,11 +1,12 @@
 """A run as a Chrome trace, which ui.perfetto.dev, chrome://tracing and the tools around them open.
 
-A process per device, a track per queue, tier, port and link, counters of tier occupancy. Slices of one track must nest,
+A process per device, a track per queue, tier, port and link, counters of tier occupancy, the critical path
+as a process of its own, and an arrow to each op from what it waited for last. Slices of one track must nest,
 so ops that overlap on a shared track (two transfers on a link) lie in lanes: ``pcie-root>``, ``pcie-root> (2)``.
 Instants are whole nanoseconds of device time, written in microseconds as the format wants; the same run gives the same
 bytes.
 
-Source: "Trace Event Format" (the JSON object form with traceEvents): ph M, X, C and i.
+Source: "Trace Event Format" (the JSON object form with traceEvents): ph M, X, C, i, s and f.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from pathlib import Path
 from typing import IO
 
 from controller.errors import UserError
+from controller.execute.critical import PathSegment
 from controller.execute.trace import Span, Trace
 from controller.report.files import lack
 from node.hardware.units import GIGA, KILO
+
+CRITICAL = 1_000_000
+"""Number of the process that shows the critical path: above those of all devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +48,16 @@ class WrittenTrace:
         return f"{self.path} ({self.span_count} spans{rest})"
 
 
-def write_chrome_trace(trace: Trace, path: str | Path, devices: Sequence[str] = ()) -> WrittenTrace:
+def write_chrome_trace(
+    trace: Trace, path: str | Path, devices: Sequence[str] = (), critical: Sequence[PathSegment] = ()
+) -> WrittenTrace:
     """Writes `trace` to `path`, whole or not at all; what is no regular file (a pipe, a device) is written as it is.
 
     Args:
         trace: what happened.
         path: the file; an existing one is replaced when the new one is complete.
         devices: the order of the processes, for example that of the topology; others follow as they appear.
+        critical: the critical path op by op, which becomes a process of its own above the others.
 
     Raises:
         UserError: the file cannot be written.
@@ -59,7 +67,7 @@ def write_chrome_trace(trace: Trace, path: str | Path, devices: Sequence[str] = 
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with (target if in_place else partial).open("w", encoding="utf-8", newline="\n") as stream:
-            _write(trace, devices, stream)
+            _write(trace, devices, critical, stream)
         if not in_place:
             os.replace(partial, target)
     except OSError as error:
@@ -71,8 +79,11 @@ def write_chrome_trace(trace: Trace, path: str | Path, devices: Sequence[str] = 
     return WrittenTrace(target, len(trace.spans), trace.dropped)
 
 
-def chrome_events(trace: Trace, devices: Sequence[str] = ()) -> Iterator[dict[str, object]]:
-    """The events of `trace`: names of processes and tracks first, then slices, counters and what was dropped."""
+def chrome_events(
+    trace: Trace, devices: Sequence[str] = (), critical: Sequence[PathSegment] = ()
+) -> Iterator[dict[str, object]]:
+    """The events of `trace`: names of processes and tracks, then slices, arrows, counters and what was dropped."""
+    yield from _critical_events(critical[: trace.limit])
     lanes = _lanes(trace.spans)
     seen = [*(span.device for span in trace.spans), *(level.device for level in trace.levels)]
     process = {device: number for number, device in enumerate(dict.fromkeys([*devices, *seen]), 1)}
@@ -98,6 +109,21 @@ def chrome_events(trace: Trace, devices: Sequence[str] = ()) -> Iterator[dict[st
         if span.detail:
             event["args"] = dict(span.detail)
         yield event
+    for number, (before, after) in enumerate(trace.arrows):
+        for index, phase in ((before, "s"), (after, "f")):
+            span = trace.spans[index]
+            start, end = _nanoseconds(span.start_at), _nanoseconds(span.end_at)
+            arrow: dict[str, object] = {
+                "ph": phase,
+                "id": number,
+                "name": "waits for",
+                "cat": "dependency",
+                "pid": process[span.device],
+                "tid": thread[span.device, span.track, lanes[index]],
+                # A reader looks for the slice around this instant, and a slice ends before its end.
+                "ts": _microseconds(start if phase == "f" else max(start, end - 1)),
+            }
+            yield arrow | {"bp": "e"} if phase == "f" else arrow
     for level in trace.levels:
         yield {
             "ph": "C",
@@ -113,11 +139,31 @@ def chrome_events(trace: Trace, devices: Sequence[str] = ()) -> Iterator[dict[st
         yield {"ph": "i", "s": "g", "name": text, "pid": 1, "tid": 0, "ts": _microseconds(last)}
 
 
-def _write(trace: Trace, devices: Sequence[str], stream: IO[str]) -> None:
+def _critical_events(critical: Sequence[PathSegment]) -> Iterator[dict[str, object]]:
+    if not critical:
+        return
+    yield _name("process_name", CRITICAL, 0, "critical path")
+    yield _sort_index("process_sort_index", CRITICAL, 0, -1)
+    yield _name("thread_name", CRITICAL, 1, "what decided the end")
+    for segment in critical:
+        start, end = _nanoseconds(segment.start_at), _nanoseconds(segment.end_at)
+        yield {
+            "ph": "X",
+            "name": segment.label,
+            "cat": "critical path",
+            "pid": CRITICAL,
+            "tid": 1,
+            "ts": _microseconds(start),
+            "dur": _microseconds(end - start),
+            "args": {"where": segment.where},
+        }
+
+
+def _write(trace: Trace, devices: Sequence[str], critical: Sequence[PathSegment], stream: IO[str]) -> None:
     other = {"dropped_spans": trace.dropped, "span_limit": trace.limit, "clock": "device time"}
     stream.write(f'{{"displayTimeUnit": "ms",\n"otherData": {json.dumps(other)},\n"traceEvents": [\n')
     separator = ""
-    for event in chrome_events(trace, devices):
+    for event in chrome_events(trace, devices, critical):
         stream.write(separator + json.dumps(event, ensure_ascii=False, allow_nan=False))
         separator = ",\n"
     stream.write("\n]}\n")

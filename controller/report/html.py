@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from controller.experiment.result import Experiment, assumptions
-from controller.report.page import Section, table_section, timeline_section, write_page
+from controller.report.page import Section, table_section, text_section, write_page
 from controller.report.plots import occupancy_plot
-from controller.report.tables import quantity
+from controller.report.run_lines import run_lines
+from controller.report.tables import legend, percent, quantity, reported
+from controller.report.timeline import timeline_section
 
 
 def write_run_report(experiment: Experiment, path: Path) -> None:
@@ -22,18 +24,20 @@ def write_run_report(experiment: Experiment, path: Path) -> None:
 def run_sections(experiment: Experiment) -> list[Section]:
     """The sections of a run's report."""
     outcome, topology = experiment.outcome, experiment.topology
-    sections = [table_section("run", ("", ""), _facts(experiment))]
+    said = run_lines(experiment)
+    lines = zip(said.labels, (said.ran, said.time, said.throughput, said.bound_by, said.values), strict=True)
+    sections = [text_section("in five lines", list(lines)), text_section("run", _facts(experiment))]
     why = experiment.explanation
     if why is not None:
         whole = why.path_s or 1.0
         rows = [
             (
-                entry.kind, entry.where, entry.label, entry.count, quantity(entry.time_s, "s"),
-                f"{entry.time_s / whole:.1%}", quantity(entry.alone_s, "s"),
+                percent(entry.time_s / whole, sign=""), quantity(entry.time_s, "s"), entry.label, entry.resource,
+                entry.where, f"{entry.count:,}", quantity(entry.alone_s, "s"),
             )
             for entry in why.path
         ]  # fmt: skip
-        columns = ("kind", "where", "op", "count", "on the path", "share", "alone")
+        columns = ("share", "on the path", "op", "its time went into", "where", "count", "alone")
         note = (
             f"Transfers were under way for {quantity(why.transfer_s, 's')}, {quantity(why.exposed_s, 's')} of it "
             f"exposed and {quantity(why.hidden_s, 's')} hidden behind computation."
@@ -43,7 +47,11 @@ def run_sections(experiment: Experiment) -> list[Section]:
         table_section(
             "what was busy",
             ("resource", "kind", "busy", "share"),
-            [(use.name, use.kind, quantity(use.busy_s, "s"), f"{use.busy_ratio:.1%}") for use in outcome.resources],
+            [
+                (use.name, use.kind, quantity(use.busy_s, "s"), percent(use.busy_ratio, sign=""))
+                for use in outcome.resources
+            ],
+            legend([use.name for use in outcome.resources]),
         )
     )
     trace = experiment.trace
@@ -61,7 +69,7 @@ def run_sections(experiment: Experiment) -> list[Section]:
             )
         )
     if trace is not None and trace.spans:
-        sections.append(timeline_section(trace, outcome.time_s))
+        sections.append(timeline_section(trace, outcome.time_s, () if why is None else why.segments))
     assumed = [(entry.device, entry.path, entry.text, entry.source) for entry in assumptions(topology)]
     sections.append(table_section("assumed constants", ("device", "constant", "value", "why"), assumed))
     return sections
@@ -81,4 +89,4 @@ def _facts(experiment: Experiment) -> list[tuple[str, str]]:
         *((f"of it {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()),
         ("throughput", "-" if rate is None else f"{rate:.4g} tokens/s"),
     ]
-    return facts + [(name, str(value)) for name, value in outcome.short_reports().items()]
+    return facts + [(name, reported(name, value)) for name, value in outcome.short_reports().items()]

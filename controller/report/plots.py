@@ -6,6 +6,7 @@ The same values give the same bytes: no date, and the identifiers inside are has
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ _STYLE: Mapping[str, Any] = {
 }
 _ROW_INCHES = 1.1
 _MOST_POINTS = 2_000
+DECADES = 30
+"""Ratio of the largest to the smallest height above which a sweep by factors has a logarithmic height, too."""
 
 
 def occupancy_plot(levels: Sequence[Level], capacity_bytes: Mapping[str, int], end_at: float) -> str:
@@ -77,7 +80,7 @@ def bar_plot(names: Sequence[str], values: Sequence[float | None], label: str) -
 
 
 def line_plot(lines: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> str:
-    """One line a name over numbers, both axes from zero up.
+    """One line a name over numbers. Numbers that grow by factors (1, 2, 4, 8) lie on a logarithmic axis.
 
     Returns:
         An ``<svg>`` element.
@@ -87,10 +90,24 @@ def line_plot(lines: Mapping[str, Sequence[tuple[float, float]]], x_label: str, 
         axis.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=name)
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)
-    axis.set_ylim(bottom=0)
+    swept = sorted({x for points in lines.values() for x, _ in points})
+    if grows_by_factors(swept):
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(swept, [f"{x:g}" for x in swept])
+        axis.minorticks_off()
+    heights = [y for points in lines.values() for _, y in points if y > 0]
+    if grows_by_factors(swept) and heights and max(heights) > DECADES * min(heights):
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(bottom=0)
     if lines:
         axis.legend(frameon=False)
     return _svg(figure)
+
+
+def grows_by_factors(values: Sequence[float]) -> bool:
+    """Whether ascending values are at least three, and each at least half as large again as the one before."""
+    return len(values) > 2 and values[0] > 0 and all(b >= 1.5 * a for a, b in itertools.pairwise(values))
 
 
 def _figure(rows: int, height: float | None = None) -> tuple[Any, Any]:

@@ -22,6 +22,12 @@ PROSE = 30
 """Columns above which a cell counts as prose, which may be folded."""
 _ENDINGS = {"_bytes_per_s": "bytes/s", "_bytes": "bytes", "_flop": "FLOP", "_w": "W", "_j": "J", "_s": "s"}
 """What the name of a quantity ends with, and its dimension."""
+LEGEND = {
+    ".simplex": "simplex: reads and writes take turns",
+    ".read": "read, write: the two directions of a tier or port",
+    "<": "> and <: a link from its first end to its second, and back",
+}
+"""What the ending of a resource's name means."""
 GAP = 3
 """Columns between two cells."""
 
@@ -115,6 +121,12 @@ def console(stream: IO[str] | None = None) -> Console:
         return watched
     width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
     return Console(file=stream, highlight=False, markup=False, emoji=False, width=width, color_system=None)
+
+
+def legend(names: Sequence[str]) -> str:
+    """What the endings of these names of resources mean; "" where none needs a word."""
+    ends = {".simplex": (".simplex",), ".read": (".read", ".write"), "<": ("<", ">")}
+    return "; ".join(LEGEND[key] for key, found in ends.items() if any(name.endswith(found) for name in names))
 
 
 def without_empty(made: TextTable) -> TextTable:

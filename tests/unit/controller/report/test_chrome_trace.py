@@ -4,11 +4,15 @@ import itertools
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from controller.errors import UserError
+from controller.execute.critical import PathSegment
 from controller.execute.trace import Level, Span, Trace
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
 from controller.report.chrome_trace import write_chrome_trace
 
 
@@ -111,3 +115,34 @@ def test_a_link_keeps_its_place_and_its_target_is_written(tmp_path):
     write_chrome_trace(example(), tmp_path / "link.json")
     assert (tmp_path / "link.json").is_symlink()
     assert json.loads((tmp_path / "real.json").read_text())["traceEvents"]
+
+
+def test_an_arrow_leads_from_what_an_op_waited_for_to_the_op(tmp_path):
+    trace = example()
+    trace.arrows.append((0, 2))
+    write_chrome_trace(trace, tmp_path / "t.json")
+    found = events(tmp_path / "t.json")
+    start, end = (next(e for e in found if e["ph"] == phase) for phase in "sf")
+    assert start["id"] == end["id"] and end["bp"] == "e"
+    slices = {(e["pid"], e["tid"]): e for e in found if e["ph"] == "X"}
+    assert slices[start["pid"], start["tid"]]["name"] == "linear"
+    assert start["ts"] == pytest.approx(2000.0, abs=0.01) and start["ts"] < 2000.0
+    assert end["ts"] == 2000.0
+
+
+def test_the_critical_path_is_a_process_above_the_devices(tmp_path):
+    write_chrome_trace(example(), tmp_path / "t.json", ["gpu"], [PathSegment("linear", "gpu", 0.0, 2e-3)])
+    found = events(tmp_path / "t.json")
+    (pid,) = {e["pid"] for e in found if e["name"] == "process_name" and e["args"]["name"] == "critical path"}
+    assert [e["args"]["sort_index"] for e in found if e["name"] == "process_sort_index" and e["pid"] == pid] == [-1]
+    (path,) = [e for e in found if e["ph"] == "X" and e["pid"] == pid]
+    assert (path["name"], path["ts"], path["dur"]) == ("linear", 0.0, 2000.0)
+
+
+def test_a_run_records_arrows_that_go_forward_in_time():
+    request = RunSpec("flexgen", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3, trace=Path("trace.json"))
+    experiment = run_experiment(request)
+    trace = experiment.trace
+    assert trace.arrows
+    assert all(trace.spans[one].end_at <= trace.spans[other].start_at * (1 + 1e-9) for one, other in trace.arrows)
+    assert experiment.explanation.segments[-1].end_at == pytest.approx(experiment.outcome.time_s)

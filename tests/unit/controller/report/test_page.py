@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from controller.errors import UserError
+from controller.execute.critical import PathSegment
+from controller.execute.strips import Strips
 from controller.execute.trace import Span, Trace
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.report.html import write_run_report
-from controller.report.page import MOST_SPANS, Section, table_section, timeline_section, write_page
-from controller.report.plots import bar_plot, line_plot
+from controller.report.page import Section, table_section, write_page
+from controller.report.plots import bar_plot, grows_by_factors, line_plot
+from controller.report.timeline import MOST_SPANS, timeline_section
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -56,7 +60,49 @@ def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
 def test_a_long_timeline_says_what_it_leaves_out() -> None:
     trace = Trace(spans=[Span("gpu", "stream", "op", i, i + 1) for i in range(MOST_SPANS + 5)])
     section = timeline_section(trace, float(MOST_SPANS + 5))
-    assert "5 later ones" in section.note
+    assert "later ones are left out" in section.note
+
+
+def _timeline(section: Section) -> dict:
+    return json.loads(section.timeline["data"])
+
+
+def test_a_timeline_of_many_spans_covers_the_whole_run_in_bins() -> None:
+    strips = Strips()
+    count = MOST_SPANS + 4000
+    spans = [Span("gpu", "stream", "ab"[i % 2], float(i), i + 0.5) for i in range(count)]
+    for span in spans:
+        strips.add_span(span.device, span.track, span.name, span.start_at, span.end_at)
+    section = timeline_section(Trace(spans=spans, strips=strips), float(count))
+    data = _timeline(section)
+    assert len(data["spans"]) == MOST_SPANS
+    assert min(start for _, _, start, _, _ in data["bins"]) <= MOST_SPANS
+    assert max(end for _, _, _, end, _ in data["bins"]) >= count - 0.5
+    assert all(share == pytest.approx(0.5, abs=0.02) for *_, share in data["bins"][:-1])
+    assert "every op is drawn" in section.note
+
+
+def test_the_critical_path_is_the_first_track() -> None:
+    trace = Trace(spans=[Span("cpu", "core", "op", 0.0, 1.0)])
+    data = _timeline(timeline_section(trace, 1.0, [PathSegment("op", "cpu", 0.0, 1.0)]))
+    assert data["tracks"] == ["critical path", "cpu core"]
+    assert [0, 0, 0.0, 1.0] in data["spans"]
+
+
+def test_strips_keep_busy_time_however_often_they_fold() -> None:
+    strips = Strips()
+    for number in range(3000):
+        strips.add_span("gpu", "stream", "op", number * 0.01, number * 0.01 + 0.004)
+    strips.add_span("gpu", "stream", "long", 30.0, 300.0)
+    total = sum(each.share * strips.width_s for each in strips.bins())
+    assert total == pytest.approx(3000 * 0.004 + 270.0)
+
+
+def test_a_doubling_sweep_has_a_logarithmic_axis() -> None:
+    assert grows_by_factors([1.0, 2.0, 4.0]) and grows_by_factors([16.0, 64.0, 256.0])
+    assert not grows_by_factors([1.0, 2.0, 3.0, 4.0]) and not grows_by_factors([1.0, 2.0])
+    doubling = line_plot({"a": [(1.0, 1.0), (2.0, 2.0), (4.0, 4.0), (8.0, 8.0)]}, "batch", "tokens/s")
+    assert doubling.count(">8</text>") >= 1
 
 
 def test_plots_show_what_did_not_run() -> None:
