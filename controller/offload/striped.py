@@ -38,7 +38,7 @@ def elements(flat: Source, start: int, count: int) -> Value | View:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Stripe:
     """Neighbouring elements in one place.
 
     Attributes:
@@ -70,7 +70,7 @@ class Striped:
 
     elements: int
     buffers: tuple[Buffer, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Stripe, ...]
 
     @property
     def nbytes(self) -> int:
@@ -109,7 +109,7 @@ class Striped:
 def even_stripes(name: str, dtype: str, count: int, places: Sequence[Place]) -> Striped:
     """A flat tensor of `count` elements over all `places`, in stripes whose sizes differ by one element at most."""
     pieces = [
-        Piece(start, stop, Buffer(place.device, place.tier, name, dtype, (stop - start,)), 0)
+        Stripe(start, stop, Buffer(place.device, place.tier, name, dtype, (stop - start,)), 0)
         for place, (start, stop) in zip(places, even_ranges(count, len(places)), strict=False)
         if stop > start
     ]
@@ -174,7 +174,7 @@ def _in_shares(name: str, counts: Sequence[Sequence[int]], dtype: str, places: S
     buffers = [
         Buffer(place.device, place.tier, name, dtype, (total,)) for place, total in zip(places, totals, strict=True)
     ]
-    pieces: list[Piece] = []
+    pieces: list[Stripe] = []
     at, begin = [0] * len(places), 0
     for taken in counts:
         for place, count in enumerate(taken):
@@ -182,9 +182,9 @@ def _in_shares(name: str, counts: Sequence[Sequence[int]], dtype: str, places: S
                 continue
             last = pieces[-1] if pieces else None
             if last is not None and last.buffer is buffers[place]:
-                pieces[-1] = Piece(last.start, last.stop + count, last.buffer, last.at)
+                pieces[-1] = Stripe(last.start, last.stop + count, last.buffer, last.at)
             else:
-                pieces.append(Piece(begin, begin + count, buffers[place], at[place]))
+                pieces.append(Stripe(begin, begin + count, buffers[place], at[place]))
             at[place] += count
             begin += count
     return Striped(begin, tuple(buffer for buffer in buffers if buffer.shape[0]), tuple(pieces))

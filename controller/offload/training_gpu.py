@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controller.models.block import Block, embed
+from controller.models.training.activations import activation_kinds
 from controller.models.training.layer import LSE, Activations, backward, check_trainable, forward
 from controller.models.training.layout import embedding_layout, head_layout, layer_layout
 from controller.models.training.loss import LOGITS_BYTES, Loss, embed_backward, rows_at_once
-from controller.models.training.planning import activation_kinds
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import Buffer, View

@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from controller.experiment.run_spec import RunSpec
+from controller.offload.group_placement import Nodes, TensorGroup, cxl_aware
 from controller.reproduce.cxl_bench import CARD, DRAM, adam_ms, copy_bytes_per_s
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value, throughput_ratio
-from controller.strategies.cxl.placement import Group, Nodes, cxl_aware
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 Case = tuple[str, tuple[int, int]]
@@ -199,7 +199,7 @@ def _copy_rows() -> Iterable[PublishedRow]:
 def _example_rows() -> Iterable[PublishedRow]:
     sizes = (4, 4, 4, 4, 2, 1, 2)
     groups = [
-        Group(name, size * EXAMPLE_PARAMETERS, 1 if size == 4 else place)
+        TensorGroup(name, size * EXAMPLE_PARAMETERS, 1 if size == 4 else place)
         for place, (name, size) in enumerate(zip(EXAMPLE, sizes, strict=True))
     ]
     placed = cxl_aware(groups, Nodes((100 * GIB, 256 * GIB)))

@@ -11,10 +11,11 @@ from functools import lru_cache
 
 from controller.execute.virtual import run_virtual
 from controller.models.training import ADAM
+from controller.offload.striped import Striped, common_pieces, striped_group
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer, Plan, View
+from controller.plan.value import Place
 from controller.program.run import Program, Run
-from controller.strategies.cxl.spread import Spread, common_pieces, spread_group
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 
@@ -73,11 +74,11 @@ def copy_bytes_per_s(nbytes: int, place: str, out: bool, gpus: int = 1, repeated
     return nbytes / _time_s(build.plan(), buffers, host(gpus))
 
 
-def _spread(name: str, elements: int, dram: int, card: int) -> Spread:
+def _spread(name: str, elements: int, dram: int, card: int) -> Striped:
     nbytes = 4 * elements
     here = nbytes * dram // (dram + card) // 4 * 4
-    places = (("cpu", DRAM), ("aic0", CARD))
-    return spread_group(name, [("tensor", [elements])], "fp32", places, (here, nbytes - here))[0]
+    places = (Place("cpu", DRAM), Place("aic0", CARD))
+    return striped_group(name, [("tensor", [elements])], "fp32", places, (here, nbytes - here))[0]
 
 
 def _time_s(plan: Plan, buffers: list[Buffer], topology: Topology) -> float:

@@ -7,7 +7,7 @@ TFLOPS follow the papers' convention, 8 P tokens/s, which counts full recomputat
 0.10387 TFLOP a token, 175B: 1.400, exact to 0.1 % in the published pairs).
 
 One knob: the efficiency of the drive array, set from the row of two drives. With it the time of a request is that of
-its drives and that in the host (`controller/strategies/fuyou/array.py`). The baselines have the schedule that the paper
+its drives and that in the host (`controller/offload/drive_array.py`). The baselines have the schedule that the paper
 describes and no further loss: what their frameworks lose beyond it is the error of their rows.
 
 Absent: the optimizer of G10, which the paper simulates (`fuyou_stages.py`); cost against Megatron on a DGX-A100, of

@@ -6,7 +6,7 @@ number of drives is that for which the array is busy.
 
 The paper simulates G10. Its forward and backward pass are those of Fuyou with every activation swapped to main memory
 and the optimizer behind the backward pass, which overlaps less in the forward pass than that simulation assumes (see
-`controller.strategies.fuyou.swap`). Its optimizer, Adam on the GPU with states straight from the drives, is no variant
+`controller.offload.swapped`). Its optimizer, Adam on the GPU with states straight from the drives, is no variant
 of a strategy here and is absent, as is its volume of states (182 GB a direction).
 """
 
@@ -25,7 +25,7 @@ from controller.program.run import Program, Run
 from controller.reproduce.fuyou_models import Ours, request
 from controller.reproduce.rows import PublishedRow, Value
 from controller.strategies import zero_infinity
-from controller.strategies.fuyou.fuyou import Fuyou
+from controller.strategies.fuyou import Fuyou
 from controller.topology.loader import load_topology
 
 MODEL, BATCH = "gpt-13b", 32

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from math import prod
 
+from controller.models.training.activations import activation_kinds
 from controller.models.training.layer import LSE
-from controller.models.training.planning import activation_kinds
 from controller.models.training_scenario import TrainingScenario
 from controller.offload.drive_array import DriveArray
 from controller.offload.resident import ResidentModel

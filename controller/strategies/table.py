@@ -155,9 +155,9 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "fuyou",
             "training with states, parameters and activations on SSDs, the optimizer beside the backward pass",
-            "controller.strategies.fuyou.fuyou:fuyou",
+            "controller.strategies.fuyou:fuyou",
             "server_4090",
-            "controller.strategies.fuyou.options:FuyouOptions",
+            "controller.strategies.fuyou:FuyouOptions",
             TRAINING,
         ),
         Strategy(
@@ -191,9 +191,9 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "cxl_finetune",
             "training with states, weights and checkpoints in DRAM and on CXL cards, Adam on the CPU",
-            "controller.strategies.cxl.cxl_finetune:cxl_finetune",
+            "controller.strategies.cxl_finetune:cxl_finetune",
             "cxl_finetune",
-            "controller.strategies.cxl.options:CxlFinetuneOptions",
+            "controller.strategies.cxl_finetune:CxlFinetuneOptions",
             TRAINING,
         ),
         Strategy(

@@ -23,7 +23,7 @@ from controller.launch import Cluster, launch
 from controller.models.catalog import load_model
 from controller.models.training_scenario import TrainingScenario
 from controller.models.weights import open_weights
-from controller.strategies.fuyou.fuyou import Fuyou, train
+from controller.strategies.fuyou import Fuyou, go_on
 from controller.topology.loader import load_topology
 from node.client import NodeClient
 
@@ -48,7 +48,7 @@ def model_of(config: str) -> Fuyou:
 def states_on(cluster: Cluster, model: Fuyou) -> list[np.ndarray]:
     """The optimizer states of every sub-group, as the drives have them."""
     return [
-        np.concatenate([cluster.clients[s.device].read(f"{s.tier}/{s.name}") for s in tensor.stripes])
+        np.concatenate([cluster.clients[s.device].read(f"{s.tier}/{s.name}") for s in tensor.buffers])
         for tensor in model.optimizer.states
     ]
 
@@ -65,7 +65,7 @@ def after_every_commit(config: str, flash: Path, then: Callable[[Cluster, Fuyou]
             return written
 
         cluster.commit = commit  # type: ignore[method-assign]
-        run_live(model.scenario.topology, [lambda run: train(run, model)], cluster)
+        run_live(model.scenario.topology, [lambda run: go_on(run, model)], cluster)
 
 
 def struck(flash: Path, config: str, victim: str, messages: int) -> None:
@@ -100,7 +100,7 @@ def struck(flash: Path, config: str, victim: str, messages: int) -> None:
         cluster.commit = commit  # type: ignore[method-assign]
         NodeClient.prepare = counted(NodeClient.prepare)  # type: ignore[method-assign]
         NodeClient.commit = counted(NodeClient.commit)  # type: ignore[method-assign]
-        run_live(model.scenario.topology, [lambda run: train(run, model)], cluster)
+        run_live(model.scenario.topology, [lambda run: go_on(run, model)], cluster)
 
 
 def _kill(pid: int) -> None:

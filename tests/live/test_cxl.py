@@ -1,6 +1,6 @@
 """Fine-tuning over DRAM and CXL cards on node processes: values of plain torch, and bytes that lie where they should.
 
-Placement, spreads and times are tested without processes in tests/unit/controller/strategies/cxl; here the CPU's node
+Placement, spreads and times are tested without processes in tests/unit/controller; here the CPU's node
 really loads and stores on the memory of the cards' nodes.
 """
 
@@ -24,7 +24,7 @@ from controller.models.training import ADAM, InitialWeights, draw_tokens
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
-from controller.strategies.cxl.cxl_finetune import CxlFinetune, cxl_finetune
+from controller.strategies.cxl_finetune import CxlFinetune, cxl_finetune
 from controller.strategies.table import lookup
 from controller.topology.loader import load_topology
 from node.wire.commands import LaunchKernel, Operand

@@ -1,6 +1,6 @@
 """Out-of-core training on node processes with real tiers has the losses and parameters of plain torch.
 
-Orders, volumes, drives and GPUs in every combination run in one process in tests/unit/controller/strategies/fuyou.
+Orders, volumes, drives and GPUs in every combination run in one process in tests/unit/controller/strategies.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from controller.models.training import ADAM
 from controller.models.training_reference import train_reference
 from controller.models.training_scenario import TrainingScenario
 from controller.models.weights import open_weights
-from controller.strategies.fuyou.fuyou import Fuyou, train
-from controller.strategies.fuyou.optimizer import Checkpoint
+from controller.offload.drive_optimizer import Checkpoint
+from controller.strategies.fuyou import Fuyou, go_on
 from controller.strategies.table import lookup
 from controller.topology.loader import load_topology
 
@@ -118,7 +118,7 @@ def test_states_survive_the_death_of_a_drive_and_the_step_is_repeated(config: st
     with launch(topology, flash_folder=flash) as cluster:
 
         def killed_in_the_third_step(run):
-            inner, value, backward = train(run, model), None, 0
+            inner, value, backward = go_on(run, model), None, 0
             while True:
                 wish = inner.send(value)
                 backward += getattr(wish, "plan", "") == "fuyou backward"
@@ -142,7 +142,7 @@ def test_states_survive_the_death_of_a_drive_and_the_step_is_repeated(config: st
 
     resumed = Fuyou(scenario, found)
     with launch(topology) as cluster:
-        outcome = run_live(topology, [lambda run: train(run, resumed)], cluster)
+        outcome = run_live(topology, [lambda run: go_on(run, resumed)], cluster)
     whole = train_reference(weights, tokens)
     np.testing.assert_allclose(outcome.result.losses, whole.losses[2:], rtol=1e-4)
     for name, values in whole.parameters.items():
@@ -152,6 +152,6 @@ def test_states_survive_the_death_of_a_drive_and_the_step_is_repeated(config: st
 def states_on(cluster: Cluster, model: Fuyou) -> list[np.ndarray]:
     """The optimizer states of every sub-group as the drives have them."""
     return [
-        np.concatenate([cluster.clients[s.device].read(f"{s.tier}/{s.name}") for s in tensor.stripes])
+        np.concatenate([cluster.clients[s.device].read(f"{s.tier}/{s.name}") for s in tensor.buffers])
         for tensor in model.optimizer.states
     ]

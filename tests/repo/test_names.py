@@ -8,16 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 KNOWN = {
-    "ActivationKind": ["controller/models/training/activations.py", "controller/models/training/planning.py"],
-    "Candidate": ["controller/compare/candidates.py", "controller/strategies/fuyou/planner.py"],
-    "DriveArray": ["controller/offload/drive_array.py", "controller/strategies/fuyou/array.py"],
-    "Group": ["controller/collectives/group.py", "controller/strategies/cxl/placement.py"],
-    "OnGpu": ["controller/strategies/cxl/on_gpu.py", "controller/strategies/fuyou/on_gpu.py"],
-    "Piece": ["controller/offload/striped.py", "controller/strategies/cxl/spread.py"],
-    "Prediction": ["controller/devices/predict/question.py", "controller/strategies/fuyou/planner.py"],
-    "Striped": ["controller/offload/striped.py", "controller/strategies/fuyou/array.py"],
-    "SubGroup": ["controller/offload/sub_groups.py", "controller/strategies/fuyou/groups.py"],
-    "Swapped": ["controller/offload/swapped.py", "controller/strategies/fuyou/swap.py"],
+    "Group": ["controller/collectives/group.py", "controller/devices/calibrate/tools/fio.py"],
 }
 """Names that are still used twice. The list is exact: a name that is used once goes from here."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controller.plan.build import Operand, PlanBuilder
+from controller.plan.build import Operand
 from controller.plan.script import Script
 from controller.plan.size import Size
 
@@ -42,45 +42,6 @@ class AdamSettings:
 
 ADAM = AdamSettings()
 """Of every training run, live ones too."""
-
-
-def emit_adam(
-    build: PlanBuilder,
-    device: str,
-    parameters: Operand,
-    gradients: Operand,
-    momentum: Operand,
-    variance: Operand,
-    step: Size,
-    copy: Operand | None = None,
-    *,
-    settings: AdamSettings = ADAM,
-    label: str = "",
-    queue: str = "",
-) -> int:
-    """One Adam step in place on `device`, over views of one shape, and returns the index of its op.
-
-    Args:
-        build: takes the op.
-        device: where all operands lie (a CPU or a GPU).
-        parameters, momentum, variance: fp32, replaced.
-        gradients: fp32, bf16 or fp16.
-        step: number of the step from 1; may be open (`controller.plan.size.symbol`), bound when the plan is submitted.
-        copy: where the new parameters go in the type of the model as well.
-        settings: of Adam.
-        label: what reports group by.
-        queue: of the device; "" for its first compute queue.
-    """
-    states = [parameters, momentum, variance]
-    return build.kernel(
-        "adam",
-        device,
-        [parameters, gradients, momentum, variance],
-        [*states, *([copy] if copy is not None else [])],
-        label=label,
-        queue=queue,
-        **settings.attributes(step),
-    )
 
 
 def adam(

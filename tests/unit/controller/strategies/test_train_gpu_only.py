@@ -9,7 +9,7 @@ from controller.execute.virtual import run_virtual
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
-from controller.models.training.planning import activation_kinds, layer_backward_flop, layer_forward_flop, lse_bytes
+from controller.models.training.activations import activation_kinds, layer_backward_flop, layer_forward_flop, lse_bytes
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.check import check_plan
 from controller.strategies.train_gpu_only import TrainGpuOnly, train_gpu_only

@@ -9,10 +9,10 @@ from controller.errors import BadWorkload
 from controller.execute.local import LocalMemory
 from controller.models.catalog import load_model
 from controller.models.training import ADAM, InitialWeights, parts
+from controller.models.training.activations import check_kept
 from controller.models.training.layout import layer_layout
 from controller.models.training.loss import rows_at_once
 from controller.models.training.optimizer import adam
-from controller.models.training.planning import check_kept
 from controller.models.training_reference import train_reference
 from controller.models.training_scenario import TrainingScenario
 from controller.models.weights import SeededWeights

@@ -13,7 +13,7 @@ from controller.models.catalog import load_model
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.check import check_plan
 from controller.plan.ops import Kernel, Transfer
-from controller.strategies.cxl.cxl_finetune import CxlFinetune, cxl_finetune
+from controller.strategies.cxl_finetune import CxlFinetune, cxl_finetune
 from controller.topology.loader import load_topology
 
 
@@ -144,7 +144,7 @@ def test_running_out_is_a_result_with_the_tier_and_the_bytes():
 
 
 def test_the_command_prints_where_every_group_lies(capsys):
-    asked = ["run", "cxl_finetune", "--model", "qwen2.5-7b", "--batch", "16", "--seq", "4096"]
+    asked = ["run", "cxl_finetune", "--model", "qwen2.5-7b", "--batch", "16", "--seq", "4096", "--details"]
     assert main([*asked, "--placement", "cxl_aware", "--set", "aic.count=2"]) == 0
     shown = capsys.readouterr().out
     assert "30.46 GB: cpu.dram 100.0%" in shown and "aic1.cxl" in shown

@@ -1,13 +1,12 @@
 """Stripes over drives, and what a request for them takes."""
 
-import numpy as np
 import pytest
 
 from controller.errors import BadTopology
 from controller.execute.virtual import run_virtual
-from controller.plan.build import PlanBuilder
+from controller.offload.drive_array import DriveArray
 from controller.plan.ops import Buffer
-from controller.strategies.fuyou.array import DriveArray
+from controller.plan.script import Script
 from controller.topology.loader import load_topology
 
 ELEMENTS = 12_000_000_000
@@ -21,17 +20,17 @@ def requests_s(count: int, *overrides: str, write: bool = False) -> float:
     """Time of so many requests for 24 GB, one after the other [s]."""
     topology = load_topology("server_4090", overrides)
     drives = DriveArray.of(topology)
-    tensor, build = drives.tensor("t", "fp16", ELEMENTS), PlanBuilder("requests")
+    tensor, s = drives.tensor("t", "fp16", ELEMENTS), Script("requests")
     places = [Buffer("cpu", "dram", f"place{number}", "fp16", (ELEMENTS,)) for number in range(count)]
-    drives.begin()
+    requests = drives.requests(s)
     for place in places:
-        (drives.write if write else drives.read)(build, tensor, place, "request")
+        (requests.write if write else requests.read)(tensor, place, "request")
 
     def program(run):
-        drives.place(run, tensor)
+        tensor.place(run)
         for place in places:
             run.place(place, written=True)
-        yield run.submit(build.plan())
+        yield run.submit(s.plan())
 
     return run_virtual(topology, [program]).time_s
 
@@ -54,19 +53,6 @@ def test_without_a_host_path_the_drives_alone_count():
     fast = requests_s(1, "options.ssd_array.host_path=1 PB/s", "options.ssd_array.efficiency=1")
     # Each drive has its own four lanes.
     assert fast == pytest.approx(2 * ELEMENTS / 12 / 6.5e9, rel=1e-3)
-
-
-@pytest.mark.parametrize("elements", [1, 7, 12, 13, 1000])
-def test_stripes_cover_a_tensor_once(elements: int):
-    tensor = array("ssd.count=5").tensor("t", "fp32", elements)
-    whole = np.arange(elements, dtype=np.float32)
-    pieces = [tensor.content(index, whole)() for index in range(len(tensor.stripes))]
-    np.testing.assert_array_equal(np.concatenate(pieces), whole)
-    assert [piece.size for piece in pieces] == [stripe.shape[0] for stripe in tensor.stripes]
-    assert len({stripe.device for stripe in tensor.stripes}) == len(tensor.stripes) == min(5, elements)
-    flat = Buffer("cpu", "dram", "flat", "fp32", (elements,))
-    assert [tensor.part(index, flat).offset_bytes for index in range(len(pieces))] == [4 * s for s in tensor.starts]
-    assert tensor.nbytes == 4 * elements
 
 
 def test_the_slowest_drive_holds_a_request_up():

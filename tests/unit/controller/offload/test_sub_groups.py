@@ -4,8 +4,9 @@ import pytest
 
 from controller.models.catalog import load_model
 from controller.models.training import parts
+from controller.offload.sub_groups import SUB_GROUP_ELEMENTS, sub_groups
 from controller.plan.ops import Buffer
-from controller.strategies.fuyou.groups import SUB_GROUP_ELEMENTS, sub_groups
+from controller.plan.script import Script
 
 MODEL = parts(load_model("gpt-13b"))
 
@@ -43,9 +44,12 @@ def test_every_part_is_in_one_sub_group(limit: int):
 def test_views_of_states_and_parts():
     group = sub_groups(MODEL)[0]
     flat = Buffer("cpu", "dram", "states", "fp32", (3 * group.elements,))
-    offsets = [view.offset_bytes for view in group.states(flat)]
-    assert offsets == [0, 4 * group.elements, 8 * group.elements]
     half = Buffer("cpu", "dram", "new", "fp16", (group.elements,))
-    view = group.of(39, MODEL[39].layout.elements, half)
+    s = Script("adam")
+    group.adam(s, flat, half, half)
+    step = s.plan().ops[0]
+    assert [view.offset_bytes for view in step.outputs] == [0, 4 * group.elements, 8 * group.elements, 0]
+    assert [view.buffer.name for view in step.inputs] == ["states", "new", "states", "states"]
+    view = group.of(39, half)
     assert view.offset_bytes == 2 * (MODEL[41].layout.elements + MODEL[40].layout.elements)
     assert view.shape == (MODEL[39].layout.elements,)

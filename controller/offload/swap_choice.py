@@ -8,7 +8,7 @@ bytes, and swapped from the top until the predicted time of an iteration stops f
 inputs of the blocks are always swapped.
 Differs: volumes grow by one kind of one layer at a time. Kinds that the GPU has no room to hold beside everything else
 are no candidates, and kinds without which it has no room are always swapped: the paper does not say how it does this.
-Checked by: tests/unit/controller/strategies/fuyou/test_planner.py.
+Checked by: tests/unit/controller/offload/test_swap_choice.py.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SwapCandidate:
     """One kind of activation of every layer, in the order of offloading benefit.
 
     Attributes:
@@ -65,7 +65,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class StepPrediction:
     """Equations 1 to 3 for one volume [s]."""
 
     forward_s: float
@@ -91,10 +91,10 @@ class Choice:
     kinds: tuple[int, ...]
     swapped_bytes: int
     recompute_flop: float
-    predicted: Prediction
+    predicted: StepPrediction
 
 
-def predict(rates: Rates, work: Work, swapped_bytes: int, recompute_flop: float, memory_bytes: int) -> Prediction:
+def predict(rates: Rates, work: Work, swapped_bytes: int, recompute_flop: float, memory_bytes: int) -> StepPrediction:
     """Equations 1 to 5.
 
     Args:
@@ -119,13 +119,13 @@ def predict(rates: Rates, work: Work, swapped_bytes: int, recompute_flop: float,
         (weights + swapped_bytes) / rates.link_bytes_per_s,
         (7 * weights + spilled) / rates.read_bytes_per_s + 7 * weights / rates.write_bytes_per_s,
     )
-    return Prediction(forward, backward)
+    return StepPrediction(forward, backward)
 
 
 def choose(
     rates: Rates,
     work: Work,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SwapCandidate],
     *,
     layers: int,
     between_bytes: int,

@@ -28,7 +28,7 @@ DRAM = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class TensorGroup:
     """One kind of tensor of the whole model.
 
     Attributes:
@@ -61,15 +61,15 @@ class Nodes:
 
 
 Placed = dict[str, tuple[int, ...]]
-"""Group to its bytes on every node, DRAM first."""
+"""TensorGroup to its bytes on every node, DRAM first."""
 
 
-def local_only(groups: Sequence[Group], nodes: Nodes) -> Placed:
+def local_only(groups: Sequence[TensorGroup], nodes: Nodes) -> Placed:
     """Everything in DRAM, whether it fits or not: what does not fit ends the run where it is placed."""
     return {group.name: (group.nbytes, *(0,) * nodes.cards) for group in groups}
 
 
-def naive_interleaving(groups: Sequence[Group], nodes: Nodes) -> Placed:
+def naive_interleaving(groups: Sequence[TensorGroup], nodes: Nodes) -> Placed:
     """Every group over all nodes in turn; a node that is full takes no more pages and the others go on."""
     left = list(nodes.room)
     placed: Placed = {}
@@ -80,7 +80,7 @@ def naive_interleaving(groups: Sequence[Group], nodes: Nodes) -> Placed:
     return placed
 
 
-def cxl_aware(groups: Sequence[Group], nodes: Nodes) -> Placed:
+def cxl_aware(groups: Sequence[TensorGroup], nodes: Nodes) -> Placed:
     """Latency first: the greedy above."""
     left, cards = nodes.room[DRAM], nodes.cards
     dram_weight, card_weight = nodes.weights
@@ -97,7 +97,7 @@ def cxl_aware(groups: Sequence[Group], nodes: Nodes) -> Placed:
     return placed
 
 
-PLACEMENTS: Mapping[str, Callable[[Sequence[Group], Nodes], Placed]] = {
+PLACEMENTS: Mapping[str, Callable[[Sequence[TensorGroup], Nodes], Placed]] = {
     "local_only": local_only,
     "naive_interleaving": naive_interleaving,
     "cxl_aware": cxl_aware,

@@ -1,4 +1,4 @@
-"""What Fuyou's planner is asked with: the hardware's rates, the model's activations, and the room that is left.
+"""Planner of activation swapping: asked with the hardware's rates, the model's activations, and the room that is left.
 
 The paper's planner measures rates and times in a first step; here they follow from the declared devices.
 """
@@ -7,30 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Final
 
 from controller.errors import BadWorkload
-from controller.models.training import (
-    Part,
-    TrainingStage,
+from controller.models.training import Part
+from controller.models.training.activations import (
     activation_kinds,
     kind_flop,
     layer_forward_flop,
     lse_bytes,
     recompute_flop,
 )
-from controller.models.training.recipe import LSE
+from controller.models.training.layer import LSE
+from controller.models.training.layout import layer_layout
 from controller.models.training_scenario import TrainingScenario
+from controller.offload.drive_array import DriveArray
+from controller.offload.passing_gpu import PassingGpu
+from controller.offload.scratch import Scratch, plans_of
+from controller.offload.swap_choice import Choice, Rates, SwapCandidate, Work, choose
+from controller.offload.swapped import TURNS
+from controller.offload.training_gpu import TrainingGpu
 from controller.plan.bound import bind_attributes, tensor_type
-from controller.plan.build import PlanBuilder
 from controller.plan.ops import Kernel
-from controller.strategies.fuyou.array import DriveArray
-from controller.strategies.fuyou.on_gpu import OnGpu
-from controller.strategies.fuyou.options import AUTO, FuyouOptions
-from controller.strategies.fuyou.planner import Candidate, Choice, Rates, Work, choose
-from controller.strategies.fuyou.swap import TURNS
+from controller.plan.script import Script
+from controller.program.options import Parsed
 from controller.topology.graph import routes_of
 from node.hardware.cost import kernel_cost
 from node.hardware.operations import complete_attributes, operation
+from node.hardware.units import parse
+
+AUTO: Final = "auto"
+
+
+def _read_volume(text: str) -> int | None:
+    return None if text == AUTO else int(parse(text, "bytes"))
+
+
+Volume = Annotated[int | None, Parsed(_read_volume, f"a size, for example '34 GB', or {AUTO}")]
+"""Option of a strategy: what leaves each GPU [bytes]; None for what the search finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +61,46 @@ class SwapPlan:
     spilled: int
     choice: Choice
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """What people are told."""
+        return {
+            "swapped_bytes": self.choice.swapped_bytes,
+            "spilled_blocks": self.spilled,
+            "recompute_flop": self.choice.recompute_flop,
+            "predicted_s": self.choice.predicted.iteration_s,
+        }
+
 
 def plan_swaps(
     scenario: TrainingScenario, gpus: Sequence[str], host: str, array: DriveArray, parts: Sequence[Part],
-    memory_bytes: int, spill: bool,
+    memory_bytes: int, *, spill: bool, volume: int | None,
 ) -> SwapPlan:  # fmt: skip
     """Asks the planner, or takes the volume that the user gives.
 
     Args:
-        scenario: with the option ``swap_activations``.
+        scenario: of the run.
         gpus: that share the work.
         host: the device whose memory activations go to.
         array: of drives.
         parts: of the model.
         memory_bytes: of main memory that activations may take [bytes].
         spill: whether what main memory cannot hold goes to the drives.
+        volume: that leaves each GPU; None for the planner's choice [bytes].
 
     Raises:
-        BadWorkload: ``swap_activations`` is less than the inputs of the blocks.
+        BadWorkload: the volume is less than the inputs of the blocks.
     """
     shape, layers = scenario.shape, scenario.shape.layers
     candidates = offloading_order(scenario)
     between = activation_kinds(shape)["x"].nbytes(scenario.tokens, scenario.dtype)
     least, most = _admissible(scenario, gpus[0], parts, candidates)
-    volume = FuyouOptions.of(scenario.options).swap_activations
-    if volume is not None:
-        _check_volume(volume, layers * between)
+    inputs = layers * between
+    if volume is not None and volume < inputs:
+        raise BadWorkload(
+            f"option swap_activations is {volume} bytes and the inputs of the blocks alone are {inputs} bytes, which "
+            f"are always swapped; write at least that, or {AUTO}"
+        )
     made = choose(
         rates_of(scenario, gpus[0], host, array),
         Work(model_forward_flop(scenario), sum(part.layout.elements for part in parts), len(gpus)),
@@ -104,21 +132,21 @@ def spilled_blocks(sizes: Sequence[int], memory_bytes: int) -> int:
     return spilled
 
 
-def offloading_order(scenario: TrainingScenario) -> tuple[Candidate, ...]:
+def offloading_order(scenario: TrainingScenario) -> tuple[SwapCandidate, ...]:
     """Every kind but the inputs of the blocks by offloading benefit, work over bytes, largest first."""
     shape, batch, seq = scenario.shape, scenario.batch, scenario.seq
     kinds = {name: kind for name, kind in activation_kinds(shape).items() if name != "x"}
     sizes = {name: kind.nbytes(scenario.tokens, scenario.dtype) for name, kind in kinds.items()}
     sizes["attention"] += lse_bytes(shape, batch, seq)
     order = sorted(kinds, key=lambda name: -kind_flop(shape, name, batch, seq) / sizes[name])
-    found: list[Candidate] = []
+    found: list[SwapCandidate] = []
     saved: tuple[str, ...] = ()
     before = recompute_flop(shape, saved, batch, seq, whole_block=True)
     for name in order:
         names = (name, LSE) if name == "attention" else (name,)
         saved = (*saved, *names)
         after = recompute_flop(shape, saved, batch, seq, whole_block=True)
-        found.append(Candidate(names, sizes[name], before - after))
+        found.append(SwapCandidate(names, sizes[name], before - after))
         before = after
     return tuple(found)
 
@@ -142,13 +170,12 @@ def rates_of(scenario: TrainingScenario, gpu: str, host: str, array: DriveArray)
 
 def block_flop_per_s(scenario: TrainingScenario, gpu: str) -> float:
     """THP_G: throughput of one block's forward pass on an idle GPU, which the paper measures [FLOP/s]."""
-    spec = scenario.topology.devices[gpu].spec
-    stage = TrainingStage(scenario.shape, gpu, batch=scenario.batch, seq=scenario.seq, dtype=scenario.dtype)
-    x, out = (stage.activation_buffer("x", name) for name in ("x", "out"))
-    build = PlanBuilder("one block")
-    stage.forward(build, 0, stage.layout.buffer(gpu, stage.tier, "weights", scenario.dtype), x, out)
+    spec, batch = scenario.topology.devices[gpu].spec, TrainingGpu(scenario, gpu)
+    x, out = (batch.activation("x", name) for name in ("x", "out"))
+    s = Script("one block")
+    batch.forward(s, 0, layer_layout(scenario.shape).buffer(gpu, "hbm", "weights", scenario.dtype), x, out)
     flop = time_s = 0.0
-    for op in build.plan().ops:
+    for op in s.plan().ops:
         if isinstance(op, Kernel):
             entry = operation(op.op)
             attributes = complete_attributes(entry, bind_attributes(op.attributes, {}))
@@ -161,7 +188,7 @@ def block_flop_per_s(scenario: TrainingScenario, gpu: str) -> float:
 
 
 def _admissible(
-    scenario: TrainingScenario, gpu: str, parts: Sequence[Part], candidates: Sequence[Candidate]
+    scenario: TrainingScenario, gpu: str, parts: Sequence[Part], candidates: Sequence[SwapCandidate]
 ) -> tuple[int, int]:
     """Fewest and most candidates, from the front, with which the GPU has room; (0, 0) when it never has."""
     capacity = scenario.topology.devices[gpu].spec.tiers["hbm"].capacity_bytes
@@ -179,16 +206,21 @@ def _admissible(
 
 
 def gpu_bytes(
-    scenario: TrainingScenario, gpu: str, parts: Sequence[Part], candidates: Sequence[Candidate], counts: Sequence[int]
+    scenario: TrainingScenario,
+    gpu: str,
+    parts: Sequence[Part],
+    candidates: Sequence[SwapCandidate],
+    counts: Sequence[int],
 ) -> int:
     """What a GPU holds when blocks keep these numbers of candidates [bytes]."""
-    saves = {tuple(name for kind in candidates[:count] for name in kind.names) for count in counts}
-    return OnGpu(scenario, gpu, 0, parts, tuple(sorted(saves))).nbytes
-
-
-def _check_volume(volume: int, least_bytes: int) -> None:
-    if volume < least_bytes:
-        raise BadWorkload(
-            f"option swap_activations is {volume} bytes and the inputs of the blocks alone are {least_bytes} bytes, "
-            f"which are always swapped; write at least that, or {AUTO}"
-        )
+    kept = list(dict.fromkeys(tuple(name for kind in candidates[:count] for name in kind.names) for count in counts))
+    passing = PassingGpu(scenario, gpu, 0, parts, dict.fromkeys(name for names in kept for name in names))
+    scratch = Scratch("sized")
+    forward, backward = Script("forward", scratch), Script("backward", scratch)
+    passing.embed(forward)
+    gradient = passing.end(backward, scenario.shape.layers)
+    for names in kept:
+        passing.forward(forward, 0, names)
+        passing.backward(backward, 0, gradient, names)
+    plans_of({"forward": forward, "backward": backward})
+    return sum(buffer.nbytes for buffer in (*passing.buffers, *scratch.buffers))

@@ -6,7 +6,7 @@ Plans run as far backwards as their edges allow, on buffers that start as NaN, s
 import pytest
 
 from controller.strategies.colossalai import colossalai
-from controller.strategies.fuyou.fuyou import Fuyou, fuyou
+from controller.strategies.fuyou import Fuyou, fuyou
 from controller.strategies.zero_infinity import zero_infinity
 from controller.strategies.zero_offload import zero_offload
 

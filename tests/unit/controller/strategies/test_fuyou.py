@@ -10,13 +10,13 @@ from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.models.training_scenario import TrainingScenario
-from controller.strategies.fuyou.fuyou import Fuyou
-from controller.strategies.fuyou.sizing import (
+from controller.offload.swap_planner import (
     block_flop_per_s,
     model_forward_flop,
     offloading_order,
     spilled_blocks,
 )
+from controller.strategies.fuyou import Fuyou
 from controller.topology.loader import load_topology
 
 

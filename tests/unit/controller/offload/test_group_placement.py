@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.strategies.cxl.placement import PLACEMENTS, Group, Nodes, cxl_aware, local_only, naive_interleaving
+from controller.offload.group_placement import PLACEMENTS, Nodes, TensorGroup, cxl_aware, local_only, naive_interleaving
 
 GIB = 2**30
 NAMES = (
@@ -15,8 +15,8 @@ NAMES = (
 )  # fmt: skip
 
 
-def groups(parameters: int) -> list[Group]:
-    return [Group(name, size * parameters, priority) for name, size, priority in NAMES]
+def groups(parameters: int) -> list[TensorGroup]:
+    return [TensorGroup(name, size * parameters, priority) for name, size, priority in NAMES]
 
 
 def test_the_example_of_the_authors():
@@ -30,30 +30,32 @@ def test_the_example_of_the_authors():
 
 
 def test_interleaving_takes_no_more_than_its_share_of_what_is_left():
-    placed = cxl_aware([Group("a", 100, 1), Group("b", 10, 1), Group("c", 9, 1)], Nodes((70, 500, 500)))
+    placed = cxl_aware(
+        [TensorGroup("a", 100, 1), TensorGroup("b", 10, 1), TensorGroup("c", 9, 1)], Nodes((70, 500, 500))
+    )
     assert placed["a"] == (33, 33, 34)  # a third, though 70 were left
     assert placed["b"] == (10, 0, 0)
     assert placed["c"] == (9, 0, 0)
 
 
 def test_priority_goes_before_order():
-    placed = cxl_aware([Group("late", 10, 4), Group("early", 10, 1)], Nodes((10, 100)))
+    placed = cxl_aware([TensorGroup("late", 10, 4), TensorGroup("early", 10, 1)], Nodes((10, 100)))
     assert placed == {"early": (10, 0), "late": (0, 10)}
 
 
 def test_without_dram_everything_is_striped_over_the_cards():
-    assert cxl_aware([Group("a", 101, 1)], Nodes((0, 500, 500)))["a"] == (0, 50, 51)
+    assert cxl_aware([TensorGroup("a", 101, 1)], Nodes((0, 500, 500)))["a"] == (0, 50, 51)
 
 
 def test_naive_goes_round_and_leaves_out_what_is_full():
-    placed = naive_interleaving([Group("a", 100, 1), Group("b", 100, 1)], Nodes((60, 1000)))
+    placed = naive_interleaving([TensorGroup("a", 100, 1), TensorGroup("b", 100, 1)], Nodes((60, 1000)))
     assert placed == {"a": (50, 50), "b": (10, 90)}
-    assert naive_interleaving([Group("a", 90, 1)], Nodes((60, 1000), (1, 2)))["a"] == (30, 60)
-    assert naive_interleaving([Group("a", 90, 1)], Nodes((60, 1000, 1000), (1, 2)))["a"] == (18, 36, 36)
+    assert naive_interleaving([TensorGroup("a", 90, 1)], Nodes((60, 1000), (1, 2)))["a"] == (30, 60)
+    assert naive_interleaving([TensorGroup("a", 90, 1)], Nodes((60, 1000, 1000), (1, 2)))["a"] == (18, 36, 36)
 
 
 def test_local_only_stays_in_dram_even_where_it_does_not_fit():
-    assert local_only([Group("a", 100, 1)], Nodes((10, 1000)))["a"] == (100, 0)
+    assert local_only([TensorGroup("a", 100, 1)], Nodes((10, 1000)))["a"] == (100, 0)
 
 
 @given(
@@ -63,7 +65,7 @@ def test_local_only_stays_in_dram_even_where_it_does_not_fit():
     st.tuples(st.integers(1, 5), st.integers(1, 5)),
 )
 def test_every_byte_is_placed_once_and_no_room_is_overdrawn_while_there_is_some(name, sizes, room, weights):
-    asked = [Group(str(place), size, 1 + place % 4) for place, size in enumerate(sizes)]
+    asked = [TensorGroup(str(place), size, 1 + place % 4) for place, size in enumerate(sizes)]
     placed = PLACEMENTS[name](asked, Nodes(tuple(room), weights))
     assert {group.name: group.nbytes for group in asked} == {key: sum(value) for key, value in placed.items()}
     assert all(share >= 0 for shares in placed.values() for share in shares)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from controller.strategies.fuyou.planner import Candidate, Prediction, Rates, Work, choose, predict
+from controller.offload.swap_choice import Rates, StepPrediction, SwapCandidate, Work, choose, predict
 
 RATES = Rates(gpu_flop_per_s=100.0, link_bytes_per_s=10.0, read_bytes_per_s=20.0, write_bytes_per_s=5.0)
 
@@ -11,12 +11,12 @@ RATES = Rates(gpu_flop_per_s=100.0, link_bytes_per_s=10.0, read_bytes_per_s=20.0
 def test_the_equations_by_hand():
     work = Work(forward_flop=500.0, parameter_count=10)
     # Forward: 500/100, A/10, 20/10, 20/20 + 0; backward: 1300/100, 20/10, 120/10, 140/20 + 140/5.
-    assert predict(RATES, work, 100, 300.0, memory_bytes=100) == Prediction(10.0, 35.0)
+    assert predict(RATES, work, 100, 300.0, memory_bytes=100) == StepPrediction(10.0, 35.0)
     # 40 bytes beyond main memory: 1 + 40/5 in forward, 180/20 + 28 in backward.
-    assert predict(RATES, work, 100, 300.0, memory_bytes=60) == Prediction(10.0, 37.0)
+    assert predict(RATES, work, 100, 300.0, memory_bytes=60) == StepPrediction(10.0, 37.0)
     # Drives that are fast enough leave the GPU as the bound: 5 and 13.
     fast = Rates(100.0, 1e9, 1e9, 1e9)
-    assert predict(fast, work, 100, 300.0, memory_bytes=100) == Prediction(5.0, 13.0)
+    assert predict(fast, work, 100, 300.0, memory_bytes=100) == StepPrediction(5.0, 13.0)
 
 
 def test_two_gpus_share_main_memory():
@@ -25,7 +25,8 @@ def test_two_gpus_share_main_memory():
 
 
 KINDS = (
-    Candidate(("big",), 10, 100.0), Candidate(("middle",), 20, 60.0), Candidate(("attention", "lse"), 30, 10.0),
+    SwapCandidate(("big",), 10, 100.0), SwapCandidate(("middle",), 20, 60.0),
+    SwapCandidate(("attention", "lse"), 30, 10.0),
 )  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def search(rates: Rates, **change):
 def test_a_gpu_that_is_the_bound_swaps_everything():
     found = search(Rates(1.0, 1e9, 1e9, 1e9))
     assert found.kinds == (3, 3, 3, 3) and found.swapped_bytes == 280 and found.recompute_flop == 0.0
-    assert found.predicted == Prediction(680.0, 1360.0)
+    assert found.predicted == StepPrediction(680.0, 1360.0)
 
 
 def test_a_link_that_is_the_bound_swaps_the_inputs_alone():

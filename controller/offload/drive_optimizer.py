@@ -13,20 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from controller.models.training import Part, emit_adam
+from controller.models.training import Part
 from controller.models.training_scenario import TrainingScenario
-from controller.plan.build import PlanBuilder
+from controller.offload.drive_array import DriveArray, Requests
+from controller.offload.passing_gpu import PassingGpu
+from controller.offload.striped import elements
+from controller.offload.sub_groups import SubGroup, content, sub_groups
+from controller.offload.train import Masters
 from controller.plan.ops import Buffer, View
-from controller.plan.size import symbol
+from controller.plan.script import Script
+from controller.plan.value import Place
 from controller.program.run import Array, Content, Run
-from controller.strategies.fuyou.array import DriveArray
-from controller.strategies.fuyou.groups import SubGroup, elements, sub_groups
-from controller.strategies.fuyou.on_gpu import OnGpu
-from controller.strategies.fuyou.options import FuyouOptions
-from controller.strategies.fuyou.report import Masters
 
+ORDERS = ("optimised", "naive", "serial")
 BUFFERS = 8
 """Optimizer buffers in main memory (the authors' code): states, gradients and new parameters of one sub-group each."""
 
@@ -44,11 +43,11 @@ class Checkpoint:
     states: Sequence[Array]
 
 
-class Optimizer:
+class DriveOptimizer:
     """States, parameters and gradients outside of the GPUs.
 
     Attributes:
-        order: of `FuyouOptions`.
+        order: one of `ORDERS`.
         groups: sub-groups, in the order of the backward pass.
         states: of each on the drives: parameters, then first and second moments, fp32.
         parameters: of each part on the drives, in the type of the model.
@@ -58,19 +57,33 @@ class Optimizer:
     def __init__(
         self,
         scenario: TrainingScenario,
-        array: DriveArray,
-        host: str,
+        drives: DriveArray,
+        host: Place,
         parts: Sequence[Part],
         gpu_count: int,
-        checkpoint: Checkpoint | None,
+        checkpoint: Checkpoint | None = None,
+        *,
+        order: str,
+        sub_group: int,
     ) -> None:
-        self._scenario, self._array, self._host, self._parts = scenario, array, host, parts
+        """Names everything.
+
+        Args:
+            scenario: of the run.
+            drives: that states and parameters lie on.
+            host: main memory.
+            parts: of the model.
+            gpu_count: GPUs whose gradients arrive.
+            checkpoint: where training goes on; None for the beginning.
+            order: one of `ORDERS`.
+            sub_group: elements of a sub-group of more than one part, at most.
+        """
+        self._scenario, self._host, self._parts = scenario, host, parts
         self._checkpoint, dtype = checkpoint, scenario.dtype
-        options = FuyouOptions.of(scenario.options)
-        self.order, self.groups = options.order, sub_groups(parts, options.sub_group)
+        self.order, self.groups = order, sub_groups(parts, sub_group)
         self._group_of = {part: group for group in self.groups for part in group.offsets}
-        self.states = [array.tensor(f"states.{group.index}", "fp32", 3 * group.elements) for group in self.groups]
-        self.parameters = [array.tensor(f"parameters.{part.name}", dtype, part.layout.elements) for part in parts]
+        self.states = [drives.tensor(f"states.{group.index}", "fp32", 3 * group.elements) for group in self.groups]
+        self.parameters = [drives.tensor(f"parameters.{part.name}", dtype, part.layout.elements) for part in parts]
         largest, turns = max(group.elements for group in self.groups), min(len(self.groups), BUFFERS)
         self._state_places = self._buffers("states", "fp32", turns, 3 * largest)
         self._new_places = self._buffers("new", dtype, turns, largest)
@@ -87,65 +100,62 @@ class Optimizer:
         gradients = (place for places in self._gradient_places for place in places)
         return (*self._state_places, *self._new_places, *gradients)
 
-    def consume(self, build: PlanBuilder, part: int, gpus: Sequence[OnGpu]) -> None:
+    def consume(self, s: Script, drives: Requests, part: int, gpus: Sequence[PassingGpu]) -> None:
         """The gradients of a part leave the GPUs; a sub-group that is whole is updated, but in serial order."""
-        group, count = self._group_of[part], self._parts[part].layout.elements
+        group = self._group_of[part]
         for gpu in gpus:
-            target = group.of(part, count, self._gradients(group, gpu.number))
-            build.transfer(gpu.gradients(part), target, queue="copy_out", label="gradients out")
+            target = group.of(part, self._gradients(group, gpu.number))
+            s.move(gpu.gradients(part), target, "gradients out", queue="copy_out")
         # Gradients arrive in the order of the parts of a sub-group.
         if part == list(group.offsets)[-1] and self.order != "serial":
-            self._update(build, group)
+            self._update(s, drives, group)
 
-    def stage(self, build: PlanBuilder) -> None:
+    def stage(self, s: Script, drives: Requests) -> None:
         """Serial order: the update of every sub-group, as a stage of its own."""
         for group in self.groups:
-            self._update(build, group)
+            self._update(s, drives, group)
+        self.finish(drives)
 
-    def finish(self, build: PlanBuilder) -> None:
+    def finish(self, drives: Requests) -> None:
         """Writes what waits to be written."""
         while self._pending:
-            self._write(build, self._pending.pop(0))
+            self._write(drives, self._pending.pop(0))
 
-    def _update(self, build: PlanBuilder, group: SubGroup) -> None:
+    def _update(self, s: Script, drives: Requests, group: SubGroup) -> None:
         """Read, Adam, write; the write waits behind the next read unless the order is naive."""
         states, gradients = self._state_place(group), self._gradients(group, 0)
-        self._array.read(build, self.states[group.index], states, "ssd states in")
+        drives.read(self.states[group.index], states, "ssd states in")
         if len(self._gradient_places) > 1:
             every = [self._gradients(group, number) for number in range(len(self._gradient_places))]
-            build.kernel("reduce", self._host, every, [gradients], kind="mean")
-        p32, momentum, variance = group.states(states)
-        new = self._new_parameters(group)
-        emit_adam(build, self._host, p32, gradients, momentum, variance, symbol("step"), copy=new)
+            s.op("reduce", *every, out=gradients, kind="mean")
+        group.adam(s, states, gradients, self._new_parameters(group))
         self._pending.append(group)
         while len(self._pending) > (0 if self.order == "naive" else 1):
-            self._write(build, self._pending.pop(0))
+            self._write(drives, self._pending.pop(0))
 
-    def _write(self, build: PlanBuilder, group: SubGroup) -> None:
+    def _write(self, drives: Requests, group: SubGroup) -> None:
         """States and new parameters go back to the drives."""
-        self._array.write(build, self.states[group.index], self._state_place(group), "ssd states out")
+        drives.write(self.states[group.index], self._state_place(group), "ssd states out")
         for part in group.offsets:
-            new = group.of(part, self._parts[part].layout.elements, self._new_parameters(group))
-            self._array.write(build, self.parameters[part], new, "ssd parameters out")
-
-    # -- places and values ---------------------------------------------------------------------------------------------
+            new = group.of(part, self._new_parameters(group))
+            drives.write(self.parameters[part], new, "ssd parameters out")
 
     def place(self, run: Run) -> None:
         """Allocates everything; parameters and states with their first values in a live run."""
         for buffer in self.host_buffers:
             run.place(buffer, written=True)
         for group, states in zip(self.groups, self.states, strict=True):
-            self._array.place(run, states, self._first_states(group))
+            states.place(run, self._first_states(group))
         for index, parameters in enumerate(self.parameters):
-            self._array.place(run, parameters, self._first_parameters(index))
+            parameters.place(run, self._first_parameters(index))
 
     def masters(self) -> Masters:
         """Where the fp32 parameters lie on the drives."""
         whole = zip(self.states, self.groups, strict=True)
-        return [(states.stripes, [self._parts[part] for part in group.offsets]) for states, group in whole]
+        return [(states.views, list(group.parts.values())) for states, group in whole]
 
     def _buffers(self, name: str, dtype: str, count: int, size: int) -> list[Buffer]:
-        return [Buffer(self._host, "dram", f"{name}.{turn}", dtype, (size,)) for turn in range(count)]
+        return [Buffer(self._host.device, self._host.tier, f"{name}.{turn}", dtype, (size,)) for turn in range(count)]
 
     def _state_place(self, group: SubGroup) -> View:
         return elements(self._state_places[group.index % len(self._state_places)], 0, 3 * group.elements)
@@ -158,22 +168,13 @@ class Optimizer:
         return elements(places[group.index % len(places)], 0, group.elements)
 
     def _first_parameters(self, part: int) -> Content:
-        weights, whole = self._scenario.weights, self._parts[part]
+        whole, group = self._parts[part], self._group_of[part]
         if self._checkpoint is not None:
-            group = self._group_of[part]
             start = group.offsets[part]
             return self._checkpoint.states[group.index][start : start + whole.layout.elements]
-        return None if weights is None else lambda: whole.content(weights.tensor)
+        return content([whole], self._scenario.weights)
 
     def _first_states(self, group: SubGroup) -> Content:
-        weights, whole = self._scenario.weights, [self._parts[part] for part in group.offsets]
         if self._checkpoint is not None:
             return self._checkpoint.states[group.index]
-        if weights is None:
-            return None
-
-        def make() -> Array:
-            values = [part.content(weights.tensor) for part in whole]
-            return np.concatenate([*values, np.zeros(2 * group.elements, np.float32)])
-
-        return make
+        return group.first_states(self._scenario.weights)

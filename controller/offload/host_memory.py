@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
 from controller.errors import BadTopology, BadWorkload
 from controller.models.training import Part
 from controller.models.training_scenario import TrainingScenario
-from controller.strategies.cxl.options import CxlFinetuneOptions
-from controller.strategies.cxl.placement import PLACEMENTS, Group, Nodes
-from controller.strategies.cxl.spread import Place, Spread, spread_group
+from controller.offload.group_placement import PLACEMENTS, Nodes, TensorGroup
+from controller.offload.striped import Striped, striped_group
+from controller.plan.value import Place
+from controller.program.options import Choice, Options, Parsed, Size, option
 from controller.topology.load_store import reaches
 from controller.topology.schema import Device
 from node.errors import BadQuantity
@@ -28,39 +31,63 @@ _WHOLE_BYTES = 4 * len(PRIORITIES)
 """What a card keeps free, since a group comes in whole elements [bytes]."""
 
 
+def _read_weights(text: str) -> tuple[int, int]:
+    dram, colon, card = text.partition(":")
+    if not (
+        colon and dram.isascii() and dram.isdigit() and card.isascii() and card.isdigit() and int(dram) * int(card)
+    ):
+        raise ValueError(text)
+    return int(dram), int(card)
+
+
+@dataclass(frozen=True)
+class HostMemoryOptions(Options):
+    """Where tensors lie; weights are pages on DRAM and on each card in turn."""
+
+    placement: Choice = option("cxl_aware", "where offloaded tensors lie", choices=tuple(PLACEMENTS))
+    weights: Annotated[
+        tuple[int, int], Parsed(_read_weights, "pages on DRAM and on each card in turn, both 1 or more, as 1:2")
+    ] = option("1:1", "pages in turn on DRAM and on each card where both are used, as 1:2")
+    dram_budget: Size | None = option(
+        None, "DRAM that the placement may use, as '100 GiB'", absent="option cxl.dram_budget of the topology"
+    )
+
+
 class HostMemory:
     """Where everything that is offloaded lies.
 
     Attributes:
-        cpu: runs the optimizer.
+        cpu: runs the optimizer, and its DRAM.
         places: memory nodes, DRAM first.
         groups: of the model, in the order of allocation.
-        parts: group to its spread for every part of the model.
+        parts: group to its tensor for every part of the model.
         checkpoints: for every GPU and layer.
     """
 
-    def __init__(self, scenario: TrainingScenario, parts: Sequence[Part], gpus: int) -> None:
+    def __init__(
+        self, scenario: TrainingScenario, parts: Sequence[Part], gpus: int, options: HostMemoryOptions
+    ) -> None:
         """Places every group.
 
         Raises:
             BadTopology: no CPU with DRAM.
             BadWorkload: an option that cannot be.
         """
-        self.cpu, self.places, nodes = _nodes(scenario)
+        self.cpu, self.places, nodes = _nodes(scenario, options)
         shape, dtype = scenario.shape, scenario.dtype
         elements = sum(part.layout.elements for part in parts)
         saved = gpus * shape.layers * scenario.tokens * shape.hidden
         self.types = {name: "fp32" if name in STATES else dtype for name in PRIORITIES}
         self.groups = tuple(
-            Group(name, ITEM_BYTES[self.types[name]] * (saved if name == "checkpoints" else elements), priority)
+            TensorGroup(name, ITEM_BYTES[self.types[name]] * (saved if name == "checkpoints" else elements), priority)
             for name, priority in PRIORITIES.items()
         )
-        self.placed = PLACEMENTS[CxlFinetuneOptions.of(scenario.options).placement](self.groups, nodes)
+        self.placed = PLACEMENTS[options.placement](self.groups, nodes)
         tensors = [(part.name, [prod(extents) for extents in part.layout.shapes.values()]) for part in parts]
-        self.parts: dict[str, tuple[Spread, ...]] = {
-            group: self._spread(group, tensors) for group in PRIORITIES if group != "checkpoints"
+        self.parts: dict[str, tuple[Striped, ...]] = {
+            group: self._striped(group, tensors) for group in PRIORITIES if group != "checkpoints"
         }
-        kept = self._spread(
+        kept = self._striped(
             "checkpoints",
             [
                 (f"gpu{gpu}.layers.{layer}", [scenario.tokens * shape.hidden])
@@ -71,25 +98,25 @@ class HostMemory:
         self.checkpoints = [kept[gpu * shape.layers : (gpu + 1) * shape.layers] for gpu in range(gpus)]
 
     def planned_bytes(self) -> dict[str, dict[str, int]]:
-        """Group to its bytes on every node, as they are allocated; nodes are called ``device.tier`` [bytes]."""
+        """TensorGroup to its bytes on every node, as they are allocated; nodes are called ``device.tier`` [bytes]."""
         found: dict[str, dict[str, int]] = {}
         for group in self.groups:
             if group.name == "checkpoints":
-                spreads: Sequence[Spread] = [one for some in self.checkpoints for one in some]
+                tensors: Sequence[Striped] = [one for some in self.checkpoints for one in some]
             else:
-                spreads = self.parts[group.name]
-            there = dict.fromkeys((f"{device}.{tier}" for device, tier in self.places), 0)
-            for spread in spreads:
-                for buffer in spread.buffers:
+                tensors = self.parts[group.name]
+            there = dict.fromkeys(map(str, self.places), 0)
+            for tensor in tensors:
+                for buffer in tensor.buffers:
                     there[f"{buffer.device}.{buffer.tier}"] += buffer.nbytes
             found[group.name] = there
         return found
 
-    def _spread(self, group: str, tensors: Sequence[tuple[str, Sequence[int]]]) -> tuple[Spread, ...]:
-        return spread_group(group, tensors, self.types[group], self.places, self.placed[group])
+    def _striped(self, group: str, tensors: Sequence[tuple[str, Sequence[int]]]) -> tuple[Striped, ...]:
+        return striped_group(group, tensors, self.types[group], self.places, self.placed[group])
 
 
-def _nodes(scenario: TrainingScenario) -> tuple[str, list[Place], Nodes]:
+def _nodes(scenario: TrainingScenario, options: HostMemoryOptions) -> tuple[Place, list[Place], Nodes]:
     """The CPU, its memory nodes and what a placement may use of each."""
     topology = scenario.topology
     found = [device for device in topology.of_kind("cpu") if "dram" in device.spec.tiers and device.spec.compute_queue]
@@ -97,26 +124,23 @@ def _nodes(scenario: TrainingScenario) -> tuple[str, list[Place], Nodes]:
         raise BadTopology(f"topology {topology.name!r} has no cpu with DRAM; choose another --topology")
     cpu = found[0]
     cards = [card for card in topology.of_kind("cxl") if reaches(topology, cpu.name, card.name)]
-    places = [(cpu.name, "dram"), *((card.name, next(iter(card.spec.tiers))) for card in cards)]
+    places = [Place(cpu.name, "dram"), *(Place(card.name, next(iter(card.spec.tiers))) for card in cards)]
     room = [max(0, _capacity(card) - _WHOLE_BYTES) for card in cards]
-    weights = CxlFinetuneOptions.of(scenario.options).weights
-    return cpu.name, places, Nodes((_budget(scenario, cpu), *room), weights)
+    return places[0], places, Nodes((_budget(scenario, cpu, options), *room), options.weights)
 
 
 def _capacity(card: Device) -> int:
     return next(iter(card.spec.tiers.values())).capacity_bytes
 
 
-def _budget(scenario: TrainingScenario, cpu: Device) -> int:
+def _budget(scenario: TrainingScenario, cpu: Device, options: HostMemoryOptions) -> int:
     """DRAM that the placement may use [bytes]."""
     capacity = cpu.spec.tiers["dram"].capacity_bytes
-    options = CxlFinetuneOptions.of(scenario.options)
     if options.placement == "local_only":
         if options.dram_budget is not None:
             raise BadWorkload(
-                f"--dram-budget {options.dram_budget} B limits the other placements; local_only puts everything "
-                f"into DRAM, which "
-                f"--set {cpu.group}.dram.capacity='100 GiB' limits"
+                f"--dram-budget {options.dram_budget} B limits the other placements; local_only puts everything into "
+                f"DRAM, which --set {cpu.group}.dram.capacity='100 GiB' limits"
             )
         return capacity
     if options.dram_budget is not None:

@@ -1,1 +1,0 @@
-"""Training strategies without a folder of their own, and what every training program does alike (`loop.py`)."""
