@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from controller.fabric.loads import Fabric
 from controller.plan.bound import bind_attributes
+from controller.plan.memo import PlanMemo
 from controller.plan.ops import Alloc, Buffer, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import Bindings, bind_size
 from controller.topology.graph import routes_of
@@ -32,6 +33,12 @@ def buffer_key(buffer: Buffer) -> str:
     return f"{buffer.tier}/{buffer.name}"
 
 
+_Places = tuple[list[str], list[tuple[str, ...]]]
+"""By op: the device that carries it out, and those that must be told of its end."""
+_places: PlanMemo[_Places] = PlanMemo()
+_owners: PlanMemo[tuple[int, ...]] = PlanMemo()
+
+
 class Dispatch:
     """Turns plans into commands; remembers what does not change between submissions of one plan."""
 
@@ -46,7 +53,7 @@ class Dispatch:
             first_event: event of op 0; op i has event ``first_event + i``.
             bindings: numbers for the open sizes.
         """
-        where, notify = self._places(plan)
+        where, notify = self._places_of(plan)
         result: Commands = {}
         extra = first_event + len(plan.ops)
         for index, op in enumerate(plan.ops):
@@ -79,10 +86,10 @@ class Dispatch:
             result.setdefault(where[index], []).append(command)
         return result
 
-    def _places(self, plan: Plan) -> tuple[list[str], list[tuple[str, ...]]]:
-        kept: tuple[list[str], list[tuple[str, ...]]] | None = plan.cache.get("places")
-        if kept is not None:
-            return kept
+    def _places_of(self, plan: Plan) -> _Places:
+        return _places.of(plan, self._find_places)
+
+    def _find_places(self, plan: Plan) -> _Places:
         where = [_place(op) for op in plan.ops]
         told: list[dict[str, None]] = [{} for _ in plan.ops]
         for index, after in enumerate(plan.after):
@@ -90,9 +97,7 @@ class Dispatch:
                 for device in _runs_on(plan.ops[index]):
                     if where[earlier] != device:
                         told[earlier][device] = None
-        places = where, [tuple(devices) for devices in told]
-        plan.cache["places"] = places
-        return places
+        return where, [tuple(devices) for devices in told]
 
     def _reduction(
         self, op: Transfer, event: int, extra: int, wait: tuple[int, ...], notify: tuple[str, ...], bindings: Bindings
@@ -191,11 +196,12 @@ def extra_events(op: Op) -> int:
 
 def event_owners(plan: Plan) -> tuple[int, ...]:
     """The op behind every event of a plan, in the order of the events."""
-    kept: tuple[int, ...] | None = plan.cache.get("events")
-    if kept is None:
-        extras = (index for index, op in enumerate(plan.ops) for _ in range(extra_events(op)))
-        kept = plan.cache["events"] = (*range(len(plan.ops)), *extras)
-    return kept
+    return _owners.of(plan, _find_owners)
+
+
+def _find_owners(plan: Plan) -> tuple[int, ...]:
+    extras = (index for index, op in enumerate(plan.ops) for _ in range(extra_events(op)))
+    return (*range(len(plan.ops)), *extras)
 
 
 def _runs_on(op: Op) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.plan.bound import bind_attributes, tensor_type, view_bytes
+from controller.plan.memo import PlanMemo
 from controller.plan.ops import Kernel, Plan, Transfer, View
 from controller.plan.size import Bindings
 from controller.topology.schema import Topology
@@ -49,15 +50,13 @@ class FlashTraffic:
             if tier.storage == "flash"
         )
         self._uses: dict[TierName, FlashUse] = {}
+        self._kept: PlanMemo[dict[Any, _Touching]] = PlanMemo()
 
     def add(self, plan: Plan, bindings: Bindings) -> None:
         """Counts one execution of `plan`."""
         if not self._flash:
             return
-        kept: tuple[FlashTraffic, dict[Any, _Touching]] | None = plan.cache.get("flash_ops")
-        if kept is None or kept[0] is not self:
-            kept = plan.cache["flash_ops"] = (self, self._touching(plan))
-        for entry in kept[1].values():
+        for entry in self._kept.of(plan, self._touching).values():
             if isinstance(entry.op, Transfer):
                 self._add_transfer(entry.op, entry.count, bindings)
             else:

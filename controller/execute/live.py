@@ -20,6 +20,7 @@ from controller.execute.trace import Trace
 from controller.execute.virtual import VirtualRun
 from controller.launch import Cluster
 from controller.plan.extents import describe
+from controller.plan.memo import PlanMemo
 from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View
 from controller.plan.size import bind_size
 from controller.program.drive import drive
@@ -61,6 +62,7 @@ class LiveRun:
         self._last: _InFlight | None = None
         self._wakes_at: dict[int, float] = {}
         self._label_s: dict[str, float] = {}
+        self._flash_of: PlanMemo[tuple[str, ...]] = PlanMemo()
         self._mark_at = 0.0
         self.overruns = 0
 
@@ -219,9 +221,9 @@ class LiveRun:
 
     def _commit(self, plan: Plan) -> None:
         """Acknowledges the plan: what it wrote to flash survives from here on, on every drive or on none."""
-        touched = plan.cache.get("flash")
+        touched = self._flash_of.get(plan)
         if touched is None:
-            touched = plan.cache["flash"] = self._flash_devices(plan)
+            touched = self._flash_of.put(plan, self._flash_devices(plan))
         if touched:
             self.cluster.commit(touched)
 

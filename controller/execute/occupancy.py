@@ -9,6 +9,7 @@ from controller.errors import BadPlan, DoubleFree, OutOfMemory, UnknownDevice, U
 from controller.execute.trace import Level, Trace
 from controller.plan.capacity import TierKey, fit_plan
 from controller.plan.extents import accesses
+from controller.plan.memo import PlanMemo
 from controller.plan.ops import Alloc, Buffer, Free, Plan, two_of_one_name
 from controller.topology.schema import Topology
 
@@ -53,6 +54,7 @@ class Occupancy:
         self._there: dict[Buffer, bool] = {}
         self._named: dict[tuple[str, str, str], Buffer] = {}
         self._changes = 0
+        self._admitted: PlanMemo[int] = PlanMemo()
         self._trace = trace
 
     def take(self, buffer: Buffer, *, written: bool, now: float) -> None:
@@ -111,12 +113,9 @@ class Occupancy:
             BadPlan: a buffer is allocated while one of its name and another type or shape is there.
         """
         # A plan that was admitted is admissible until a buffer comes or goes: a decode loop asks a thousand times.
-        admitted = plan.cache.get("admitted")
-        if admitted is not None and admitted[0] is self and admitted[1] == self._changes:
+        if self._admitted.get(plan) == self._changes:
             return
-        facts = plan.cache.get("buffers")
-        if facts is None:
-            facts = plan.cache["buffers"] = _BufferFacts.of(plan)
+        facts = _facts.of(plan, _BufferFacts.of)
         for buffer in facts.made:
             if buffer in self._there:
                 raise DoubleFree(f"plan {plan.name!r} allocates {buffer}, which is already there; release it first")
@@ -137,7 +136,7 @@ class Occupancy:
             if buffer not in self._there:
                 raise UnwrittenRead(f"plan {plan.name!r} writes {buffer}, which is not placed; place or allocate it")
             self._there[buffer] = True
-        plan.cache["admitted"] = (self, self._changes)
+        self._admitted.put(plan, self._changes)
 
     def begin(self, plan: Plan, *, now: float) -> Lifetimes:
         """Accounts for the allocations inside `plan`; what they reach at most counts as taken until `end`.
@@ -146,9 +145,7 @@ class Occupancy:
             OutOfMemory: they do not fit, even after every earlier free of the plan.
             DoubleFree: a buffer is freed twice, or allocated twice without a free.
         """
-        if plan.cache.get("allocates") is None:
-            plan.cache["allocates"] = any(isinstance(op, Alloc | Free) for op in plan.ops)
-        if not plan.cache["allocates"]:
+        if not _allocates.of(plan, _has_allocations):
             return _NOTHING
         fit = fit_plan(plan, self.used_bytes, self.capacity_bytes)
         last = {op.buffer: op for op in plan.ops if isinstance(op, Alloc | Free)}
@@ -206,11 +203,7 @@ def check_unused(buffer: Buffer, started: Iterable[Plan]) -> None:
         DoubleFree: one does.
     """
     for plan in started:
-        touched = plan.cache.get("touched")
-        if touched is None:
-            views = (view for op in plan.ops for side in accesses(op) for view in side)
-            touched = plan.cache["touched"] = frozenset(view.buffer for view in views)
-        if buffer in touched:
+        if buffer in _touched.of(plan, _touched_by):
             raise DoubleFree(
                 f"{buffer} is released while plan {plan.name!r} uses it; yield the ticket of that plan first"
             )
@@ -246,3 +239,16 @@ class _BufferFacts:
                 for view in writes:
                     written[view.buffer] = None
         return cls(tuple(read_first), tuple(written), frozenset(made), tuple(ended))
+
+
+_facts: PlanMemo[_BufferFacts] = PlanMemo()
+_allocates: PlanMemo[bool] = PlanMemo()
+_touched: PlanMemo[frozenset[Buffer]] = PlanMemo()
+
+
+def _has_allocations(plan: Plan) -> bool:
+    return any(isinstance(op, Alloc | Free) for op in plan.ops)
+
+
+def _touched_by(plan: Plan) -> frozenset[Buffer]:
+    return frozenset(view.buffer for op in plan.ops for side in accesses(op) for view in side)

@@ -29,6 +29,7 @@ from controller.fabric.loads import Fabric
 from controller.faults.schedule import changes_of, may_fail
 from controller.plan.check import check_submission
 from controller.plan.extents import check_binding, check_forms, describe
+from controller.plan.memo import PlanMemo
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Bindings
 from controller.program.drive import drive
@@ -36,6 +37,11 @@ from controller.program.results import Figure
 from controller.program.run import Content, ProgramFunction, ProgressSink
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
+
+MOST_TEMPLATES = 64
+"""Plans whose compiled form a run keeps, the latest; a program repeats few, and one that makes a plan a step none."""
+_Edged = tuple[Mapping[int, tuple[int, ...]], Plan]
+"""Further edges, and the plan that has them."""
 
 
 @dataclass(slots=True)
@@ -83,6 +89,9 @@ class VirtualRun:
         self.outcome = Outcome()
         self._progress = progress
         self._submissions: dict[int, _Submission] = {}
+        self._checked: PlanMemo[bool] = PlanMemo()
+        self._edged: PlanMemo[_Edged] = PlanMemo()
+        self._templates: PlanMemo[tuple[object, Template]] = PlanMemo(most=MOST_TEMPLATES)
         self._mark_at = 0.0
         self._ended_last = -1
         self._faults = Event("faults")
@@ -107,18 +116,18 @@ class VirtualRun:
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
         if self.link_changes.next_at <= self.now:
             self._change_links()
-        is_checked = plan.cache.get("checked") is self.topology
+        is_checked = self._checked.get(plan) is not None
         if not is_checked:
             check_forms(plan)
         self.occupancy.admit(plan)
         if not is_checked:
             check_submission(plan, self.topology, bindings)
-            plan.cache["checked"] = self.topology
+            self._checked.put(plan, True)
         else:
             check_binding(plan, bindings)
         lifetimes = self.occupancy.begin(plan, now=self.now)
         self.flash.add(plan, bindings)
-        compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after), bindings)
+        compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after, self._edged), bindings)
         number = self.engine.submit(
             compiled.activities,
             work=bound.work,
@@ -145,13 +154,13 @@ class VirtualRun:
 
     def _compile(self, plan: Plan, bindings: Bindings) -> tuple[Template, Bound]:
         """The plan's arrays for these sizes; compiled anew only when an op loads other resources than before."""
-        kept: tuple[object, Template] | None = plan.cache.get("template")
+        kept = self._templates.get(plan)
         if kept is not None and kept[0] is self.link_changes.epoch:
             bound = kept[1].bind(bindings)
             if bound is not None:
                 return kept[1], bound
         template = Template(plan, self.costs, bindings)
-        plan.cache["template"] = (self.link_changes.epoch, template)
+        self._templates.put(plan, (self.link_changes.epoch, template))
         return template, template.first_bound()
 
     def fetch(self, view: Buffer | View) -> Fetch:
@@ -304,16 +313,16 @@ class VirtualRun:
         }
 
 
-def _with_edges(plan: Plan, extra_after: Mapping[int, tuple[int, ...]]) -> Plan:
-    """`plan` with further edges; the same object for the same edges, so that what was compiled from it is kept."""
+def _with_edges(plan: Plan, extra_after: Mapping[int, tuple[int, ...]], known: PlanMemo[_Edged]) -> Plan:
+    """`plan` with further edges: for the same edges the same object out of `known`, whose compiled form is kept."""
     if not extra_after:
         return plan
-    kept: tuple[Mapping[int, tuple[int, ...]], Plan] | None = plan.cache.get("with_edges")
+    kept = known.get(plan)
     if kept is not None and kept[0] == extra_after:
         return kept[1]
     after = tuple(tuple(sorted({*waits, *extra_after.get(index, ())})) for index, waits in enumerate(plan.after))
     made = Plan(plan.name, plan.ops, after, plan.parameters)
-    plan.cache["with_edges"] = (extra_after, made)
+    known.put(plan, (extra_after, made))
     return made
 
 

@@ -103,6 +103,7 @@ def _check_names(plan: Plan, topology: Topology) -> None:
     seen: dict[Buffer, None] = {}
     # One name is one tensor: buffers are equal when type and shape are, but hash and live by their names.
     named: dict[tuple[str, str, str], Buffer] = {}
+    meetings: dict[object, object] = {}
     for index, op in enumerate(plan.ops):
         for buffer in _buffers(op):
             if buffer in seen:
@@ -134,7 +135,7 @@ def _check_names(plan: Plan, topology: Topology) -> None:
                         f"transfer it first"
                     )
         if isinstance(op, Transfer) and len(op.sources) > 1:
-            _check_meeting(op, topology, plan, index)
+            _check_meeting(op, topology, plan, index, meetings)
         if isinstance(op, Transfer) and op.queue:
             spec = topology.devices[op.sources[0].buffer.device].spec
             if op.queue not in spec.queues:
@@ -144,22 +145,19 @@ def _check_names(plan: Plan, topology: Topology) -> None:
                 )
 
 
-def _check_meeting(op: Transfer, topology: Topology, plan: Plan, index: int) -> None:
-    """What has several sources must be added up by a switch on the way."""
+def _check_meeting(op: Transfer, topology: Topology, plan: Plan, index: int, meetings: dict[object, object]) -> None:
+    """What has several sources must be added up by a switch on the way; `meetings` were found before."""
     sources = [view.buffer.device for view in op.sources]
     receivers = [view.buffer.device for view in op.destinations]
     order = order_of(sources, receivers)
     # Who belongs together does not change from chunk to chunk.
-    key = ("meeting", tuple(order), len(sources), len(receivers), op.sources[0].buffer.dtype)
-    if plan.cache.get(key[0], (None, None))[1] is not topology:
-        plan.cache[key[0]] = ({}, topology)
-    found = plan.cache[key[0]][0]
-    if key not in found:
-        found[key] = meeting_of(topology, order, op.sources[0].buffer.dtype, len(sources), len(receivers))
-    if isinstance(found[key], str):
+    key = (tuple(order), len(sources), len(receivers), op.sources[0].buffer.dtype)
+    if key not in meetings:
+        meetings[key] = meeting_of(topology, order, op.sources[0].buffer.dtype, len(sources), len(receivers))
+    if isinstance(meetings[key], str):
         raise BadPlan(
             f"plan {plan.name!r}, op {index} ({describe(op)}): a transfer of {len(sources)} sources needs reduction in "
-            f"the network: {found[key]}; declare a switch that does it (reduction: true, types:, rate:), or reduce "
+            f"the network: {meetings[key]}; declare a switch that does it (reduction: true, types:, rate:), or reduce "
             f"with a kernel"
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from controller.errors import BadPlan, OutsideBuffer, TransferMismatch
 from controller.plan.bound import has_open_size, view_bytes
+from controller.plan.memo import PlanMemo
 from controller.plan.ops import Alloc, Free, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import Affine, Bindings, bind_size
 from node.hardware.operation import ITEM_BYTES
@@ -18,6 +19,7 @@ PATHS = ("", "pageable", "absorbed")
 REDUCTIONS = ("", "sum", "max", "min")
 
 _Open = tuple[list[tuple[int, View]], list[tuple[int, Transfer]]]
+_open: PlanMemo[_Open] = PlanMemo()
 
 
 def describe(op: Op) -> str:
@@ -104,9 +106,7 @@ def check_binding(plan: Plan, bindings: Bindings) -> None:
         BadPlan, OutsideBuffer, TransferMismatch, UnboundParameter: as `check_plan`.
     """
     _check_bindings(plan, bindings)
-    found: _Open | None = plan.cache.get("open")
-    if found is None:
-        found = plan.cache["open"] = _open_parts(plan)
+    found = _open.of(plan, _open_parts)
     for index, op in found[1]:
         _check_transfer(plan, index, op, bindings)
     for index, view in found[0]:

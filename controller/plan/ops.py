@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from math import prod
-from typing import Any
 
 from controller.errors import BadPlan
 from controller.plan.size import Affine, Size
@@ -208,8 +207,6 @@ class Plan:
     after: tuple[tuple[int, ...], ...]
     parameters: frozenset[str] = frozenset()
     origin: Origin = field(default=Origin.ANYBODY, init=False, repr=False, compare=False)
-    cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was found out about this very plan, by whoever did; never part of its meaning, and empty in a copy."""
 
     def __post_init__(self) -> None:
         ops: tuple[object, ...] = self.ops

@@ -143,15 +143,6 @@ def test_the_builder_goes_on_after_a_plan() -> None:
     assert (len(first.ops), len(build.plan().ops), build.count) == (1, 2, 2)
 
 
-def test_a_changed_copy_of_a_plan_knows_nothing_of_the_original() -> None:
-    build = PlanBuilder("original")
-    relu(build, A, B)
-    plan = build.plan()
-    plan.cache["template"] = object()
-    assert dataclasses.replace(plan, name="copy").cache == {}
-    assert dataclasses.replace(plan) == plan
-
-
 def test_a_changed_copy_is_checked_like_any_plan() -> None:
     build = PlanBuilder("original")
     relu(build, A, B)
