@@ -8,7 +8,7 @@
     │   ├── BadOverride             a --set that names nothing or gives a wrong value
     │   ├── UnknownStrategy         no such strategy, or a file without such a function
     │   ├── UnknownModel            no model of that name and no config.json at that path
-    │   ├── BadWorkload             batch, prompt or output that cannot be
+    │   ├── BadWorkload             impossible batch, prompt or output lengths
     │   ├── UnknownTopic            nothing that `windtunnel help` could explain
     │   ├── BadQuestion             sizes that no prediction can be made for
     │   ├── BadMeasurements         a file of measurements that cannot be used; file and line
@@ -22,7 +22,7 @@
     │   │   ├── OutsideBuffer       a view that leaves its buffer, or begins inside an element
     │   │   └── TransferMismatch    source and destination of different size
     │   ├── UnknownAlgorithm        no such collective, algorithm or protocol (`controller.collectives.errors`)
-    │   ├── BadGroup                ranks that cannot be a group (`controller.collectives.errors`)
+    │   ├── BadGroup                ranks that do not form a group (`controller.collectives.errors`)
     │   ├── BadCall                 a call that a collective or algorithm cannot have (`controller.collectives.errors`)
     │   ├── BadWait                 a program that waits for one thing twice, or for no such thing
     │   ├── BadResult               a program that returns what is no result
@@ -51,7 +51,7 @@ class UserError(WindtunnelError):
 
 
 class BadTopology(UserError):
-    """A topology file that cannot be meant; says file and line."""
+    """Invalid topology file; says file and line."""
 
 
 class BadOverride(UserError):
@@ -71,7 +71,7 @@ class UnknownTopic(UserError):
 
 
 class BadWorkload(UserError):
-    """A batch, prompt or output that cannot be."""
+    """Impossible batch, prompt or output lengths."""
 
 
 def check_limit(kind: type[UserError], what: str, value: int, limit: int, cost: str, fix: str) -> None:

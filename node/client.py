@@ -219,7 +219,7 @@ class NodeClient:
 
         Raises:
             MessageTooLarge: more commands than fit one message.
-            BadAttribute, OutOfRange: a command that cannot be meant.
+            BadAttribute, OutOfRange: an invalid command.
         """
         if self._gone is not None:
             raise self._gone

@@ -3,7 +3,7 @@
 ::
 
     NodeError
-    ├── UserInput                  what a caller asked cannot be meant
+    ├── UserInput                  what a caller asked is invalid
     │   ├── BadQuantity            a number without a unit, an unknown unit, a wrong dimension
     │   ├── BadName                a name that is empty, too long or could leave its folder
     │   ├── UnknownProduct         no sheet of that name in the catalog

@@ -24,7 +24,9 @@ MOST_LIVE_FLOP = 10**11
 @click.command()
 @click.argument("schemes", metavar="[SCHEME]...", nargs=-1)
 @click.option("--topology", default="dgx_h100", show_default=True, help="A shipped name or a path ending in .yaml.")
-@click.option("--ranks", type=int, help="The first so many GPUs (else NPUs, else CPUs).  [default: all]")
+@click.option(
+    "--ranks", type=int, help="Number of GPUs (else NPUs, else CPUs) that take part, from the first.  [default: all]"
+)
 @click.option("--devices", help="The ranks by name instead, in order: gpu0,gpu2,gpu1.")
 @click.option("--seq", "tokens", type=int, default=65536, show_default=True, help="Tokens of the whole sequence.")
 @click.option("--heads", type=int, default=32, show_default=True, help="Query heads.")
@@ -75,7 +77,7 @@ def attention(
         raise BadCall(f"a seed of {seed}; write 0 or more")
     declared = load_topology(topology, overrides, catalog)
     if devices is not None and ranks is not None:
-        raise BadCall("--ranks and --devices both say who takes part; give one of them")
+        raise BadCall("--ranks and --devices both say which devices take part: give one of them")
     group = first_ranks(declared, ranks) if devices is None else group_of(declared, devices.split(","))
     call = AttentionCall(
         group, tokens, heads, heads if kv_heads is None else kv_heads, head_dim, batch, causal, dtype,

@@ -16,7 +16,9 @@ from controller.cli.options import catalog_option, json_option, node_timeout_opt
 @click.command()
 @click.argument("name", metavar="COLLECTIVE")
 @click.option("--topology", default="dgx_h100", show_default=True, help="A shipped name or a path ending in .yaml.")
-@click.option("--ranks", type=int, help="The first so many GPUs (else NPUs, else CPUs).  [default: all]")
+@click.option(
+    "--ranks", type=int, help="Number of GPUs (else NPUs, else CPUs) that take part, from the first.  [default: all]"
+)
 @click.option("--devices", help="The ranks by name instead, in order: gpu0,gpu2,gpu1.")
 @click.option(
     "--algorithm",

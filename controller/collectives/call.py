@@ -69,7 +69,7 @@ class Call:
                 f"{self.collective} cannot add elements of type {self.dtype!r}; it can of {', '.join(DTYPES)}"
             )
         if not 0 <= self.root < self.world_size:
-            raise BadCall(f"root {self.root} is no rank: the group has ranks 0 to {self.world_size - 1}")
+            raise BadCall(f"root {self.root} is not a rank: the group has ranks 0 to {self.world_size - 1}")
         if self.pieces < 1:
             raise BadCall(f"{self.pieces} pieces of a chunk; at least 1 is needed")
         if self.pieces > MOST_PIECES:

@@ -10,7 +10,7 @@ class UnknownAlgorithm(UserError):
 
 
 class BadGroup(UserError):
-    """A group that cannot be: a device twice, one that the topology lacks, or more ranks than devices."""
+    """Invalid group: a device twice, one that the topology lacks, or more ranks than devices."""
 
 
 class BadCall(UserError):

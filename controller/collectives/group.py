@@ -87,7 +87,9 @@ def group_of(topology: Topology, devices: Sequence[str]) -> Group:
             raise BadGroup(f"device {name} is rank {ranks[name]} and rank {index} of one group; name each device once")
         if topology.devices[name].spec.compute_queue is None:
             product = topology.devices[name].spec.product
-            raise BadGroup(f"{name} ({product}) has no compute queue, so it can reduce nothing; leave it out")
+            raise BadGroup(
+                f"{name} ({product}) has no compute queue, so it can reduce nothing; remove it from the group"
+            )
     members = [topology.devices[name] for name in devices]
     tiers = tuple(next(iter(member.spec.tiers)) for member in members)
     hosts = tuple(member.host for member in members)

@@ -148,7 +148,7 @@ def _group(places: Sequence[Place], group: Group | None) -> Group:
 def _operands(name: str, values: Sequence[Source | Place], root: int) -> list[Source]:
     """What each rank gives; a place, allowed off the root of a broadcast, counts as what the root gives."""
     if not 0 <= root < len(values):
-        raise BadCall(f"root {root} is no rank: {name} has ranks 0 to {len(values) - 1}; choose one of them")
+        raise BadCall(f"root {root} is not a rank: {name} has ranks 0 to {len(values) - 1}; choose one of them")
     found: list[Source] = []
     for rank, each in enumerate(values):
         if isinstance(each, Place):

@@ -81,7 +81,7 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
     """What a topology declares, in its order; `PLAIN` alone when it declares none.
 
     Raises:
-        BadCall: an option that is no quantity, or a protocol that lacks one of the three.
+        BadCall: an option that is not a quantity, or a protocol that lacks one of the three.
     """
     declared: dict[str, dict[str, float]] = {}
     named: dict[str, tuple[str, ...]] = {}

@@ -10,7 +10,7 @@ from controller.strategies.table import lookup
 
 
 class BadCandidate(UserError):
-    """A candidate that cannot be meant."""
+    """Invalid candidate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def points(base: RunSpec, candidates: Sequence[Candidate], axes: Sequence[Axis])
     """Every candidate at every combination of the swept values, candidates innermost.
 
     Raises:
-        BadCandidate: a key that nothing takes, a value that cannot be, or a name given twice.
+        BadCandidate: a key that nothing takes, an invalid value, or a name given twice.
     """
     for what, names in (
         ("a candidate", [candidate.name for candidate in candidates]),

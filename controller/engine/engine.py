@@ -128,7 +128,7 @@ class Engine:
             A ticket that stands for the batch until it is released.
 
         Raises:
-            BadActivities: values that cannot be meant, or nothing that limits the rate of some work.
+            BadActivities: invalid values, or nothing that limits the rate of some work.
         """
         arrays = (
             batch.work if work is None else self._instead("work", work, batch.work),

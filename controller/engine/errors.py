@@ -3,7 +3,7 @@
 ::
 
     EngineError
-    ├── BadActivities       arrays that cannot be meant: shape, sign, index out of range, work that nothing can limit
+    ├── BadActivities       invalid arrays: shape, sign, index out of range, work that nothing can limit
     ├── BadResource         no such resource, or a capacity that is no finite number >= 0
     ├── BadQueue            fewer than one slot
     ├── UnknownTicket       never handed out, or released already
@@ -21,7 +21,7 @@ class EngineError(Exception):
 
 
 class BadActivities(EngineError):
-    """Arrays of a batch that cannot be meant; names the array, the activity and the value."""
+    """Invalid arrays of a batch; names the array, the activity and the value."""
 
 
 class BadResource(EngineError):

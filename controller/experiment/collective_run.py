@@ -110,7 +110,7 @@ def prepare_collective(spec: CollectiveSpec) -> PreparedCollective:
     declared = with_faults(declared, spec.faults)
     policy_of(declared.options)
     if spec.devices is not None and spec.ranks is not None:
-        raise BadCall("--ranks and --devices both say who takes part; give one of them")
+        raise BadCall("--ranks and --devices both say which devices take part: give one of them")
     group = first_ranks(declared, spec.ranks) if spec.devices is None else group_of(declared, list(spec.devices))
     allowed = protocols_of(declared) if spec.protocol == "auto" else (protocol_of(declared, spec.protocol),)
     sizes: tuple[int, ...] = (ITEM_BYTES[spec.dtype],)

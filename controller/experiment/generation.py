@@ -71,7 +71,7 @@ def _prompt_ids(request: RunSpec, shape: ModelShape, weights: Weights) -> np.nda
     """Token ids (batch, tokens): of the text, or drawn from the seed."""
     if request.prompt is not None:
         if request.prompt_tokens is not None:
-            raise BadWorkload("--prompt gives the tokens itself; leave --prompt-tokens away")
+            raise BadWorkload("--prompt already gives the tokens: remove --prompt-tokens")
         ids = np.asarray(open_tokenizer(weights).encode(request.prompt), np.int64)
         if not len(ids):
             raise BadWorkload("the prompt has no tokens; write some text")

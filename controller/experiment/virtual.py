@@ -35,7 +35,7 @@ def virtual_scenario(request: RunSpec, strategy: Strategy, topology: Topology, s
     """The scenario of a virtual run: shapes only, in the published element type.
 
     Raises:
-        BadWorkload: a workload that cannot be.
+        BadWorkload: an impossible workload.
     """
     options = strategy.read_options(request.options)
     if strategy.task == TRAINING:
@@ -67,7 +67,7 @@ def run_virtual_experiment(
     """Runs `request` on the virtual clock alone.
 
     Raises:
-        UserError: a workload that cannot be, or an option of live runs.
+        UserError: an impossible workload, or an option of live runs.
     """
     if request.prompt is not None:
         raise BadWorkload("a text prompt needs values: add --live or --local, or give its length with --prompt-tokens")

@@ -40,7 +40,7 @@ def absorbed(parts: Parts, load: Load, source: str, owner: str, tier: str, nbyte
     if not caches or topology.devices[owner].spec.kind != "cxl":
         raise BadPlan(
             f"a transfer from {source} to {owner}.{tier} cannot be absorbed: that takes a card of kind cxl and a cpu "
-            f"beside it whose sheet gives l2; leave out path='absorbed'"
+            f"beside it whose sheet gives l2; remove path='absorbed'"
         )
     card = {resource for resource, _ in parts.memory(owner, tier, 1)}
     behind = min(parts.capacity[resource] / weight for resource, weight in parts.memory(owner, tier, 1))

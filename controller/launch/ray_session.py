@@ -58,7 +58,7 @@ def _check_listens(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise NoCluster(
-            f"no Ray cluster at {address!r}: nobody listens there ({error}); start one with `ray start --head`"
+            f"no Ray cluster at {address!r}: nothing listens there ({error}); start one with `ray start --head`"
         ) from error
 
 

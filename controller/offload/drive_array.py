@@ -47,7 +47,7 @@ class DriveArray:
         """The array of every drive in the topology; without the two options at the rates of the data sheet.
 
         Raises:
-            BadTopology: there is no drive, or an option that is no number.
+            BadTopology: there is no drive, or an option that is not a number.
         """
         drives = topology.of_kind("csd")
         if not drives:

@@ -148,7 +148,7 @@ class Parsed:
     """A value with a syntax of its own.
 
     Attributes:
-        reader: value of a text; raises ValueError or BadQuantity where it is none.
+        reader: value of a text; raises ValueError or BadQuantity for an invalid one.
         syntax: what to write, for messages.
     """
 

@@ -67,7 +67,7 @@ class Quantity(Entry):
         except BadQuantity as error:
             raise PydanticCustomError("quantity", "{message}", {"message": str(error)}) from error
         if amount <= 0 and self.dimension == "bytes/s":
-            raise PydanticCustomError("quantity", "a link needs more than 0 B/s; leave it out to have no link")
+            raise PydanticCustomError("quantity", "a link needs more than 0 B/s; remove it to have no link")
         complaint = unphysical(amount, self.dimension)
         if complaint:
             raise PydanticCustomError("quantity", "{message}", {"message": f"{self.value!r}: {complaint}"})

@@ -56,8 +56,8 @@ def declared_groups(
         woven: what its ``fabric:`` block stands for.
 
     Raises:
-        BadTopology: a name that cannot be, or two vertices of one name.
-        BadOverride: a count that cannot be.
+        BadTopology: an invalid name, or two vertices of one name.
+        BadOverride: an invalid count.
     """
     counts = {override.target: override for override in overrides if override.path == "count" and override.structural}
     groups: dict[str, DeviceGroup] = {}

@@ -67,13 +67,13 @@ class Document:
         except OSError as error:
             raise BadTopology(f"{self.path}: cannot be read: {error.strerror}; give a readable YAML file") from error
         except UnicodeDecodeError as error:
-            raise BadTopology(f"{self.path}: byte {error.start} is no UTF-8; save the file as UTF-8 text") from error
+            raise BadTopology(f"{self.path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from error
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark is not None else 1
             raise BadTopology(f"{self.path}:{line}: {_yaml_complaint(error)}") from error
         except YAMLError as error:
-            raise BadTopology(f"{self.path}:1: this is no YAML: {' '.join(str(error).split())}") from error
+            raise BadTopology(f"{self.path}:1: this is not YAML: {' '.join(str(error).split())}") from error
         except (RecursionError, ValueError, TypeError, AttributeError, KeyError, AssertionError) as error:
             # What the parser runs into with anchors that hold themselves, deep nesting and endless numbers.
             raise BadTopology(f"{self.path}:1: {_parser_complaint(error)}") from None
@@ -105,7 +105,7 @@ def _yaml_complaint(error: MarkedYAMLError) -> str:
     if problem.startswith("found duplicate key"):
         key = problem.removeprefix("found duplicate key").split(" with value")[0].strip().strip('"')
         return f"{key!r} is declared twice in one mapping; two entries of one name cannot be told apart, rename one"
-    return f"this is no YAML: {problem}"
+    return f"this is not YAML: {problem}"
 
 
 def _parser_complaint(error: Exception) -> str:

@@ -45,7 +45,7 @@ def meeting_of(
         NoRoute: two of them that no link joins.
     """
     if len(devices) < 2:
-        return f"{', '.join(devices)} alone meets nobody; a reduction in the network takes at least two devices"
+        return f"{', '.join(devices)} is alone; a reduction in the network takes at least two devices"
     routes = routes_of(topology)
     ways = [routes.route(devices[0], other).hops for other in devices[1:]]
     common = [
@@ -54,7 +54,7 @@ def meeting_of(
         if all(hop.head.vertex in [each.head.vertex for each in way] for way in ways[1:])
     ]
     if not common:
-        return f"no switch lies between all of {', '.join(devices)}"
+        return f"no switch is between all of {', '.join(devices)}"
     refusals: list[str] = []
     for switch in common:
         up = [_until(ways[0], switch)]

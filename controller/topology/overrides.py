@@ -78,7 +78,7 @@ def parse_overrides(texts: Iterable[str]) -> tuple[Override, ...]:
         key, equals, value = (part.strip() for part in text.partition("="))
         target, _, path = key.partition(".")
         if not (equals and target and path and value):
-            raise BadOverride(f"--set {text!r}: this is no <device>.<constant>=<value>; {EXAMPLE}")
+            raise BadOverride(f"--set {text!r}: this is not <device>.<constant>=<value>; {EXAMPLE}")
         if key in found:
             raise BadOverride(f"--set {text!r}: {key} is set already, by {found[key].text!r}; keep one of the two")
         found[key] = Override(text, target, path, value)

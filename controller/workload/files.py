@@ -33,7 +33,7 @@ def open_stream(text: str, seed: int) -> RequestStream:
     """A drawn stream by the name of its trace, or the requests of a CSV file.
 
     Raises:
-        BadWorkload: neither a trace nor a file, or a file that cannot be meant.
+        BadWorkload: neither a trace nor a file, or an invalid file.
     """
     if text in TRACES:
         return draw_stream(text, seed)
@@ -49,7 +49,7 @@ def read_stream(path: Path) -> RequestStream:
     """The requests of a CSV file, in its order.
 
     Raises:
-        BadWorkload: no text, no known columns, or a length that cannot be; names line and column.
+        BadWorkload: no text, no known columns, or an impossible length; names line and column.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,5 +1,5 @@
 """The arithmetic of a node, on torch: one kernel for every entry of the operation table.
 
 Kernels write into outputs that are allocated already, which are views of tier memory. They trust their operands:
-whoever launches has called the entry's ``check`` before. What a kernel costs in device time is not known here.
+the caller has already called the entry's ``check`` before. What a kernel costs in device time is not known here.
 """

@@ -33,7 +33,7 @@ Kernel = Callable[[Sequence[Tensor], Sequence[Tensor], CompleteAttributes], None
 
 
 def _delay(_: Sequence[Tensor], __: Sequence[Tensor], ___: CompleteAttributes) -> None:
-    """Nothing to compute: whoever paces the node takes the time."""
+    """Computes nothing: pacing takes the time."""
 
 
 KERNELS: Mapping[str, Kernel] = MappingProxyType(

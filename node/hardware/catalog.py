@@ -33,7 +33,7 @@ def load_product(name: str, folders: Sequence[str | Path] = ()) -> DeviceSpec:
         BadSheet: the sheet is wrong, or says another product than its file name; says file and line.
     """
     if not _NAME.match(str(name)):
-        raise BadName(f"{name!r} is no product name; use up to 64 lower-case letters, digits, '_' and '-'")
+        raise BadName(f"{name!r} is not a product name; use up to 64 lower-case letters, digits, '_' and '-'")
     for folder in _existing(folders):
         file = folder / f"{name}.yaml"
         if file.is_file():
@@ -65,7 +65,7 @@ def apply_overrides(spec: DeviceSpec, overrides: Mapping[str, str]) -> DeviceSpe
             out but could have (``pcie.pageable``) is added.
 
     Raises:
-        BadSheet: an unknown path (says the nearest), a quantity that cannot be read, or a device that cannot be.
+        BadSheet: an unknown path (says the nearest), a quantity that cannot be read, or an impossible device.
     """
     if not overrides:
         return spec

@@ -43,7 +43,7 @@ def read_sheet(text: str, where: str) -> DeviceSpec:
         where: its file name, for errors.
 
     Raises:
-        BadSheet: broken YAML, an unknown or missing key, a number without value, kind or source, or one that cannot be.
+        BadSheet: broken YAML, an unknown or missing key, a number without value, kind or source, or an impossible one.
     """
     if len(text) > _MOST_BYTES:
         raise BadSheet(f"{where}: {len(text)} characters; a device sheet holds at most {_MOST_BYTES}")
@@ -158,7 +158,7 @@ class _Reader:
         parts = self.mapping(document, section)
         for name in parts:
             if not (isinstance(name, str) and name.isidentifier()):
-                raise BadSheet(f"{self.at(parts, name)}: {name!r} is no name; use letters, digits and _")
+                raise BadSheet(f"{self.at(parts, name)}: {name!r} is not a name; use letters, digits and _")
             body = self.mapping(parts, name)
             self.keys(body, (*plain, *numbers))
             for key, dimension in numbers.items():

@@ -135,7 +135,7 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
         where: file or ``override``, for errors.
 
     Raises:
-        BadSheet: a tier or port without capacity or bandwidth, a unit without a peak, or a value that cannot be.
+        BadSheet: a tier or port without capacity or bandwidth, a unit without a peak, or an impossible value.
     """
 
     def number(path: str) -> float | None:
@@ -208,7 +208,7 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
 
 
 def overridden(constant: Constant, text: str, value: float) -> Constant:
-    """`constant` with another value, marked as assumed by whoever ran this."""
+    """`constant` with another value, marked as assumed by the user."""
     return replace(constant, text=text, value=value, kind="assumed", source="override")
 
 
@@ -218,7 +218,7 @@ def _check_values(constants: Mapping[str, Constant], dimensions: Mapping[str, st
         if complaint:
             raise BadSheet(f"{where}: {path} is {constant.text}; {complaint}")
         if path.endswith("_efficiency") and not 0 < constant.value <= _RATIO_LIMIT:
-            raise BadSheet(f"{where}: {path} is {constant.text}; an efficiency lies above 0 and at most {_RATIO_LIMIT}")
+            raise BadSheet(f"{where}: {path} is {constant.text}; an efficiency is above 0 and at most {_RATIO_LIMIT}")
         if path.endswith(".sm_count") and (constant.value < 1 or constant.value != int(constant.value)):
             raise BadSheet(f"{where}: {path} is {constant.text}; it must be a whole number of at least 1")
 
@@ -231,7 +231,7 @@ def _check_parts(skeleton: Skeleton, constants: Mapping[str, Constant], where: s
         raise BadSheet(f"{where}: {skeleton.product} is a nic without a port; give at least one under ports")
     for name in skeleton.ports:
         if f"{name}.message" in constants and f"{name}.half" in constants:
-            raise BadSheet(f"{where}: {name} has both `message` and `half`, which say the same; leave one out")
+            raise BadSheet(f"{where}: {name} has both `message` and `half`, which say the same: remove one")
 
 
 def _whole(value: float, path: str, where: str) -> int:

@@ -98,7 +98,8 @@ def parse(text: str, dimension: str) -> float:
     match = _QUANTITY.match(text)
     if match is None:
         raise BadQuantity(
-            f"{text!r} is no quantity; write a number and a unit, for example {_EXAMPLE[dimension]!r} ({dimension})"
+            f"{text!r} is not a valid quantity; write a number and a unit, for example {_EXAMPLE[dimension]!r} "
+            f"({dimension})"
         )
     number, unit = match.groups()
     if unit not in units:
@@ -137,7 +138,7 @@ def format_quantity(value: float, dimension: str) -> str:
     """
     units = _units_of(dimension)
     if not (math.isfinite(value) and value >= 0):
-        raise BadQuantity(f"{value!r} {dimension} is no quantity: it must be finite and 0 or more")
+        raise BadQuantity(f"{value!r} {dimension} is not a valid quantity: it must be finite and 0 or more")
     if dimension in ("ratio", "count"):
         return _plain(_decimal_of(value))
     if dimension == "bytes" and value == int(value):

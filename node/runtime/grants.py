@@ -46,7 +46,7 @@ class GrantDesk:
 
         Raises:
             Unsupported: it names a resource that is not here, or none.
-            BadAttribute: a number that cannot be meant.
+            BadAttribute: an invalid number.
         """
         if len(request.resources) != len(request.weights):
             raise BadAttribute(

@@ -88,7 +88,7 @@ class ServedStream:
 
 
 def _check(message: node_pb2.Batch, calls: Mapping[int, Action]) -> None:
-    """Raises BadAttribute for a batch that cannot be meant, before any of it runs."""
+    """Raises BadAttribute for an invalid batch, before any of it runs."""
     checked_number("ready_at", message.ready_at, "s", LONGEST_S)
     checked_number("timeout_s", message.timeout_s, "s", WAIT_S)
     size = len(message.id)

@@ -197,5 +197,5 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(BadWorkload, match="add --live"):
         run_experiment(RunSpec("instinfer", "tiny-opt", ray="auto"))
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"):
-        with pytest.raises(NoCluster, match="nobody listens"), ray_session(address):
+        with pytest.raises(NoCluster, match="nothing listens"), ray_session(address):
             pass

@@ -90,7 +90,7 @@ class Ground:
     def __init__(self, topology: Topology, group: Group) -> None:
         self.topology, self.fabric = topology, Fabric(topology)
         if complaint := refusal(topology):
-            raise BadCall(f"{complaint}; leave that out, or time fewer ranks by their plan (--no-bulk)")
+            raise BadCall(f"{complaint}; remove that, or time fewer ranks by their plan (--no-bulk)")
         self.costs, self.places = Costs(topology, self.fabric), Places(topology, self.fabric, group)
 
 

@@ -21,7 +21,9 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise BadCall(f"{text!r} is no size; write bytes with K, M or G for powers of 1024, for example 8, 64K or 1M")
+        raise BadCall(
+            f"{text!r} is not a size; write bytes with K, M or G for powers of 1024, for example 8, 64K or 1M"
+        )
     size = int(match[1]) * _UNITS[match[2].upper()]
     if size < 1:
         raise BadCall(f"a size of {text!r}: nothing to send; the smallest is one element")
@@ -41,7 +43,7 @@ def sizes_between(first: int, last: int, dtype: str, factor: int = 2, step: int 
         BadCall: an empty or endless range, or a size that is no whole number of elements.
     """
     if last < first:
-        raise BadCall(f"sizes from {first} B to {last} B: the end lies before the beginning; give -e at least {first}")
+        raise BadCall(f"sizes from {first} B to {last} B: the end is below the beginning; give -e at least {first}")
     if step is None and factor < 2:
         raise BadCall(f"a factor of {factor} from size to size never ends; give -f 2 or more")
     found: list[int] = []

@@ -94,7 +94,7 @@ def ordered(program: Program) -> tuple[Placed, ...]:
             )
     for left in waiting.values():
         if left:
-            raise BadCall(f"{program.path}: {said(program, found[left[0]].place)} sends what nobody receives")
+            raise BadCall(f"{program.path}: {said(program, found[left[0]].place)} sends what no rank receives")
     return tuple(found)
 
 

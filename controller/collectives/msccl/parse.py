@@ -41,7 +41,7 @@ def parse(path: str) -> Program:
     """The program of a file.
 
     Raises:
-        BadCall: a file that cannot be read or is none of this format; says file and line.
+        BadCall: a file that cannot be read or has another format; says file and line.
     """
     root = _tree(path, _text(path))
     collective = root.attributes.get("coll", "").replace("_", "").lower()

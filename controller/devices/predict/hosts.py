@@ -22,7 +22,7 @@ def launches(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
     """A sequence of equal kernels, launched one by one or replayed as a graph."""
     issue, queue = spec.issue_queue, spec.compute_queue
     if issue is None or queue is None:
-        raise BadQuestion(f"{spec.product} ({spec.kind}) has no issue queue, so nobody launches kernels on it")
+        raise BadQuestion(f"{spec.product} ({spec.kind}) has no issue queue, so no kernel can be launched on it")
     count = number(sizes, "kernels")
     kernels = [number(sizes, "kernel_ns") / GIGA] * count
     framework_s = number(sizes, "framework_ns") / GIGA

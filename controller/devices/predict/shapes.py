@@ -90,7 +90,7 @@ def _cells(text: str, name: str) -> list[tuple[int, list[str]]]:
     """Every line with its number, split into cells.
 
     Raises:
-        BadMeasurements: a cell so long that it is none.
+        BadMeasurements: a cell too long for a number.
     """
     reader = csv.reader(text.splitlines())
     try:

@@ -64,7 +64,7 @@ def positive(column: str, cells: Mapping[str, str]) -> float:
     """The number in `column`.
 
     Raises:
-        BadQuestion: it is none, or not above 0.
+        BadQuestion: not a number, or not above 0.
     """
     text = cells[column]
     try:
@@ -74,5 +74,5 @@ def positive(column: str, cells: Mapping[str, str]) -> float:
     if not 0.0 < value < float("inf"):
         raise BadQuestion(f"{column} is {text}; it must be above 0 and finite")
     if not LEAST <= value <= MOST:
-        raise BadQuestion(f"{column} is {text}; what was measured lies between {LEAST:g} and {MOST:g}, in any unit")
+        raise BadQuestion(f"{column} is {text}; a measured value is between {LEAST:g} and {MOST:g}, in any unit")
     return value

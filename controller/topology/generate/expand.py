@@ -25,8 +25,8 @@ def expanded(document: Document, declaration: Declaration, overrides: Sequence[O
     """What the ``fabric:`` block of a file stands for; nothing when there is none.
 
     Raises:
-        BadTopology: a block that cannot be, with file and line.
-        BadOverride: an override of the block that cannot be.
+        BadTopology: an invalid block, with file and line.
+        BadOverride: an invalid override of the block.
     """
     meant = [override for override in overrides if override.target == TARGET]
     if declaration.fabric is None:

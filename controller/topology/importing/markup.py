@@ -47,7 +47,7 @@ class Element:
         """An attribute as a number.
 
         Raises:
-            BadTopology: it is none, or missing without a default.
+            BadTopology: not a number, or missing without a default.
         """
         if name not in self.attributes and default is not None:
             return default
@@ -93,7 +93,7 @@ def read_markup(path: Path, root: str) -> Element:
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
-        raise BadTopology(f"{path}:{error.lineno}: this is no XML: {expat.ErrorString(error.code)}") from error
+        raise BadTopology(f"{path}:{error.lineno}: this is not XML: {expat.ErrorString(error.code)}") from error
     if found[0].tag != root:
         raise BadTopology(f"{found[0].where}: the root is <{found[0].tag}>, not <{root}>")
     return found[0]

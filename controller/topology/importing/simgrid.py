@@ -113,7 +113,7 @@ class _Platform:
             if self.meeting[link] not in (f"{a} {b}", f"{b} {a}"):
                 raise BadTopology(
                     f"{element.where}: the link {link!r} joins {self.meeting[link].replace(' ', ' and ')} already; "
-                    f"one that many routes share is no cable, declare the cluster by hand"
+                    f"one that many routes share is not a cable: declare the cluster by hand"
                 )
             return
         self.meeting[link] = f"{a} {b}"
@@ -208,7 +208,7 @@ class _Platform:
                     if backbone < len(hosts) * _bandwidth(need("bw"), element):
                         raise BadTopology(
                             f"{element.where}: a backbone of {need('bb_bw')} that holds up {len(hosts)} hosts of "
-                            f"{need('bw')} is no switch; declare it by hand"
+                            f"{need('bw')} is not a switch: declare it by hand"
                         )
                     self.sketch.notes.append("a backbone that is wider than all hosts together, and its latency")
             case "TORUS":
@@ -298,8 +298,8 @@ def _bandwidth(text: str, element: Element) -> float:
 def _latency(text: str, element: Element) -> float:
     match = re.fullmatch(r"([0-9.eE+-]+)\s*([a-z]*)", text.strip())
     if match is None or match[2] not in SECONDS:
-        raise BadTopology(f"{element.where}: {text!r} is no latency, such as 50us")
+        raise BadTopology(f"{element.where}: {text!r} is not a latency; write for example 50us")
     try:
         return float(match[1]) * SECONDS[match[2]]
     except ValueError as error:
-        raise BadTopology(f"{element.where}: {text!r} is no latency, such as 50us") from error
+        raise BadTopology(f"{element.where}: {text!r} is not a latency; write for example 50us") from error

@@ -223,7 +223,7 @@ def text_of(path: Path) -> str:
     except OSError as error:
         raise BadTopology(f"{path}: cannot be read: {error.strerror}; give a readable file") from error
     except UnicodeDecodeError as error:
-        raise BadTopology(f"{path}: byte {error.start} is no UTF-8; save the file as UTF-8 text") from error
+        raise BadTopology(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from error
 
 
 def _checked(text: str, dimension: str, option: str) -> SourcedQuantity:

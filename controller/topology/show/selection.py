@@ -52,7 +52,7 @@ def matrices_of(topology: Topology, host: str) -> list[Matrix]:
     if host and sizes[host]:
         check_limit(
             UserError, f"the number of accelerators of {host}", sizes[host], MATRIX_ACCELERATORS,
-            f"its matrix has {sizes[host] ** 2:,} cells", "leave --host out",
+            f"its matrix has {sizes[host] ** 2:,} cells", "remove --host",
         )  # fmt: skip
     hosts = [each for each in hosts_of(topology) if host in ("", each)][:MATRICES_SHOWN]
     return [matrix_of(topology, each) for each in hosts if sizes[each] <= MATRIX_ACCELERATORS]

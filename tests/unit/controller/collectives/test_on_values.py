@@ -214,7 +214,7 @@ def test_what_cannot_be_names_the_line_of_the_caller_and_the_fix(group) -> None:
     refused("last axis is open; reshape", "all_reduce", (8, ROWS), (8, ROWS))
     refused("no elements", "all_reduce", (0,), (0,))
     refused("cannot add elements of type 'fp8'", "all_reduce", *two, dtypes=("fp8",))
-    refused("root 2 is no rank", "broadcast", *two, root=2)
+    refused("root 2 is not a rank", "broadcast", *two, root=2)
     refused("both give a value on gpu0; give one value a device", "all_reduce", *two, devices=("gpu0", "gpu0"))
     refused("group of gpu0, gpu1, gpu2; give one value on each", "all_reduce", *two, group=group(3))
     refused("reduce_scatter in place", "reduce_scatter", *two, in_place=True)

@@ -81,7 +81,7 @@ MISTAKES = [
     ("options:", "option:", 13, ["unknown key 'option' in the file", "did you mean 'options'?"]),
     ("bandwidth: 32 GB/s", "bandwith: 32 GB/s", 11, ["unknown key 'bandwith'", "did you mean 'bandwidth'?"]),
     ("toy_gpu", "toy_gup", 7, ["device gpu", "'toy_gup'", "did you mean 'toy_gpu'?"]),
-    ("toy_gpu", "../toy_gpu", 7, ["'../toy_gpu' is no product name"]),
+    ("toy_gpu", "../toy_gpu", 7, ["'../toy_gpu' is not a product name"]),
     ("gpu: {product: toy_gpu}", "../gpu: {product: toy_gpu}", 7, ["'../gpu' cannot name a device"]),
     ("gpu: {product: toy_gpu}", "link: {product: toy_gpu}", 7, ["'link' cannot name a device", "taken by overrides"]),
     ("host0:", "ho/st:", 3, ["'ho/st' cannot name a host"]),
@@ -118,7 +118,7 @@ MISTAKES = [
     ("count: 2", "set: {flash.raed: 2 GB/s}", 8, ["device csd", "'flash.raed'", "did you mean 'flash.read'?"]),
     ("count: 2", "set: {flash.read: 2}", 8, ["device csd", "'2' has no unit"]),
     ("product: toy_gpu", "products: toy_gpu", 7, ["lacks the key 'product'", "did you mean 'product'?"]),
-    ("name: toy", "name: [toy", 2, ["this is no YAML"]),
+    ("name: toy", "name: [toy", 2, ["this is not YAML"]),
     ("name: toy", f"name: {20 * '['}{20 * ']'}", 1, ["nested deeper than 16 levels"]),
 ]
 
@@ -142,8 +142,8 @@ def test_every_complaint_of_a_file_is_listed_in_its_order(load, toy_text):
     [
         (b"", ":1: a topology is a mapping"),
         (b"- a\n", ":1: a topology is a mapping"),
-        (b"name: \xff\n", "byte 6 is no UTF-8"),
-        (b"name: a\x00\n", ":1: this is no YAML"),
+        (b"name: \xff\n", "byte 6 is not UTF-8"),
+        (b"name: a\x00\n", ":1: this is not YAML"),
         (b"name: toy\nhosts: {}\n", ":2: the topology declares no device"),
         (b"name: toy\nhosts: []\n", ":2: hosts: input should be a valid dictionary"),
         (b"name: toy\nhosts: {1: {devices: {}}}\n", ":2: "),

@@ -42,7 +42,7 @@ def test_one_from_each_leaf_meets_in_any_switch_on_the_way_that_adds():
     ("devices", "dtype", "said"),
     [
         (["a0", "a1"], "int8", "adds fp32, not int8"),
-        (["a0"], "fp32", "alone meets nobody"),
+        (["a0"], "fp32", "is alone; a reduction"),
         (["a0", "b0", "b1"], "fp32", "leaf_b of leaves declares no reduction"),
     ],
 )

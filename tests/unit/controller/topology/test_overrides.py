@@ -62,10 +62,10 @@ def test_options(load, toy_text):
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (["csd.count"], "this is no <device>.<constant>=<value>"),
-        (["count=3"], "this is no <device>.<constant>=<value>"),
-        (["csd.count="], "this is no <device>.<constant>=<value>"),
-        ([""], "this is no <device>.<constant>=<value>"),
+        (["csd.count"], "this is not <device>.<constant>=<value>"),
+        (["count=3"], "this is not <device>.<constant>=<value>"),
+        (["csd.count="], "this is not <device>.<constant>=<value>"),
+        ([""], "this is not <device>.<constant>=<value>"),
         (["csd.count=2", "csd.count=3"], "csd.count is set already, by 'csd.count=2'"),
         (["csd.count=0"], "a count is a whole number from 1 to 65536, not '0'"),
         (["csd.count=-1"], "a count is a whole number"),
@@ -80,7 +80,7 @@ def test_options(load, toy_text):
         (["csd.flash.read=3"], "'3' has no unit"),
         (["csd.flash.read=3 us"], "bytes/s is meant"),
         (["gpu.product=toy_gup"], "did you mean 'toy_gpu'?"),
-        (["gpu.product=../toy_gpu"], "'../toy_gpu' is no product name"),
+        (["gpu.product=../toy_gpu"], "'../toy_gpu' is not a product name"),
         (["link.gpu.pcie-rot.latency=1 us"], "no link 'gpu.pcie-rot'; did you mean 'gpu.pcie-root'?"),
         (["link.gpu.pcie-root.latncy=1 us"], "no 'latncy'; did you mean 'latency'?"),
         (["link.latency=1 us"], "which link? write link.<name>.latency"),

@@ -82,5 +82,5 @@ def test_a_matrix_that_nobody_can_read_is_left_out_or_refused() -> None:
     topology = load_topology("dgx_h100", ("gpu.count=300",))
     (host,) = hosts_of(topology)
     assert not [table for table in topology_tables(topology) if table.title.startswith("matrix")]
-    with pytest.raises(UserError, match="is 300; the limit is 256: its matrix has 90,000 cells; leave --host out"):
+    with pytest.raises(UserError, match="is 300; the limit is 256: its matrix has 90,000 cells; remove --host"):
         topology_tables(topology, host)

@@ -92,7 +92,7 @@ def test_what_is_wrong_is_refused_with_rank_chunk_and_step():
         (RING, [('send="1" recv="3"', 'send="-1" recv="3"')], "no rank to send to"),
         (RING, [('send="1" recv="3"', 'send="1" recv="-1"')], "no rank to do so from"),
         (RING, [('send="1" recv="3"', 'send="2" recv="3"')], "can never run: it waits for a message of rank 3"),
-        (RING, [('      <step s="6" type="r"', '      <step s="6" type="nop"')], "what nobody receives"),
+        (RING, [('      <step s="6" type="r"', '      <step s="6" type="nop"')], "what no rank receives"),
         (RING, [('cnt="1"', 'cnt="2"')], "sends 2|which has"),
         (RING, [('srcoff="0"', 'srcoff="9"')], "touches chunks 9 to 9 of the input, which has 4"),
         (ALLPAIRS, [('depid="1" deps="1"', 'depid="9" deps="1"')], "does not have"),

@@ -93,8 +93,8 @@ def test_processors_become_devices_when_their_product_is_given(tmp_path):
 @pytest.mark.parametrize(
     ("before", "after", "line", "said"),
     [
-        ("<system", "<systen", 1, "this is no XML"),
-        ('<system version="1">', '<topology version="1">', 1, "this is no XML"),
+        ("<system", "<systen", 1, "this is not XML"),
+        ('<system version="1">', '<topology version="1">', 1, "this is not XML"),
         ('sm="90" rank="1"', 'sm="x" rank="1"', 19, "sm='x' is no number"),
         ('sm="90" rank="1"', 'rank="1"', 19, "lacks the attribute 'sm'"),
         ('sm="90" rank="1"', 'sm="35" rank="1"', 19, "no rate of its NVLinks is known"),
@@ -106,7 +106,7 @@ def test_processors_become_devices_when_their_product_is_given(tmp_path):
 def test_a_mistake_is_found_with_its_line(tmp_path, before, after, line, said):
     text = complaint(tmp_path, XML.replace(before, after))
     assert said in text, text
-    assert f"topo.xml:{line}:" in text or said == "this is no XML", text
+    assert f"topo.xml:{line}:" in text or said == "this is not XML", text
 
 
 def test_foreign_xml_cannot_name_files_or_grow(tmp_path):

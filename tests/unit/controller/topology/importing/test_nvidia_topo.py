@@ -120,7 +120,7 @@ def test_what_is_no_matrix_is_refused(tmp_path):
     with pytest.raises(BadTopology, match="cannot be read"):
         import_topology("nvidia-topo", tmp_path / "nothing")
     (tmp_path / "raw").write_bytes(b"\xff\xfe")
-    with pytest.raises(BadTopology, match="byte 0 is no UTF-8"):
+    with pytest.raises(BadTopology, match="byte 0 is not UTF-8"):
         import_topology("nvidia-topo", tmp_path / "raw")
 
 

@@ -137,7 +137,7 @@ def test_a_fat_tree_cluster_has_its_parallel_links_as_wide_ones(tmp_path):
     ("text", "line", "said"),
     [
         (GRAPH.replace("1Gbps", "1Gf"), 8, "'1Gf' is no bandwidth"),
-        (GRAPH.replace("50us", "50 parsec"), 8, "is no latency"),
+        (GRAPH.replace("50us", "50 parsec"), 8, "is not a latency"),
         (GRAPH.replace('link_ctn id="left"', 'link_ctn id="lost"'), 10, "no link 'lost' is declared"),
         (GRAPH.replace('dst="bob"', 'dst="eve"'), 11, "no host or router 'eve'"),
         (
