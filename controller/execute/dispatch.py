@@ -9,7 +9,7 @@ one batch per node carries a whole plan without the controller in between.
 from __future__ import annotations
 
 from controller.fabric.loads import Fabric
-from controller.plan.bound import bind_attributes
+from controller.plan.bound import bind_kernel
 from controller.plan.memo import PlanMemo
 from controller.plan.ops import Alloc, Buffer, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import Bindings, bind_size
@@ -60,7 +60,7 @@ class Dispatch:
             event = first_event + index
             wait = tuple(first_event + earlier for earlier in plan.after[index])
             if isinstance(op, Kernel):
-                attributes = complete_attributes(operation(op.op), bind_attributes(op.attributes, bindings))
+                attributes = bind_kernel(op, bindings).attributes
                 command: Command = LaunchKernel(
                     event,
                     op.op,

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.plan.bound import bind_attributes, tensor_type, view_bytes
+from controller.plan.bound import bind_kernel, view_bytes
 from controller.plan.memo import PlanMemo
 from controller.plan.ops import Kernel, Plan, Transfer, View
 from controller.plan.size import Bindings
 from controller.topology.schema import Topology
 from node.hardware.cost import kernel_cost
-from node.hardware.operations import complete_attributes, operation
 
 TierName = tuple[str, str]
 """Device and tier."""
@@ -96,13 +95,9 @@ class FlashTraffic:
             self._use(view.buffer.device, view.buffer.tier).written_bytes += count * view_bytes(view, bindings)
 
     def _add_kernel(self, op: Kernel, count: int, bindings: Bindings) -> None:
-        entry = operation(op.op)
-        attributes = complete_attributes(entry, bind_attributes(op.attributes, bindings))
-        inputs = tuple(tensor_type(view, bindings) for view in op.inputs)
-        outputs = tuple(tensor_type(view, bindings) for view in op.outputs)
         cost = kernel_cost(
             self._specs[op.device],
-            entry.demand(inputs, outputs, attributes),
+            bind_kernel(op, bindings).demand(),
             tuple(view.buffer.tier for view in op.inputs),
             tuple(view.buffer.tier for view in op.outputs),
         )

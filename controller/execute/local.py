@@ -23,7 +23,7 @@ from controller.execute.critical import PathRecord
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.execute.virtual import VirtualRun
-from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.bound import bind_kernel
 from controller.plan.extents import describe
 from controller.plan.ops import Alloc, Buffer, Free, Kernel, Plan, Transfer, View
 from controller.plan.size import Bindings, bind_size
@@ -32,7 +32,7 @@ from controller.program.run import Array, Content, ProgramFunction, ProgressSink
 from controller.program.waits import Completion, Ticket
 from controller.topology.schema import Topology
 from node.errors import DtypeMismatch, NodeError, ShapeMismatch
-from node.hardware.operation import ITEM_BYTES, TensorType
+from node.hardware.operation import ITEM_BYTES
 from node.hardware.operations import complete_attributes, operation
 
 if TYPE_CHECKING:
@@ -147,16 +147,12 @@ class LocalMemory:
     def _launch(self, op: Kernel, bindings: Bindings) -> None:
         from node.compute.kernels import run
 
-        entry = operation(op.op)
-        attributes = complete_attributes(entry, bind_attributes(op.attributes, bindings))
-        inputs, outputs = (tuple(tensor_type(view, bindings) for view in views) for views in (op.inputs, op.outputs))
-        key: tuple[str, tuple[TensorType, ...], tuple[TensorType, ...], object]
-        key = (op.op, inputs, outputs, tuple(sorted(attributes.items())))
-        if key not in self._checked:
-            entry.check(inputs, outputs, attributes)
-            self._checked[key] = None
+        bound = bind_kernel(op, bindings)
+        if bound.form not in self._checked:
+            bound.check()
+            self._checked[bound.form] = None
         sources, results = ([self._tensor(view, bindings) for view in views] for views in (op.inputs, op.outputs))
-        run(op.op, sources, results, attributes)
+        run(op.op, sources, results, bound.attributes)
 
     def _move(self, op: Transfer, bindings: Bindings) -> None:
         """Copies bytes, whatever the types at both ends; several sources are added up on the way."""

@@ -19,13 +19,12 @@ from controller.engine.activities import Activities
 from controller.fabric.loads import Fabric
 from controller.fabric.parts import Load
 from controller.fabric.routing.flow import Shares
-from controller.plan.bound import bind_attributes, has_open_size, is_open, tensor_type, view_bytes
+from controller.plan.bound import bind_kernel, has_open_size, is_open, view_bytes
 from controller.plan.ops import Kernel, Plan, Transfer, View
 from controller.plan.size import Bindings
 from controller.topology.load_store import memory_name, spec_with_far
 from controller.topology.schema import Topology
 from node.hardware.cost import kernel_cost
-from node.hardware.operations import complete_attributes, operation
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int32]
@@ -51,15 +50,12 @@ class Costs:
 
     def of_kernel(self, kernel: Kernel, bindings: Bindings) -> Cost:
         """Cost of a launch."""
-        entry = operation(kernel.op)
-        attributes = complete_attributes(entry, bind_attributes(kernel.attributes, bindings))
-        inputs = tuple(tensor_type(view, bindings) for view in kernel.inputs)
-        outputs = tuple(tensor_type(view, bindings) for view in kernel.outputs)
-        entry.check(inputs, outputs, attributes)
+        bound = bind_kernel(kernel, bindings)
+        bound.check()
         reads, writes = places_of(kernel.inputs), places_of(kernel.outputs)
         cost = kernel_cost(
             spec_with_far(self.topology, kernel.device, (*reads, *writes)),
-            entry.demand(inputs, outputs, attributes),
+            bound.demand(),
             tuple(memory_name(kernel.device, *place) for place in reads),
             tuple(memory_name(kernel.device, *place) for place in writes),
         )

@@ -18,12 +18,11 @@ from controller.experiment.run_spec import RunSpec
 from controller.fabric.loads import Fabric
 from controller.launch import Cluster, MachineSpeed, launch, measure_machine, preflight, smallest_dilation
 from controller.models.shape import ModelShape
-from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.bound import bind_kernel
 from controller.plan.ops import Kernel, Transfer
 from controller.program.run import ProgramFunction
 from controller.strategies.table import Strategy, blaming
 from controller.topology.schema import Topology
-from node.hardware.operations import complete_attributes, operation
 
 
 def run_scenario(
@@ -111,11 +110,7 @@ def _efforts(topology: Topology, found: Survey) -> Iterator[tuple[float, float, 
     for entry in found.plans:
         for op in entry.plan.ops:
             if isinstance(op, Kernel):
-                definition = operation(op.op)
-                attributes = complete_attributes(definition, bind_attributes(op.attributes, entry.last))
-                inputs = tuple(tensor_type(view, entry.last) for view in op.inputs)
-                outputs = tuple(tensor_type(view, entry.last) for view in op.outputs)
-                demand = definition.demand(inputs, outputs, attributes)
+                demand = bind_kernel(op, entry.last).demand()
                 cost = costs.of_kernel(op, entry.last)
                 time_s = cost.latency_s + (cost.work / cost.rate_limit if cost.work else 0.0)
                 yield float(sum(demand.reads) + sum(demand.writes)), demand.flop, time_s

@@ -27,13 +27,12 @@ from controller.offload.scratch import Scratch, plans_of
 from controller.offload.swap_choice import Choice, Rates, SwapCandidate, Work, choose
 from controller.offload.swapped import TURNS
 from controller.offload.training_gpu import TrainingGpu
-from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.bound import bind_kernel
 from controller.plan.ops import Kernel
 from controller.plan.script import Script
 from controller.program.options import Parsed
 from controller.topology.graph import routes_of
 from node.hardware.cost import kernel_cost
-from node.hardware.operations import complete_attributes, operation
 from node.hardware.units import parse
 
 AUTO: Final = "auto"
@@ -177,10 +176,7 @@ def block_flop_per_s(scenario: TrainingScenario, gpu: str) -> float:
     flop = time_s = 0.0
     for op in s.plan().ops:
         if isinstance(op, Kernel):
-            entry = operation(op.op)
-            attributes = complete_attributes(entry, bind_attributes(op.attributes, {}))
-            inputs, outputs = (tuple(tensor_type(view, {}) for view in views) for views in (op.inputs, op.outputs))
-            demand = entry.demand(inputs, outputs, attributes)
+            demand = bind_kernel(op, {}).demand()
             tiers = [tuple(view.buffer.tier for view in views) for views in (op.inputs, op.outputs)]
             cost = kernel_cost(spec, demand, *tiers)
             flop, time_s = flop + demand.flop, time_s + cost.latency_s + cost.time_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controller.errors import BadPlan, DoubleFree, PlanCycle, UnknownDevice, UnorderedAccess
-from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.bound import bind_kernel
 from controller.plan.extents import accesses, check_forms, check_sizes, describe
 from controller.plan.hazards import byte_range
 from controller.plan.ops import Buffer, Free, Kernel, Op, Origin, Plan, Transfer, two_of_one_name
@@ -17,7 +17,6 @@ from controller.plan.size import Bindings
 from controller.topology.load_store import reaches
 from controller.topology.meeting import meeting_of, order_of
 from controller.topology.schema import Topology
-from node.hardware.operations import complete_attributes, operation
 
 __all__ = ["accesses", "check_plan", "check_submission", "describe"]
 
@@ -213,11 +212,7 @@ def _check_signatures(plan: Plan, bindings: Mapping[str, int]) -> None:
     checked: dict[object, None] = {}
     for op in plan.ops:
         if isinstance(op, Kernel):
-            entry = operation(op.op)
-            attributes = complete_attributes(entry, bind_attributes(op.attributes, bindings))
-            inputs = tuple(tensor_type(view, bindings) for view in op.inputs)
-            outputs = tuple(tensor_type(view, bindings) for view in op.outputs)
-            key = (op.op, inputs, outputs, tuple(sorted(attributes.items())))
-            if key not in checked:
-                entry.check(inputs, outputs, attributes)
-                checked[key] = None
+            bound = bind_kernel(op, bindings)
+            if bound.form not in checked:
+                bound.check()
+                checked[bound.form] = None

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from controller.plan.bound import bind_attributes, tensor_type, view_bytes
+from controller.plan.bound import bind_attribute, tensor_type, view_bytes
 from controller.plan.extents import accesses
 from controller.plan.ops import Alloc, Buffer, Free, Kernel, Op, Plan, View
 from controller.plan.size import Bindings, bind_size
@@ -42,7 +42,8 @@ def op_key(op: Op, bindings: Bindings, renames: Renames) -> str:
         return f"{type(op).__name__} {op.buffer.nbytes}@{op.buffer.device}.{op.buffer.tier}"
     label = renames.get(op.label, op.label)
     if isinstance(op, Kernel):
-        head = f"{op.op} {sorted(bind_attributes(op.attributes, bindings).items())} {op.device}"
+        given = sorted((name, bind_attribute(value, bindings)) for name, value in op.attributes.items())
+        head = f"{op.op} {given} {op.device}"
         sides: tuple[Iterable[View], Iterable[View]] = (op.inputs, op.outputs)
     else:
         head = f"transfer {op.reduction} {op.path} {op.rate_limit_bytes_per_s}"

@@ -8,13 +8,12 @@ from controller.errors import BadPlan
 from controller.execute.virtual import VirtualRun, run_virtual
 from controller.experiment.run_spec import RunSpec
 from controller.experiment.virtual import prepare, virtual_scenario
-from controller.plan.bound import bind_attributes, tensor_type
+from controller.plan.bound import bind_kernel
 from controller.plan.check import accesses, check_plan
 from controller.plan.ops import Buffer, Kernel, Origin, Plan, Transfer, View
 from controller.plan.script import Place, Script
 from controller.plan.size import symbol
 from controller.topology.loader import load_topology
-from node.hardware.operations import complete_attributes, operation
 from node.hardware.operations.results import RESULTS, result_types
 
 GPU, CPU = Place("gpu", "hbm"), Place("cpu", "dram")
@@ -151,12 +150,9 @@ def test_the_table_knows_the_results_of_the_ops_that_strategies_emit(strategy: s
             nonlocal checked
             for op in plan.ops:
                 if isinstance(op, Kernel) and op.op in RESULTS:
-                    inputs = [tensor_type(view, bindings) for view in op.inputs]
-                    outputs = tuple(tensor_type(view, bindings) for view in op.outputs)
-                    attributes = complete_attributes(operation(op.op), bind_attributes(op.attributes, bindings))
-                    assert [each.shape for each in result_types(op.op, inputs, attributes)] == [
-                        each.shape for each in outputs
-                    ], op.op
+                    bound = bind_kernel(op, bindings)
+                    made = result_types(op.op, bound.inputs, bound.attributes)
+                    assert [each.shape for each in made] == [each.shape for each in bound.outputs], op.op
                     checked += 1
             return submit(plan, **bindings)
 
