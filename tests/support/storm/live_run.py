@@ -145,13 +145,21 @@ class LiveRun:
                     self.lines.append(line.rstrip("\n"))
                     self._said.notify_all()
 
+    def _note_logs(self) -> None:
+        """Keeps what nodes have logged so far; the run may remove its folder while it is looked at."""
+        try:
+            logs = list(self.folder.glob("run-*/*.log"))
+        except FileNotFoundError:
+            return
+        for log in logs:
+            try:
+                self.logs[log.name] = log.read_text(errors="replace")
+            except OSError:
+                continue
+
     def _wait(self, there: Callable[[], bool], until: float) -> bool:
         while not there():
-            for log in self.folder.glob("run-*/*.log"):
-                try:
-                    self.logs[log.name] = log.read_text(errors="replace")
-                except OSError:
-                    continue
+            self._note_logs()
             if monotonic() > until or (self.process.poll() is not None and not there()):
                 return False
             with self._said:
