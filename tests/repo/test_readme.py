@@ -67,3 +67,10 @@ def test_every_command_of_the_table_is_there_and_is_shown(name):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 160, "move what is not a front door to a help page"
+
+
+@pytest.mark.parametrize("root", ["node", "controller"])
+def test_the_map_has_every_package(root):
+    text = (ROOT / "controller/cli/pages/map.md").read_text()
+    folders = {path.parent.name for path in (ROOT / root).glob("*/__init__.py")} - {"rpc"}
+    assert not [name for name in sorted(folders) if f"{name}/" not in text], "a folder is in no line of the map"
