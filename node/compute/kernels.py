@@ -11,7 +11,9 @@ from torch import Tensor
 from node.compute import (
     attention,
     elementwise,
+    experts,
     gradients,
+    latent_attention,
     layout,
     linear,
     loss,
@@ -90,6 +92,14 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "accumulate": gradients.accumulate,
         "scale": gradients.scale,
         "fill": gradients.fill,
+        "expert_gate": experts.expert_gate,
+        "expert_rows": experts.expert_rows,
+        "grouped_linear": experts.grouped_linear,
+        "clamped_swiglu": experts.clamped_swiglu,
+        "expert_sum": experts.expert_sum,
+        "head_linear": latent_attention.head_linear,
+        "latent_prefill_attention": latent_attention.latent_prefill_attention,
+        "latent_decode_attention": latent_attention.latent_decode_attention,
     }
 )
 """Every operation of the table by name."""
@@ -106,6 +116,7 @@ _IN_PLACE: Mapping[str, frozenset[tuple[int, int]]] = {
     **dict.fromkeys(("reduce", "merge_attention", "prefill_attention"), _ANY_INPUT),
     "adam": frozenset(((0, 0), (2, 1), (3, 2))),
     # These compute all of their results before they write the first.
+    "clamped_swiglu": _ANY_INPUT,
     **dict.fromkeys(("activation_backward", "sum_rows", "accumulate", "scale", "embedding_backward"), _ANY_INPUT),
     "rotary_qkv": _NO_ORDER,
     "layer_norm_backward": _NO_ORDER,

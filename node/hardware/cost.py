@@ -22,6 +22,7 @@ from node.hardware.attention import decode_ranges, decode_time, prefill_time
 from node.hardware.device import ComputeSpec, DeviceSpec
 from node.hardware.elementwise import streaming_time
 from node.hardware.gemm import gemm_time
+from node.hardware.latent_attention import latent_decode_time
 from node.hardware.operation import Demand
 from node.hardware.optimizer import memory_share, optimizer_time
 from node.hardware.peak import choose_unit, peak_flop_per_s, whole_chip
@@ -36,6 +37,9 @@ FAMILIES: Final[Mapping[str, Model]] = {
     "decode_attention": decode_time,
     "sparse_attention": decode_time,
     "elementwise": streaming_time,
+    "grouped_gemm": gemm_time,
+    "latent_prefill": prefill_time,
+    "latent_decode": latent_decode_time,
     "optimizer": optimizer_time,
     "selection": selection_time,
 }

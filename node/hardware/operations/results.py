@@ -92,6 +92,36 @@ def _argmax(inputs: Types, _: Attributes) -> Results:
     return (TensorType(inputs[0].shape[:-1], "int64"),)
 
 
+def _expert_gate(inputs: Types, attributes: Attributes) -> Results:
+    (tokens, _), k = inputs[0].shape, attributes["k"]
+    assert isinstance(k, int)
+    return (TensorType((tokens, k), "fp32"), TensorType((tokens, k), "int64"))
+
+
+def _expert_rows(inputs: Types, attributes: Attributes) -> Results:
+    x, (tokens, k), count = inputs[0], inputs[1].shape, attributes["count"]
+    assert isinstance(count, int)
+    rows = TensorType((tokens * k, x.shape[1]), x.dtype)
+    return (rows, TensorType((tokens * k,), "int64"), TensorType((count,), "int64"))
+
+
+def _grouped_linear(inputs: Types, _: Attributes) -> Results:
+    return (TensorType((inputs[0].shape[0], inputs[1].shape[1]), inputs[0].dtype),)
+
+
+def _expert_sum(inputs: Types, _: Attributes) -> Results:
+    return (TensorType((inputs[2].shape[0], inputs[0].shape[1]), inputs[0].dtype),)
+
+
+def _head_linear(inputs: Types, attributes: Attributes) -> Results:
+    x, w = inputs[0], inputs[1]
+    return (TensorType((*x.shape[:2], w.shape[2 if attributes.get("turned") else 1]), x.dtype),)
+
+
+def _latent_prefill(inputs: Types, _: Attributes) -> Results:
+    return (inputs[4],)
+
+
 RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType(
     {
         **dict.fromkeys(
@@ -116,6 +146,14 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
         "rms_norm_backward": _rms_norm_backward,
         "gated_activation_backward": _gated_activation_backward,
         "flash_attention": _flash_attention,
+        "expert_gate": _expert_gate,
+        "expert_rows": _expert_rows,
+        "grouped_linear": _grouped_linear,
+        "clamped_swiglu": _like_first,
+        "expert_sum": _expert_sum,
+        "head_linear": _head_linear,
+        "latent_prefill_attention": _latent_prefill,
+        "latent_decode_attention": _decode_attention,
         **dict.fromkeys(("activation_backward", "flash_attention_backward", "rotary_qkv"), _like_first),
     }
 )

@@ -29,13 +29,17 @@ FP, F32, I64, I8 = "fp", "fp32", "int64", "int8"
 
 @dataclass(frozen=True)
 class Case:
-    """A launch by operand types; ``fp`` stands for each of fp32, fp16 and bf16; int64 operands are below `high`."""
+    """A launch by operand types; ``fp`` stands for each of fp32, fp16 and bf16; int64 operands are below `high`.
+
+    Inputs whose values are bound to one another are `given`, by index.
+    """
 
     inputs: tuple[tuple[tuple[int, ...], str], ...]
     outputs: tuple[tuple[tuple[int, ...], str], ...]
     reference: Callable[..., tuple[Array, ...]]
     attributes: Mapping[str, object] = field(default_factory=dict)
     high: int = 5
+    given: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def same(*shapes: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], str], ...]:
@@ -301,6 +305,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     "delay": (Case((), (), lambda seconds: (), {"seconds": 0.5}),),
     **cases_of("training_cases"),
     **cases_of("sparse_cases"),
+    **cases_of("expert_cases"),
 }
 
 
@@ -316,8 +321,10 @@ LAUNCHES = [
 def make(case: Case, dtype: str, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     inputs = []
-    for shape, kind in case.inputs:
-        if kind in (I64, I8):
+    for index, (shape, kind) in enumerate(case.inputs):
+        if index in case.given:
+            inputs.append(torch.tensor(case.given[index], dtype=TORCH_DTYPES[kind]))
+        elif kind in (I64, I8):
             inputs.append(torch.randint(0, case.high, shape, generator=generator).to(TORCH_DTYPES[kind]))
         else:
             values = torch.randn(shape, generator=generator)

@@ -1,0 +1,98 @@
+"""Mixtures of experts. Scores and sums are fp32; every product is rounded to the type of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from node.errors import OutOfRange
+from node.hardware.operations.attributes import CompleteAttributes
+
+
+def expert_gate(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
+    """logits (t, e)[, bias (e)] -> weights fp32 (t, k), experts int64 (t, k).
+
+    The bias decides who is chosen and never how much a chosen expert counts.
+    Source: DeepSeek-V3, arXiv 2412.19437, section 2.1.2.
+    """
+    logits, kind = inputs[0].float(), attributes.text("score")
+    scores = {"softmax": lambda: torch.softmax(logits, -1), "sigmoid": lambda: torch.sigmoid(logits)}.get(
+        kind, lambda: logits
+    )()
+    wanted = scores + inputs[1].float() if len(inputs) == 2 else scores
+    groups, kept = attributes.integer("groups"), attributes.integer("kept_groups")
+    if kept < groups:
+        grouped = wanted.view(len(wanted), groups, -1)
+        of_group = grouped.topk(attributes.integer("group_top"), -1).values.sum(-1)
+        left = torch.ones_like(of_group, dtype=torch.bool).scatter_(1, _first(of_group, kept), False)
+        wanted = grouped.masked_fill(left[..., None], -torch.inf).flatten(1)
+    chosen = _first(wanted, attributes.integer("k"))
+    weights = scores.gather(1, chosen)
+    if kind == "chosen_softmax":
+        weights = torch.softmax(weights, -1)
+    if attributes["normalise"]:
+        weights = weights / weights.sum(-1, keepdim=True)
+    outputs[0].copy_(weights * attributes.number("scale"))
+    outputs[1].copy_(chosen)
+
+
+def _first(scores: Tensor, count: int) -> Tensor:
+    """Columns of the `count` largest of every row, largest first, the first of equal ones."""
+    return torch.sort(scores, dim=-1, descending=True, stable=True).indices[:, :count]
+
+
+def expert_rows(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
+    """x (t, n), experts int64 (t, k) -> rows (t*k, n), order int64 (t*k), ends int64 (e).
+
+    Raises:
+        OutOfRange: an expert that does not exist.
+    """
+    x, chosen = inputs
+    flat, count = chosen.reshape(-1), attributes.integer("count")
+    if int(flat.min()) < 0 or int(flat.max()) >= count:
+        raise OutOfRange(
+            f"expert_rows: experts go from {int(flat.min())} to {int(flat.max())}; expected 0 to {count - 1}"
+        )
+    order = torch.argsort(flat, stable=True)
+    rows = x[order // chosen.shape[1]]
+    ends = torch.bincount(flat, minlength=count).cumsum(0)
+    for out, result in zip(outputs, (rows, order, ends), strict=True):
+        out.copy_(result)
+
+
+def grouped_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:
+    """rows (r, k), w (e, n, k), ends int64 (e)[, bias (e, n)] -> (r, n).
+
+    Raises:
+        OutOfRange: ends that do not grow up to the number of rows.
+    """
+    rows, w, ends = inputs[:3]
+    start = 0
+    stops = ends.tolist()
+    if stops != sorted(stops) or stops[0] < 0 or stops[-1] != len(rows):
+        raise OutOfRange(f"grouped_linear: ends is {stops}; expected numbers that grow to the {len(rows)} rows")
+    for expert, stop in enumerate(stops):
+        if stop > start:
+            result = rows[start:stop] @ w[expert].t()
+            outputs[0][start:stop] = result + inputs[3][expert] if len(inputs) == 4 else result
+        start = stop
+
+
+def clamped_swiglu(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
+    """gate (...), up (...) -> (...).
+
+    Source: transformers, ``GptOssExperts``.
+    """
+    limit = attributes.number("limit")
+    gate, up = inputs[0].float().clamp(max=limit), inputs[1].float().clamp(-limit, limit)
+    outputs[0].copy_(gate * torch.sigmoid(attributes.number("slope") * gate) * (up + 1))
+
+
+def expert_sum(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:
+    """rows (t*k, n), order int64 (t*k), weights fp32 (t, k) -> (t, n)."""
+    rows, order, weights = inputs
+    by_choice = torch.empty(rows.shape, dtype=torch.float32)
+    by_choice[order] = rows.float()
+    outputs[0].copy_((by_choice.view(*weights.shape, -1) * weights[..., None]).sum(1))
