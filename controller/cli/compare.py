@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("runs", metavar="[RUN1.json RUN2.json]", nargs=-1, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--model", default="opt-13b", show_default=True, help="A name or a Hugging Face config.json.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Sequences processed together.")
 @click.option("--prompt-tokens", type=int, help="Length of each prompt.  [default: 32]")
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @catalog_option
 @json_option
 def compare(
+    runs: tuple[Path, ...],
     model: str,
     batch: int,
     prompt_tokens: int | None,
@@ -75,8 +77,12 @@ def compare(
 ) -> None:
     """Compare schemes: throughput, latency, energy, dollars, flash wear, and the resource that bounds each.
 
-    A scheme that runs out of memory, or that cannot run at all, is a row that says so.
+    A scheme that runs out of memory, or that cannot run at all, is a row that says so. With two files that
+    `windtunnel run ... --json` wrote, says what differs between those runs instead.
     """
+    if runs:
+        _compare_kept(runs, as_json)
+        return
     from controller.cli.engine import load_engine
     from controller.compare.candidates import GENERATION, parse_candidate
     from controller.compare.grid import run_grid
@@ -114,6 +120,30 @@ def compare(
         click.echo(dumps([row.to_json() for row in rows]))
     else:
         _print(rows, model)
+
+
+def _compare_kept(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Says what differs between two kept runs."""
+    from dataclasses import asdict
+
+    from controller.compare.run_difference import BadKeptRun, differences, load_run
+    from controller.report.difference_text import difference_lines, difference_tables
+    from controller.report.json_output import dumps
+    from controller.report.tables import show
+
+    if len(runs) != 2:
+        raise BadKeptRun(f"{len(runs)} kept run{'s' * (len(runs) > 1)} given; name two files that `run --json` wrote")
+    first, second = map(load_run, runs)
+    found = differences(first, second)
+    if as_json:
+        click.echo(dumps([{**asdict(each), "change": each.change} for each in found]))
+        return
+    click.echo(difference_lines((runs[0].name, runs[1].name), first, second, found).text())
+    if not found:
+        click.echo("\nnothing differs")
+    for made in difference_tables(found):
+        click.echo()
+        show(made)
 
 
 def _print(rows: tuple[ComparisonRow, ...], model: str) -> None:

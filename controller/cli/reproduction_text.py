@@ -55,7 +55,9 @@ def verdict_word(row: ComparedRow) -> str:
 
 def short_value(value: Value) -> str:
     """A value in four digits, or the beginning of a text."""
-    return value.split(" (")[0] if isinstance(value, str) else f"{value:.4g}"
+    if not isinstance(value, str):
+        return f"{value:.4g}"
+    return value.split(":")[0] if value.startswith("OOM at") else value.split(" (")[0]
 
 
 def _cells(row: ComparedRow) -> tuple[str, ...]:
