@@ -75,7 +75,8 @@ def run(
 def _steps_warning(request: RunSpec) -> str:
     """How long the run takes at least, where that is long; "" for what is refused before it starts."""
     from controller.models.limits import MOST_STEPS, steps_warning
-    from controller.strategies.table import TRAINING, lookup
+    from controller.strategies.entry import TRAINING
+    from controller.strategies.table import lookup
 
     trains = lookup(request.strategy).task == TRAINING
     what, steps = ("training steps", request.steps) if trains else ("output tokens", request.output_tokens)

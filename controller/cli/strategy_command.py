@@ -59,7 +59,7 @@ class StrategyCommand(click.Command):
         entry = ctx.meta.get(_KEY)
         if entry is None:
             return [*own, *_GENERATION, *_TRAINING, last]
-        from controller.strategies.table import TRAINING
+        from controller.strategies.entry import TRAINING
 
         options = [
             click.Option([f"--{_dashed(name)}", _own(name)], metavar="VALUE", help=f"{text} [{entry.name}]")

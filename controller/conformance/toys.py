@@ -11,7 +11,8 @@ from controller.experiment.virtual import virtual_scenario
 from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
 from controller.program.run import ProgramFunction
-from controller.strategies.table import TRAINING, Strategy, lookup
+from controller.strategies.entry import TRAINING, Strategy
+from controller.strategies.table import lookup
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 

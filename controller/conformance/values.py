@@ -9,7 +9,7 @@ from controller.conformance.toys import Toy
 from controller.errors import BadWorkload
 from controller.execute.local import one_thread
 from controller.experiment.result import Experiment
-from controller.strategies.table import TRAINING
+from controller.strategies.entry import TRAINING
 
 LOGIT_TOLERANCE = 1e-3
 """Largest difference of a logit: fp32 sums in another order come to 1e-5, what is wrong to more than 0.1."""

@@ -25,7 +25,7 @@ from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
 from controller.program.results import GenerationResult
 from controller.program.run import ProgressSink
-from controller.strategies.table import Strategy
+from controller.strategies.entry import Strategy
 from controller.topology.schema import Topology
 
 

@@ -21,7 +21,8 @@ from controller.models.shape import ModelShape
 from controller.plan.bound import bind_kernel
 from controller.plan.ops import Kernel, Transfer
 from controller.program.run import ProgramFunction
-from controller.strategies.table import Strategy, blaming
+from controller.strategies.entry import Strategy
+from controller.strategies.of_your_own import blaming
 from controller.topology.schema import Topology
 
 

@@ -17,7 +17,8 @@ from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.shape import ModelShape
 from controller.program.run import ProgramFunction
-from controller.strategies.table import Strategy, blaming
+from controller.strategies.entry import Strategy
+from controller.strategies.of_your_own import blaming
 from controller.topology.schema import Topology
 
 _RAM_SHARE = 0.9

@@ -18,7 +18,7 @@ from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.training_scenario import TrainingScenario
 from controller.program.results import GenerationResult, TrainingResult
-from controller.strategies.table import Strategy
+from controller.strategies.entry import Strategy
 from controller.topology.schema import Topology
 
 AnyScenario = Scenario | TrainingScenario

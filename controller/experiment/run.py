@@ -11,7 +11,7 @@ from controller.experiment.scenario_runner import RunScenario
 from controller.experiment.virtual import prepare, run_virtual_experiment
 from controller.models.shape import ModelShape
 from controller.program.run import ProgressSink
-from controller.strategies.table import TRAINING, Strategy
+from controller.strategies.entry import TRAINING, Strategy
 from controller.topology.schema import Topology
 
 

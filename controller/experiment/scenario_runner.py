@@ -9,7 +9,7 @@ from controller.execute.trace import Trace
 from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import RunSpec
 from controller.models.shape import ModelShape
-from controller.strategies.table import Strategy
+from controller.strategies.entry import Strategy
 from controller.topology.schema import Topology
 
 

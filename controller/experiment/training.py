@@ -15,7 +15,7 @@ from controller.models.training_reference import train_reference
 from controller.models.training_scenario import TrainingScenario
 from controller.program.results import TrainingResult
 from controller.program.run import ProgressSink
-from controller.strategies.table import Strategy
+from controller.strategies.entry import Strategy
 from controller.topology.schema import Topology
 
 

@@ -14,7 +14,9 @@ from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.training_scenario import TrainingScenario
 from controller.program.run import ProgramFunction, ProgressSink
-from controller.strategies.table import TRAINING, Strategy, blaming, lookup
+from controller.strategies.entry import TRAINING, Strategy
+from controller.strategies.of_your_own import blaming
+from controller.strategies.table import lookup
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 

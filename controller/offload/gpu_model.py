@@ -151,6 +151,25 @@ class GpuModel:
         self._finish(s, emit(s, x, row), row)
         return s.plan()
 
+    def leaving_prompt(self, s: Script, x: Value, leave: Callable[[int, list[Value]], None]) -> Value:
+        """The layers of a prompt pass whose keys and values leave while the next layer computes.
+
+        Args:
+            s: takes the ops.
+            x: residual stream (rows, tokens, n).
+            leave: gets the number of each layer and its keys and values by heads (rows, g, tokens, d).
+        """
+        for layer in range(self.shape.layers):
+            x, block = self.enter(s, layer, x), self.block(layer)
+            q, *kv = block.qkv(s, x)
+            query = block.to_heads(s, q)
+            with s.staging("out", layer):
+                out = [block.to_heads(s, part) for part in kv]
+            attention = block.prefill_attention(s, query, *out)
+            leave(layer, out)
+            x = block.finish(s, x, attention)
+        return x
+
     def enter(self, s: Script, layer: int, x: Value) -> Value:
         """The residual stream where `layer` runs."""
         here = self.place_of(layer)

@@ -98,17 +98,12 @@ class KvStreaming:
     def _emit_prompt(self, s: Script, x: Value, row: Affine) -> Value:
         self._queue, rows = (), x.shape[0]
         assert isinstance(rows, int)
-        for layer in range(self.shape.layers):
-            x, block = self.model.enter(s, layer, x), self.model.block(layer)
-            q, k, v = block.qkv(s, x)
-            query = block.to_heads(s, q)
-            with s.staging("out", layer):
-                out = [block.to_heads(s, part) for part in (k, v)]
-            attention = block.prefill_attention(s, query, *out)
+
+        def leave(layer: int, out: list[Value]) -> None:
             for source, kept in zip(out, (self._held or self._prompt)[layer], strict=True):
                 self._gpu_copy(s, source, rows_view(kept, row, rows), "kv out")
-            x = block.finish(s, x, attention)
-        return x
+
+        return self.model.leaving_prompt(s, x, leave)
 
     def _store_plan(self) -> Plan:
         """The prompts go home one after the other, in long sequential pieces."""

@@ -90,8 +90,10 @@ class FlexGenSparq:
         scenario, shape = self.scenario, self.shape
         stored = generated // GROUP_TOKENS * GROUP_TOKENS
         context = scenario.effective_tokens(scenario.prompt_tokens + stored)
-        tail = max(1, scenario.effective_tokens(generated - stored + 1))
-        kept = max(1, round(self.compression * context))
+        tail, kept = (
+            max(1, scenario.effective_tokens(generated - stored + 1)),
+            max(1, round(self.compression * context)),
+        )
         item = scenario.batch * shape.kv_heads
         bindings = {
             "position": scenario.prompt_tokens + generated,
@@ -104,23 +106,18 @@ class FlexGenSparq:
             "tail_items": tail * item * shape.head_dim,
         }
         # A full group goes to the drive before the next step reads it.
-        stores = bool(generated) and generated == stored
-        return BoundPlan(self._step_plan(stores=True) if stores else self._step, bindings, self.model.scratch)
+        plan = self._step_plan(stores=True) if generated and generated == stored else self._step
+        return BoundPlan(plan, bindings, self.model.scratch)
 
     def _emit_prompt(self, s: Script, x: Value, row: Affine) -> Value:
         rows = x.shape[0]
         assert isinstance(rows, int)
-        for layer in range(self.shape.layers):
-            x, block = self.model.enter(s, layer, x), self.model.block(layer)
-            q, k, v = block.qkv(s, x)
-            query = block.to_heads(s, q)
-            with s.staging("out", layer):
-                out = [block.to_heads(s, part) for part in (k, v)]
-            attention = block.prefill_attention(s, query, *out)
+
+        def hold(layer: int, out: list[Value]) -> None:
             for source, held in zip(out, self._held[layer], strict=True):
                 s.move(source, rows_view(held, row, rows), "kv out")
-            x = block.finish(s, x, attention)
-        return x
+
+        return self.model.leaving_prompt(s, x, hold)
 
     def _store(self, s: Script, held: list[list[Buffer]], tokens: int) -> None:
         """K by tokens and by channels, and V, one after the other in long pieces."""
@@ -147,12 +144,11 @@ class FlexGenSparq:
 
     def _append(self, s: Script, gpu: Place, layer: int, new: Iterable[Value]) -> list[Value]:
         """The new keys and values join those that wait in host memory, and all of these come to the GPU."""
-        item, width = self.scenario.batch * self.shape.kv_size, ITEM_BYTES[self.scenario.dtype]
-        tails: list[Value] = []
+        item, tails = self.scenario.batch * self.shape.kv_size, list[Value]()
         for part, waiting in zip(new, self._waiting[layer], strict=True):
             with s.staging("leaving", len(tails)):
                 out = s.op("copy", part.reshape(item))
-            s.move(out, View(waiting, symbol("slot") * width, (item,)), "kv out")
+            s.move(out, View(waiting, symbol("slot") * ITEM_BYTES[self.scenario.dtype], (item,)), "kv out")
             tails.append(s.move(View(waiting, 0, (symbol("tail_items"),)), gpu, "tail in"))
         return tails
 
@@ -169,8 +165,8 @@ class FlexGenSparq:
         )  # fmt: skip
         s.drop(guess)
         self._last = (*self._last, s.count - 1)
-        kept = [self._fetch(s, home, q.place, "kept_items") for home in (home_k, home_v)]
-        k, v = (each.reshape(rows, shape.kv_heads, symbol("kept"), shape.head_dim) for each in kept)
+        kept = (self._fetch(s, home, q.place, "kept_items") for home in (home_k, home_v))
+        k, v = [each.reshape(rows, shape.kv_heads, symbol("kept"), shape.head_dim) for each in kept]
         tail_k, tail_v = (each.reshape(rows, shape.kv_heads, symbol("tail"), shape.head_dim) for each in tails)
         attention, _ = block.decode_attention(s, q, [(k, v), (tail_k, tail_v)], (symbol("kept"), symbol("tail")))
         return attention
@@ -178,10 +174,8 @@ class FlexGenSparq:
     def _fetch(self, s: Script, home: Buffer, gpu: Place, items: str) -> Value:
         """From the drive to the host at the measured rate, one at a time, and on to the GPU."""
         with s.staging("via", s.count):
-            read = s.move(
-                View(home, 0, (symbol(items),)), self.host, "kv read",
-                rate_limit_bytes_per_s=self.read_bytes_per_s, after=self._last,
-            )  # fmt: skip
+            kept, limit = View(home, 0, (symbol(items),)), self.read_bytes_per_s
+            read = s.move(kept, self.host, "kv read", rate_limit_bytes_per_s=limit, after=self._last)
         self._last = (s.count - 1,)
         return s.move(read, gpu, "kv in")
 

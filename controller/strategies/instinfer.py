@@ -22,6 +22,7 @@ from controller.offload.generation import BoundPlan, generate
 from controller.offload.gpu_model import GpuModel, devices, rows_view
 from controller.offload.kv_spread import GROUP_TOKENS, KvSpread
 from controller.offload.sparf import Sparf, SparfOptions
+from controller.offload.spread_values import prompt_pieces, rows_of, split_heads
 from controller.offload.storage_attention import Dense, StorageAttention
 from controller.plan.ops import Plan
 from controller.plan.script import Script, Value
@@ -87,35 +88,14 @@ class InstInfer:
             q, k, v = block.qkv(s, x)
             with s.staging("push", layer):
                 for part, whole in enumerate((k, v)):
-                    for drive, piece in self._prompt_pieces(s, whole):
+                    for drive, piece in prompt_pieces(s, self.spread, whole, self.shape.head_dim):
                         outbound = block.to_heads(s, piece)
-                        target = rows_view(self.caches[layer][drive].prompt[part], row, _rows(outbound))
+                        target = rows_view(self.caches[layer][drive].prompt[part], row, rows_of(outbound))
                         s.move(outbound, target, "kv push")
                         self.attention.pushed(s, layer, part, drive, outbound, row)
             attention = block.prefill_attention(s, *[block.to_heads(s, part) for part in (q, k, v)])
             x = block.finish(s, x, attention)
         return x
-
-    def _prompt_pieces(self, s: Script, whole: Value) -> list[tuple[int, Value]]:
-        """The part of a prompt's keys or values (rows, tokens, g*d) that goes to each drive."""
-        rows, tokens, size = _rows(whole), self.scenario.prompt_tokens, self.shape.kv_size
-        shares = list(enumerate(self.spread.shares))
-        if len(shares) == 1:
-            return [(0, whole)]
-        if not self.spread.by_tokens:
-            return list(enumerate(self._split(s, whole, [share.kv_head_count for _, share in shares])))
-        shares = [(drive, share) for drive, share in shares if share.prompt_tokens]
-        if rows == 1:
-            extents = [(drive, share.prompt[0] * size, share.prompt_tokens) for drive, share in shares]
-            return [(drive, whole.part(start, (1, count, size))) for drive, start, count in extents]
-        # Token-major, the tokens of a drive are one range of bytes; what a drive expects is turned back.
-        token_major = s.op("swap_axes", whole).reshape(tokens, rows, size)
-        return [(drive, s.op("swap_axes", token_major.rows(*share.prompt))) for drive, share in shares]
-
-    def _split(self, s: Script, whole: Value, heads: Sequence[int]) -> list[Value]:
-        """Columns of `whole` (..., n*d), so many heads for each drive."""
-        kinds = [(whole.dtype, (*whole.shape[:-1], count * self.shape.head_dim)) for count in heads]
-        return [each for each in s.results("split", whole, makes=kinds) if isinstance(each, Value)]
 
     # -- decode: one plan a step ---------------------------------------------------------------------------------------
 
@@ -142,10 +122,9 @@ class InstInfer:
         s = self.model.script("instinfer step" + (" with flush" if fills else ""))
         x = self.model.embed(s)
         lanes, layers = range(len(x)), range(self.shape.layers)
-        sent: list[list[Sent]] = [[] for _ in lanes]
+        sent: list[list[Sent]] = []
         for s.microbatch in lanes:
-            lane = s.microbatch
-            sent[lane] = self._send(s, x[lane], 0, owners)
+            sent.append(self._send(s, x[len(sent)], 0, owners))
         for layer in layers:
             for lane in lanes:
                 s.microbatch = lane
@@ -160,13 +139,13 @@ class InstInfer:
     def _send(self, s: Script, x: Value, layer: int, owners: tuple[int, ...]) -> list[Sent]:
         """q to every drive, k and v of the new token to the drives that append it."""
         parts: list[Sequence[Value]] = [
-            [one] * len(self.drives) for one in self.model.block(layer).qkv(s, x, _POSITION)
+            [one] * len(self.drives) for one in self.model.block(layer).qkv(s, x, symbol("position"))
         ]
         if len(self.drives) > 1 and not self.spread.by_tokens:
             heads = [share.head_count for share in self.spread.shares]
             kv_heads = [share.kv_head_count for share in self.spread.shares]
             parts = [
-                self._split(s, columns[0], counts)
+                split_heads(s, columns[0], counts, self.shape.head_dim)
                 for columns, counts in zip(parts, (heads, kv_heads, kv_heads), strict=True)
             ]
         sent: list[Sent] = []
@@ -210,15 +189,6 @@ class InstInfer:
             return s.op("merge_attention", *arrived)
         widths = [share.head_count * self.shape.head_dim for share in self.spread.shares]
         return s.op("concat", *(one.reshape(one.shape[0], width) for one, width in zip(arrived, widths, strict=True)))
-
-
-_POSITION = symbol("position")
-
-
-def _rows(value: Value) -> int:
-    rows = value.shape[0]
-    assert isinstance(rows, int), "the rows of a pass are a number"
-    return rows
 
 
 def instinfer(run: Run, scenario: Scenario) -> GenerationProgram:

@@ -23,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from controller.errors import BadWorkload, OutOfMemory
+from controller.errors import BadWorkload
 from controller.models.block import embed, logits
 from controller.models.scenario import Scenario
 from controller.offload.gpu_model import PREFILL_TOKENS, GpuModel, rows_view
@@ -34,12 +34,12 @@ from controller.program.options import Options, Share, option
 from controller.program.results import GenerationResult
 from controller.program.run import GenerationProgram, Run
 from controller.program.waits import Completion
-from controller.serving.recompute_course import blocks_of, recompute_course
+from controller.serving.paged_pool import count_blocks
+from controller.serving.recompute_course import recompute_course
 from controller.serving.saturated_stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYTES
 from controller.serving.stream_options import UTILISATION
 from controller.topology.schema import Topology
 from controller.workload.saturated import BLOCK_TOKENS, Composition, Course, compositions
-from node.hardware.operation import ITEM_BYTES
 
 GRAIN: Final = 32
 """Steps an octave to which rows and mean lengths are rounded."""
@@ -72,7 +72,9 @@ class PagedServer:
         self._step_ids = Buffer(first, "hbm", "step_ids", "int64", (scenario.batch,))
         outside = OUTSIDE_BYTES if len(self.model.gpus) > 1 else OUTSIDE_ALONE_BYTES
         self._outside = [Buffer(gpu, "hbm", "outside_pytorch", "uint8", (outside,)) for gpu in self.model.gpus]
-        self.blocks = self._count_blocks(topology)
+        share = VllmRecomputeOptions.of(scenario.options).utilisation
+        kept = self._pass_ids, self._step_ids, *self._outside
+        self.blocks = count_blocks(scenario, self.model, topology, share, self.pass_tokens, kept)
         pool = (self.blocks * BLOCK_TOKENS, shape.kv_heads, shape.head_dim)
         self._pools = [
             [Buffer(self.model.place_of(layer).device, "hbm", f"pool_{part}{layer}", dtype, pool) for part in "kv"]
@@ -147,42 +149,6 @@ class PagedServer:
         made = logits(s, self.scenario.shape, self.model.last_weights, x)
         s.op("copy", made, out=rows_view(self.model.logits, 0, rows))
         s.op("argmax", made, out=rows_view(self.model.next_ids, 0, rows))
-
-    def _count_blocks(self, topology: Topology) -> int:
-        """Blocks that every GPU has room for, each for its own layers, and no more than the batch can fill.
-
-        Raises:
-            OutOfMemory: they do not hold one request to its end.
-        """
-        scenario, shape, item = self.scenario, self.scenario.shape, ITEM_BYTES[self.scenario.dtype]
-        share, found = VllmRecomputeOptions.of(scenario.options).utilisation, []
-        rows = max(1, min(scenario.batch, self.pass_tokens // scenario.prompt_tokens))
-        kept = self._pass_ids, self._step_ids, self.model.ids, self.model.next_ids, self.model.logits, *self._outside
-        for gpu, layers, weights in self.model.spread():
-            last = gpu == self.model.gpus[-1]
-            # Scratch grows with all tokens of a pass, logits with its rows; passes and steps take turns.
-            in_pass = self._scratch_bytes(self.pass_tokens) + (rows + last) * shape.vocab * item
-            in_step = self._scratch_bytes(scenario.batch) + scenario.batch * (
-                4 * shape.heads + last * shape.vocab * item
-            )
-            capacity = topology.devices[gpu].spec.tiers["hbm"].capacity_bytes
-            # Token ids that hop between GPUs lie twice.
-            ids = sum(buffer.nbytes for buffer in kept if buffer.device == gpu) + self._step_ids.nbytes
-            taken, usable = weights + ids + max(in_pass, in_step), int(capacity * share)
-            block_bytes = 2 * shape.kv_heads * shape.head_dim * item * layers * BLOCK_TOKENS
-            need = blocks_of(scenario.max_tokens - 1) * block_bytes
-            if taken + need > usable:
-                what = f"what one request needs beside weights at utilisation {share:g}"
-                raise OutOfMemory(gpu, "hbm", taken + need, usable, capacity, what)
-            found.append((usable - taken) // block_bytes)
-        return min(*found, scenario.batch * blocks_of(scenario.max_tokens - 1))
-
-    def _scratch_bytes(self, tokens: int) -> int:
-        """What an eager framework keeps for `tokens` tokens: two residual streams and the widest moment [bytes]."""
-        shape = self.scenario.shape
-        heads = max(shape.q_size + 2 * shape.kv_size, shape.hidden)
-        wide = (3 if shape.gated else 2) * max(shape.intermediate, shape.hidden)
-        return tokens * (3 * shape.hidden + max(2 * heads, wide)) * ITEM_BYTES[self.scenario.dtype]
 
 
 def vllm_recompute(run: Run, scenario: Scenario) -> GenerationProgram:

@@ -40,7 +40,7 @@ from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
 from controller.plan.check import check_plan
 from controller.plan.ops import Buffer, Plan
-from controller.strategies.table import outside_buffers
+from controller.strategies.of_your_own import outside_buffers
 from controller.topology.loader import load_topology
 
 GPU = """

@@ -11,7 +11,7 @@ from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
 from controller.plan.ops import Plan
-from controller.strategies.table import outside_buffers
+from controller.strategies.of_your_own import outside_buffers
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 

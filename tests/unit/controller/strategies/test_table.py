@@ -13,7 +13,9 @@ from controller.models.scenario import Scenario
 from controller.models.training_scenario import TrainingScenario
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
-from controller.strategies.table import STRATEGIES, TRAINING, blaming, lookup, outside_buffers
+from controller.strategies.entry import TRAINING
+from controller.strategies.of_your_own import blaming, outside_buffers
+from controller.strategies.table import STRATEGIES, lookup
 from controller.topology.loader import load_topology
 
 HEAD = """
