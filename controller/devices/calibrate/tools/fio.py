@@ -25,7 +25,7 @@ _AMOUNT = rf"{NUMBER}([KMGkmg]?i?)(B|b|bit)/s"
 
 
 @dataclass(slots=True)
-class Group:
+class JobGroup:
     """Jobs that ran at once.
 
     Attributes:
@@ -74,7 +74,7 @@ def read_fio(text: str, where: str) -> list[Found]:
     return [found for _, found in best.values()]
 
 
-def _constant(group: Group, kind: str, rate: float, where: str, why: list[str]) -> Found | None:
+def _constant(group: JobGroup, kind: str, rate: float, where: str, why: list[str]) -> Found | None:
     if rate <= 0:
         return None
     if group.mixed:
@@ -119,35 +119,35 @@ def _refuse_what_is_not_whole(text: str, where: str) -> None:
         )
 
 
-def _groups(text: str) -> dict[int, Group]:
-    groups: dict[int, Group] = {}
+def _groups(text: str) -> dict[int, JobGroup]:
+    groups: dict[int, JobGroup] = {}
     now, status = 0, -1
     totals: dict[int, dict[str, float]] = {}
     kind = ""
     for line in text.splitlines():
         if header := re.match(r"^\S.*?: \(g=(\d+)\): rw=(\w+),", line):
             now = int(header[1])
-            _describe(groups.setdefault(now, Group()), header[2], line)
+            _describe(groups.setdefault(now, JobGroup()), header[2], line)
         elif job := re.search(r"\(groupid=(\d+), jobs=(\d+)\)", line):
             now = int(job[1])
-            groups.setdefault(now, Group()).jobs += int(job[2])
+            groups.setdefault(now, JobGroup()).jobs += int(job[2])
         elif block := re.match(r"^Run status group (\d+)", line):
             status = int(block[1])
         elif status >= 0 and (total := re.match(rf"^\s*(READ|WRITE): .*?(?:bw|aggrb)={_AMOUNT}(.*)$", line)):
             totals.setdefault(status, {})[total[1].lower()] = _rate(line, total[2], total[3], total[4])
         elif report := re.match(rf"^\s*(read|write)\s*: .*?\b(?:BW|bw)={_AMOUNT}", line):
             kind = report[1]
-            rates = groups.setdefault(now, Group()).rates
+            rates = groups.setdefault(now, JobGroup()).rates
             rates[kind] = rates.get(kind, 0.0) + _rate(line, report[2], report[3], report[4])
         elif (wait := re.match(rf"^\s*lat \((n|u|m)sec\)\s*:.*?avg=\s*{NUMBER}", line)) and kind:
             scale = {"n": 1e-9, "u": 1e-6, "m": 1e-3}[wait[1]]
-            groups.setdefault(now, Group()).waits.setdefault(kind, []).append(float(wait[2]) * scale)
+            groups.setdefault(now, JobGroup()).waits.setdefault(kind, []).append(float(wait[2]) * scale)
     for number, rates in totals.items():
-        groups.setdefault(number, Group()).rates = rates
+        groups.setdefault(number, JobGroup()).rates = rates
     return groups
 
 
-def _describe(group: Group, order: str, line: str) -> None:
+def _describe(group: JobGroup, order: str, line: str) -> None:
     size = re.search(r"\bbs=(?:\(R\) )?(\d+(?:\.\d+)?)([KMG]?)", line)
     depth = re.search(r"\biodepth=(\d+)", line)
     engine = re.search(r"\bioengine=([\w-]+)", line)
@@ -178,12 +178,12 @@ def _document(text: str) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("jobs"), list) else None
 
 
-def _groups_of(document: Mapping[str, Any]) -> dict[int, Group]:
-    groups: dict[int, Group] = {}
+def _groups_of(document: Mapping[str, Any]) -> dict[int, JobGroup]:
+    groups: dict[int, JobGroup] = {}
     shared = document.get("global options") or {}
     for job in document["jobs"]:
         options = {**shared, **(job.get("job options") or {})}
-        group = groups.setdefault(int(job.get("groupid", 0)), Group())
+        group = groups.setdefault(int(job.get("groupid", 0)), JobGroup())
         group.order = str(options.get("rw", options.get("readwrite", "")))
         size = re.match(r"(\d+)([kKmMgG]?)", str(options.get("bs", options.get("blocksize", "4k"))))
         group.request_bytes = int(size[1]) * _SIZES[size[2].upper()] if size else 0
