@@ -135,7 +135,7 @@ class Dispatch:
                 latency_s=load.latency_s,
                 out_port=hops[0].tail.port,
                 in_port=hops[-1].head.port,
-                links=tuple(f"{hop.link.name}{'>' if hop.forward else '<'}" for hop in hops),
+                links=tuple(hop.resource for hop in hops),
             )
             made.append((there, push))
             inputs.append(push.destinations[0][1])
@@ -182,7 +182,7 @@ class Dispatch:
             rate_limit_bytes_per_s=min(limits, default=0.0),
             out_port=hops[0].tail.port if hops else "",
             in_port=hops[-1].head.port if hops else "",
-            links=tuple(f"{hop.link.name}{'>' if hop.forward else '<'}" for hop in hops),
+            links=tuple(hop.resource for hop in hops),
         )
 
 

@@ -1,8 +1,8 @@
 """Tiers, ports, links and queues of a topology as indices into the arrays of the engine.
 
 A duplex tier, port or link is one resource for each direction, of its bandwidth, and a flow weighs 1. A declared total
-is one more resource that both directions load. What is simplex is one resource of capacity 1 that reads load with
-1/read and writes with 1/write, so that the shares of time add up to at most 1.
+is one more resource that both directions load, as those of a shared link load one. What is simplex is one resource of
+capacity 1 that reads load with 1/read and writes with 1/write, so that the shares of time add up to at most 1.
 """
 
 from __future__ import annotations
@@ -96,10 +96,9 @@ class Parts:
                 slots.append(queue.slots)
         for link in topology.links:
             forward = self._add(Resource(f"{link.name}>", "", link.name, ">", link.forward_bytes_per_s))
-            self._links[link.name] = (
-                forward,
-                self._add(Resource(f"{link.name}<", "", link.name, "<", link.backward_bytes_per_s)),
-            )
+            backward = self._add(Resource(f"{link.name}<", "", link.name, "<", link.backward_bytes_per_s))
+            # Every link has two resources, one behind the other; both directions of a shared one load the first.
+            self._links[link.name] = forward, forward if link.shared else backward
         self.resources = tuple(self._resources)
         self.resource_names = tuple(resource.name for resource in self.resources)
         self.capacity = np.array([resource.capacity for resource in self.resources], dtype=np.float64)

@@ -140,7 +140,7 @@ def meetings(leaves: int, hosts: int) -> float:
     for (sender, receiver), chosen in zip(pairs, shares, strict=True):
         for number, _ in chosen or ((0, 1),):
             for hop in routes_of(topology).paths(gpu(sender), gpu(receiver))[number].hops:
-                on_link[f"{hop.link.name}{'>' if hop.forward else '<'}"] += 1
+                on_link[hop.resource] += 1
     # Sprayed, the fullest link is a GPU's own: it carries a flow to each other GPU.
     return max(on_link.values()) / (leaves * hosts - 1)
 

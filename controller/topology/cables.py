@@ -20,6 +20,7 @@ class Cable:
         latency_s: paid once by a transfer that passes [s].
         constants: ``forward``, ``backward`` and ``latency`` with kind and source.
         failed: whether nothing passes.
+        shared: both directions share one capacity.
     """
 
     forward_bytes_per_s: float
@@ -27,10 +28,12 @@ class Cable:
     latency_s: float
     constants: Mapping[str, Constant]
     failed: bool = False
+    shared: bool = False
 
     def link(self, name: str, a: Endpoint, b: Endpoint) -> Link:
         """The link of this cable from `a` to `b`."""
-        return Link(name, a, b, self.forward_bytes_per_s, self.backward_bytes_per_s, self.latency_s, self.constants)
+        rates = self.forward_bytes_per_s, self.backward_bytes_per_s
+        return Link(name, a, b, *rates, self.latency_s, self.constants, self.shared)
 
     def scaled(self, share: float, why: str) -> Cable:
         """The same with `share` of the capacity in each direction; `why` ends the source of both."""
@@ -47,7 +50,7 @@ def cable_of(wire: Wire, where: str) -> Cable:
         "backward": _constant("backward", backward, where),
         "latency": _constant("latency", wire.latency, where),
     }
-    cable = Cable(forward.amount, backward.amount, wire.latency.amount, constants, wire.failed)
+    cable = Cable(forward.amount, backward.amount, wire.latency.amount, constants, wire.failed, wire.shared)
     return cable if wire.capacity == 1 else cable.scaled(wire.capacity, loss(wire, where))
 
 

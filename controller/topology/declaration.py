@@ -129,12 +129,16 @@ class Condition(Entry):
 
 
 class Wire(Condition):
-    """A cable: `bandwidth` holds for each direction, or `forward` and `backward` are given."""
+    """A cable: `bandwidth` holds for each direction, or `forward` and `backward` are given.
+
+    Where it is `shared`, a bus or half-duplex, `bandwidth` is that of both directions together.
+    """
 
     latency: Duration
     bandwidth: Rate | None = None
     forward: Rate | None = None
     backward: Rate | None = None
+    shared: StrictBool = False
 
     @model_validator(mode="after")
     def _says_each_direction_once(self) -> Self:
@@ -143,6 +147,11 @@ class Wire(Condition):
         if (self.bandwidth is not None and not neither) or (self.bandwidth is None and not both):
             raise PydanticCustomError(
                 "directions", "give bandwidth (the same in each direction), or both forward and backward, not a mix"
+            )
+        if self.shared and self.bandwidth is None:
+            raise PydanticCustomError(
+                "shared",
+                "a shared link has one bandwidth for both directions: give bandwidth, not forward and backward",
             )
         return self
 

@@ -229,6 +229,8 @@ def _apply(
     if amount <= 0 and attribute != "latency":
         raise override.wrong("a link needs more than 0 B/s")
     for link in (links[one] for one in named):
+        if link.shared and attribute in ("forward", "backward"):
+            raise override.wrong(f"{link.name} is shared by both directions; override its bandwidth")
         sides = ("forward", "backward") if attribute == "bandwidth" else (attribute,)
         source = f"override {override.text}"
         constants = {side: Constant(side, override.value, amount, "assumed", source) for side in sides}

@@ -66,6 +66,7 @@ class Link:
         forward_bytes_per_s, backward_bytes_per_s: capacity per direction [bytes/s].
         latency_s: paid once by a transfer that passes [s].
         constants: ``forward``, ``backward`` and ``latency`` with kind and source; empty when built in code.
+        shared: both directions share one capacity, that of forward: a bus, or a half-duplex cable.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Link:
     backward_bytes_per_s: float
     latency_s: float
     constants: Mapping[str, Constant] = field(default_factory=dict, compare=False, repr=False)
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,11 @@ class Hop:
     def tail(self) -> Endpoint:
         """Where the hop starts."""
         return self.link.a if self.forward else self.link.b
+
+    @property
+    def resource(self) -> str:
+        """Name of the capacity that it takes: ``NAME>`` forward, ``NAME<`` backward, always the first when shared."""
+        return f"{self.link.name}{'>' if self.forward or self.link.shared else '<'}"
 
     @property
     def head(self) -> Endpoint:

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller.errors import BadTopology
+from controller.topology.names import RESERVED
 from controller.topology.nearest import hint
 from node.errors import BadQuantity, UserInput
 from node.hardware.catalog import load_product
 from node.hardware.device import DeviceSpec
 from node.hardware.units import format_quantity, parse
+
+YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+"""Words that YAML does not read as text."""
 
 MAX_BYTES = 64 << 20
 """Largest file that is read [bytes]."""
@@ -67,6 +71,11 @@ class SourcedQuantity:
     kind: str
     source: str
 
+    @property
+    def yaml(self) -> str:
+        """A flow mapping; JSON strings are YAML strings, whatever a file name holds."""
+        return f"{{value: {json.dumps(self.text)}, kind: {self.kind}, source: {json.dumps(self.source)}}}"
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -78,6 +87,7 @@ class Connection:
     latency: SourcedQuantity
     backward: SourcedQuantity | None = None
     name: str = ""
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -98,6 +108,7 @@ class Sketch:
         hosts: by name.
         switches, links: between hosts.
         notes: what the file says and the topology does not hold.
+        fabric: ``fabric:`` block in place of hosts, where they are too many to list; "" otherwise.
     """
 
     name: str
@@ -105,12 +116,16 @@ class Sketch:
     switches: list[str] = field(default_factory=list)
     links: list[Connection] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    fabric: str = ""
 
     def yaml(self, origin: str) -> str:
         """The topology file; `origin` says what it was made of."""
         lines = [f"# Imported from {origin}."]
         lines += [f"# Not taken over: {note}." for note in dict.fromkeys(self.notes)]
-        lines += [f"name: {self.name}", "hosts:"]
+        lines.append(f"name: {self.name}")
+        if self.fabric:
+            return "\n".join(lines) + f"\n{self.fabric}"
+        lines.append("hosts:")
         for host, chassis in self.hosts.items():
             lines += [f"  {host}:", "    devices:"]
             for device, (product, count) in chassis.devices.items():
@@ -179,19 +194,23 @@ class Names:
     """Names that a topology may have, each once, for names of the file."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, str] = {}
+        self._name_of: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self._again: dict[str, int] = {}
 
     def of(self, original: str) -> str:
         """The name that stands for `original` from now on."""
-        if original not in self._taken:
+        if original not in self._name_of:
             bare = re.sub(r"[^A-Za-z0-9_-]", "_", original)[:48] or "x"
             bare = bare if bare[0].isalpha() else f"n{bare}"
-            name, again = bare, 1
-            while name in self._taken.values():
-                again += 1
-                name = f"{bare}_{again}"
-            self._taken[original] = name
-        return self._taken[original]
+            bare = f"{bare}_" if bare in RESERVED or bare.lower() in YAML_WORDS else bare
+            name = bare
+            while name in self._taken:
+                self._again[bare] = self._again.get(bare, 1) + 1
+                name = f"{bare}_{self._again[bare]}"
+            self._name_of[original] = name
+            self._taken.add(name)
+        return self._name_of[original]
 
 
 def first_port(spec: DeviceSpec, wanted: tuple[str, ...], where: str) -> str:
@@ -236,12 +255,8 @@ def _checked(text: str, dimension: str, option: str) -> SourcedQuantity:
 
 def _line(link: Connection) -> str:
     name = f"name: {link.name}, " if link.name else ""
-    rates = f"bandwidth: {_quantity(link.bandwidth)}"
+    rates = f"bandwidth: {link.bandwidth.yaml}"
     if link.backward is not None:
-        rates = f"forward: {_quantity(link.bandwidth)}, backward: {_quantity(link.backward)}"
-    return f"- {{ends: [{link.a}, {link.b}], {name}{rates}, latency: {_quantity(link.latency)}}}"
-
-
-def _quantity(quantity: SourcedQuantity) -> str:
-    # JSON strings are YAML strings, whatever a file name holds.
-    return f"{{value: {json.dumps(quantity.text)}, kind: {quantity.kind}, source: {json.dumps(quantity.source)}}}"
+        rates = f"forward: {link.bandwidth.yaml}, backward: {link.backward.yaml}"
+    shared = ", shared: true" if link.shared else ""
+    return f"- {{ends: [{link.a}, {link.b}], {name}{rates}, latency: {link.latency.yaml}{shared}}}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from controller.errors import UserError
+from controller.errors import BadTopology, UserError
 from controller.topology.importing.sketch import Given, Names, Sketch
+from controller.topology.loader import load_topology
 from controller.topology.nearest import hint
 
 Importer = Callable[[Path, str, Given], Sketch]
@@ -16,10 +19,14 @@ Importer = Callable[[Path, str, Given], Sketch]
 FORMATS: Mapping[str, tuple[str, str]] = {
     "nvidia-topo": ("controller.topology.importing.nvidia_topo:nvidia_topo", "the output of nvidia-smi topo -m"),
     "nccl": ("controller.topology.importing.nccl:nccl", "the XML that NCCL_TOPO_DUMP_FILE names"),
-    "simgrid": ("controller.topology.importing.simgrid:simgrid", "a SimGrid platform, XML"),
+    "simgrid": ("controller.topology.importing.simgrid.platform:simgrid", "a SimGrid platform, XML"),
     "infragraph": ("controller.topology.importing.infragraph:infragraph", "an InfraGraph infrastructure, YAML or JSON"),
 }
 """Format to (``module:function``, what it is)."""
+
+
+CHECKED_HOSTS = 512
+"""Most hosts of a topology that is loaded at once to see that it can be."""
 
 
 class UnknownFormat(UserError):
@@ -43,7 +50,25 @@ def import_topology(format_name: str, path: str | Path, name: str = "", given: G
         raise UnknownFormat(f"no importer for {format_name!r}{hint(format_name, FORMATS, 'formats')}")
     module, _, function = FORMATS[format_name][0].partition(":")
     importer: Importer = getattr(importlib.import_module(module), function)
-    source = Path(path)
-    return importer(source, name or Names().of(source.stem), given or Given()).yaml(
-        f"{source.name}, {FORMATS[format_name][1]}"
-    )
+    source, known = Path(path), given or Given()
+    sketch = importer(source, name or Names().of(source.stem), known)
+    text = sketch.yaml(f"{source.name}, {FORMATS[format_name][1]}")
+    if len(sketch.hosts) <= CHECKED_HOSTS:
+        _check(text, source, known)
+    return text
+
+
+def _check(text: str, source: Path, given: Given) -> None:
+    """Loads what was made, so that `topology check` accepts it.
+
+    Raises:
+        BadTopology: it is no topology, since the file says something that none can hold.
+    """
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / "imported.yaml"
+        made.write_text(text, encoding="utf-8")
+        try:
+            load_topology(str(made), (), given.folders)
+        except BadTopology as error:
+            why = re.sub(r"^\S*imported\.yaml:\d+: ", "", str(error))
+            raise BadTopology(f"{source}: what the file describes is no topology: {why}") from error

@@ -118,4 +118,5 @@ def _link_document(link: Link) -> dict[str, Any]:
         "forward_bytes_per_s": link.forward_bytes_per_s,
         "backward_bytes_per_s": link.backward_bytes_per_s,
         "latency_s": link.latency_s,
+        **({"shared": True} if link.shared else {}),
     }

@@ -153,7 +153,7 @@ def _link_row(link: Link) -> tuple[str, ...]:
         str(link.a),
         str(link.b),
         _text(link.constants.get("forward"), link.forward_bytes_per_s, "bytes/s"),
-        _text(link.constants.get("backward"), link.backward_bytes_per_s, "bytes/s"),
+        "shared" if link.shared else _text(link.constants.get("backward"), link.backward_bytes_per_s, "bytes/s"),
         _text(link.constants.get("latency"), link.latency_s, "s"),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controller.errors import BadTopology
@@ -14,6 +16,7 @@ HEAD = (
     '<?xml version=\'1.0\'?>\n<!DOCTYPE platform SYSTEM "https://simgrid.org/simgrid.dtd">\n<platform version="4.1">\n'
 )
 GIVEN = Given({"host": "xeon_5320"})
+PLATFORMS = Path(__file__).parents[4] / "fixtures" / "platforms"
 
 GRAPH = (
     HEAD
@@ -57,8 +60,9 @@ def test_hosts_routers_and_links_with_their_units(tmp_path):
     assert found.latency_s == pytest.approx(1.05e-3)
     left, right = (hop.link for hop in found.hops)
     assert left.forward_bytes_per_s == left.backward_bytes_per_s == 125e6
-    # Shared by both directions, so each has half.
-    assert right.forward_bytes_per_s == 125e6 and "both directions together" in right.constants["forward"].source
+    # One capacity for both directions, all of it for a flow alone.
+    assert not left.shared and right.shared and right.forward_bytes_per_s == right.backward_bytes_per_s == 250e6
+    assert "both directions together" in right.constants["forward"].source
 
 
 def test_routes_of_two_links_meet_in_a_switch(tmp_path):
@@ -108,22 +112,105 @@ def test_long_routes_are_laid_along_what_short_ones_say(tmp_path):
     assert [hop.head.vertex for hop in route(bone, "b", "c").hops] == ["r", "s", "c"]
 
 
-def test_long_routes_that_nothing_explains_are_an_error(tmp_path):
+def test_long_routes_alone_say_where_their_cables_meet(tmp_path):
     text = DOGBONE.replace('<route src="a" dst="r"><link_ctn id="1"/></route>', "")
     text = text.replace('<route src="r" dst="s"><link_ctn id="2"/></route>', "")
-    assert "p.xml:9: nothing says where the cables 1, 2, 3 of this route meet" in complaint(tmp_path, text)
+    bone = imported(tmp_path, text)
+    assert [hop.head.vertex for hop in route(bone, "b", "c").hops] == ["meet_1_2", "meet_2_3", "c"]
+
+
+def test_routes_that_no_cables_take_are_an_error(tmp_path):
+    other = '<route src="a" dst="b"><link_ctn id="1"/><link_ctn id="3"/></route>'
+    found = complaint(tmp_path, DOGBONE.replace('<route src="a" dst="r">', f'{other}<route src="a" dst="r">'))
+    assert "p.xml:11:" in found
+    # a and b meet at r, two links away; the route that is listed goes around by s.
+    ring = DOGBONE.replace(
+        "</AS>",
+        '<link id="5" bandwidth="1GBps" latency="1us"/><route src="b" dst="s"><link_ctn id="5"/></route>'
+        '<route src="a" dst="b"><link_ctn id="1"/><link_ctn id="2"/><link_ctn id="5"/></route></AS>',
+    )
+    assert "takes 3 links where the cables offer a way of 2" in complaint(tmp_path, ring)
+
+
+def test_the_way_back_takes_the_same_cables(tmp_path):
+    there = GRAPH.replace('src="alice.example" dst="middle"', 'src="alice.example" dst="middle" symmetrical="NO"')
+    back = '<route src="middle" dst="alice.example" symmetrical="NO"><link_ctn id="right"/></route>'
+    found = complaint(tmp_path, there.replace('<route src="middle" dst="bob"><link_ctn id="right"/></route>', back))
+    assert "p.xml:11: the way back" in found and "line 10" in found and "SPLITDUPLEX" in found
+
+
+def test_hosts_forward_what_passes_them(tmp_path):
+    chain = GRAPH.replace('<router id="middle"/>', '<host id="middle" speed="1Gf"/>')
+    found = route(imported(tmp_path, chain), "alice_example", "bob")
+    assert [hop.head.vertex for hop in found.hops] == ["middle_router", "bob"]
+    assert found.latency_s == pytest.approx(1.05e-3)
+
+
+def test_a_link_that_is_shared_gives_a_flow_alone_all_of_it():
+    text = import_topology("simgrid", PLATFORMS / "shared_one_way.xml", "p", Given({"host": "h100_sxm"}))
+    assert '"100 MB/s"' in text and "shared: true" in text
+
+
+def test_the_loopback_of_a_host_is_left_out_with_a_note(tmp_path):
+    text = import_topology("simgrid", PLATFORMS / "loopback_fatpipe.xml", "p", GIVEN)
+    assert "# Not taken over: the route of a host to itself" in text
+    (tmp_path / "p.yaml").write_text(text)
+    assert len(load_topology(tmp_path / "p.yaml").links) == 1
+
+
+def test_wifi_is_refused_with_its_line():
+    with pytest.raises(BadTopology, match=r"wifi\.xml:4: routing='Wifi' is not read"):
+        import_topology("simgrid", PLATFORMS / "wifi.xml", "p", GIVEN)
+    with pytest.raises(BadTopology, match="not a cable: declare the cluster by hand"):
+        import_topology("simgrid", PLATFORMS / "bus.xml", "p", GIVEN)
+
+
+def test_the_router_of_a_cluster_has_prefix_and_suffix(tmp_path):
+    both = imported(tmp_path, (PLATFORMS / "two_clusters.xml").read_text())
+    assert len(both.devices) == 4 and len(both.links) == 5
+    assert route(both, "e-0_lab", "w-1_lab").latency_s == pytest.approx(1.1e-3)
+
+
+def test_what_changes_in_time_is_noted(tmp_path):
+    changing = GRAPH.replace('id="bob"', 'id="bob" speed_file="bob.trace"').replace(
+        'latency="1ms"/>', 'latency="1ms" bandwidth_file="right.trace"><prop id="wattage_range" value="10:20"/></link>'
+    )
+    (tmp_path / "p.xml").write_text(changing)
+    text = import_topology("simgrid", tmp_path / "p.xml", "p", GIVEN)
+    assert "speed_file of hosts, by which they change in time (line 6)" in text
+    assert "bandwidth_file of links" in text and "<prop> of links" in text
+
+
+def test_names_that_yaml_reads_otherwise_are_changed(tmp_path):
+    odd = GRAPH.replace('"bob"', '"null"').replace('"alice.example"', '"links"')
+    assert list(imported(tmp_path, odd).devices) == ["links_", "null_"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "attributes", "between", "hops"),
+    [
+        (65_536, "", ("node0", "node65535"), 2),
+        (2_048, "topology='TORUS' topo_parameters='32,8,8'", ("node0", "node1"), 3),
+        (2_048, "topology='FAT_TREE' topo_parameters='2;64,32;1,2;1,1'", ("node0", "node64"), 4),
+    ],
+)
+def test_large_clusters_become_a_generated_fabric(tmp_path, hosts, attributes, between, hops):
+    platform = imported(tmp_path, cluster(f"radical='0-{hosts - 1}' {attributes}"))
+    assert len(platform.devices) == hosts
+    assert len(route(platform, *between).hops) == hops
+    assert (tmp_path / "p.yaml").stat().st_size < 2_000
 
 
 def test_a_flat_cluster_is_a_star(tmp_path):
     flat = imported(tmp_path, cluster("radical='0-3,7'"))
-    assert list(flat.devices) == ["n-0", "n-1", "n-2", "n-3", "n-7"] and flat.switches == ("c_router",)
+    assert list(flat.devices) == ["n-0", "n-1", "n-2", "n-3", "n-7"] and flat.switches == ("n-c_router",)
     assert {link.forward_bytes_per_s for link in flat.links} == {1.25e9}
 
 
 def test_a_torus_cluster_has_the_links_of_a_torus(tmp_path):
     torus = imported(tmp_path, cluster("radical='0-11' topology='TORUS' topo_parameters='3,2,2'"))
     between = [link for link in torus.links if link.name.count("router") == 2]
-    assert len(between) == 12 + 6 + 6 and "c_router" not in torus.switches
+    assert len(between) == 12 + 6 + 6 and "n-c_router" not in torus.switches
     assert len(route(torus, "n-0", "n-2").hops) == 3  # the ring of three closes
 
 
@@ -136,7 +223,7 @@ def test_a_fat_tree_cluster_has_its_parallel_links_as_wide_ones(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        (GRAPH.replace("1Gbps", "1Gf"), 8, "'1Gf' is no bandwidth"),
+        (GRAPH.replace("1Gbps", "1Gf"), 8, "'1Gf' is not a bandwidth"),
         (GRAPH.replace("50us", "50 parsec"), 8, "is not a latency"),
         (GRAPH.replace('link_ctn id="left"', 'link_ctn id="lost"'), 10, "no link 'lost' is declared"),
         (GRAPH.replace('dst="bob"', 'dst="eve"'), 11, "no host or router 'eve'"),
@@ -145,11 +232,11 @@ def test_a_fat_tree_cluster_has_its_parallel_links_as_wide_ones(tmp_path):
             11,
             "the link 'left' joins alice_example.pcie and middle",
         ),
-        (GRAPH.replace("SPLITDUPLEX", "FATPIPE"), 8, "a FATPIPE limits every flow alone"),
+        (GRAPH.replace("SPLITDUPLEX", "FATPIPE"), 8, "a FATPIPE, which limits every flow alone"),
         (GRAPH.replace('<router id="middle"/>', '<storage id="s"/>'), 7, "<storage> is not read"),
         (cluster("radical='0-3' topology='DRAGONFLY' topo_parameters='1,1;1,1;1,1;4'"), 4, "DRAGONFLY is not read"),
         (cluster("radical='0-3' topology='TORUS' topo_parameters='3,3'"), 4, "a torus of 3,3 has not 4 hosts"),
-        (cluster("radical='a-b'"), 4, "is no list of ranges"),
+        (cluster("radical='a-b'"), 4, "is not a list of ranges"),
         (cluster("radical='0-999999'"), 4, "more than 65536 hosts"),
         (cluster("radical='0-3' bb_bw='1GBps' bb_lat='1us'"), 4, "a backbone of 1GBps"),
     ],
