@@ -176,6 +176,10 @@ class Block:
         """Gradient of `x` from that of its projection, added to `added`; fills those of weight and bias."""
         return linear_backward(s, self.weights, name, x, gradient, gradients, label, added)
 
+    def whole(self, s: Script, gradient: Value) -> Value:
+        """The gradient of a normed stream; where ranks share the projections out of it, the sum of theirs."""
+        return gradient
+
 
 def embed(
     s: Script, shape: ModelShape, weights: Weights, ids: Operand, position: Size = 0, out: Value | View | None = None

@@ -27,6 +27,9 @@ class Projecting(Protocol):
     ) -> Value:  # fmt: skip
         """Gradient of `x` from that of its projection; fills those of the weights."""
 
+    def whole(self, s: Script, gradient: Value) -> Value:
+        """The gradient of the normed stream, over all ranks."""
+
 
 class Activated(Protocol):
     """Activations by name, made when they are asked for."""
@@ -75,7 +78,7 @@ class FeedForward:
         for name, d_projected in zip(self.projections, each, strict=True):
             made = layer.linear_backward(s, name, normed, d_projected, gradients, "ffn", made)
         assert made is not None, "there is a projection"
-        return made
+        return layer.whole(s, made)
 
 
 DENSE = FeedForward(("up",), "activation")

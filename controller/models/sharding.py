@@ -29,6 +29,14 @@ _Entry = tuple[tuple[tuple[str, Cut], ...], tuple[int, ...]]
 """What a weight here is made of: (canonical name, cut), joined by rows; and its extents."""
 
 
+def cut_axis(within: str) -> int | None:
+    """The axis of which every rank has a part, by the name of a weight within its layer; None where it has all."""
+    matrix, _, kind = within.partition(".")
+    if matrix in _PROJECTIONS or matrix in _BY_OUTPUT or matrix == "qkv":
+        return 0
+    return 1 if matrix in _BY_INPUT and kind == "weight" else None
+
+
 class Sharding:
     """The weights of a model over the ranks of one replica.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from controller.models.shape import ModelShape
 from controller.models.training import parts
 from controller.models.training.optimizer import adam
 from controller.models.training_scenario import TrainingScenario
@@ -11,7 +14,10 @@ from controller.offload.train import Masters
 from controller.plan.ops import Buffer
 from controller.plan.script import Script
 from controller.plan.size import symbol
-from controller.program.run import Run
+from controller.program.run import Array, Run
+
+Tensor = Callable[[str], Array]
+"""Values of a weight by its canonical name."""
 
 
 class ResidentModel:
@@ -26,9 +32,21 @@ class ResidentModel:
         gradients: in the type of the model.
     """
 
-    def __init__(self, scenario: TrainingScenario, gpu: str) -> None:
-        self._scenario, self._gpu, dtype = scenario, gpu, scenario.dtype
-        self.parts = parts(scenario.shape)
+    def __init__(
+        self, scenario: TrainingScenario, gpu: str, shape: ModelShape | None = None, tensor: Tensor | None = None
+    ) -> None:
+        """Names everything.
+
+        Args:
+            scenario: of the run.
+            gpu: that holds it.
+            shape: of what it holds; None for the whole model.
+            tensor: first values by canonical name; None for those of the scenario.
+        """
+        self._gpu, dtype = gpu, scenario.dtype
+        weights = scenario.weights
+        self._tensor = tensor or (None if weights is None else weights.tensor)
+        self.parts = parts(shape or scenario.shape)
         self.masters = self._flat("p32", "fp32")
         self.weights = self.masters if dtype == "fp32" else self._flat("weights", dtype)
         self.gradients = self._flat("gradients", dtype)
@@ -36,15 +54,14 @@ class ResidentModel:
 
     def place(self, run: Run) -> None:
         """Everything, outside of time; moments start at zero."""
-        weights = self._scenario.weights
         for index, part in enumerate(self.parts):
-            content = None if weights is None else part.content(weights.tensor)
+            content = None if self._tensor is None else part.content(self._tensor)
             run.place(self.masters[index], content, written=True)
             if self.weights is not self.masters:
                 run.place(self.weights[index], content, written=True)
             run.place(self.gradients[index], written=True)
             for moments in self._moments:
-                zeros = None if weights is None else np.zeros(moments[index].shape, np.float32)
+                zeros = None if self._tensor is None else np.zeros(moments[index].shape, np.float32)
                 run.place(moments[index], zeros, written=True)
 
     def adam(self, s: Script) -> None:

@@ -28,7 +28,7 @@ class TrainingPolicy(Protocol):
 
     @property
     def gpus(self) -> Sequence[TrainingGpu]:
-        """Those that train, each on its own batch."""
+        """Those that train; each batch has a number, which GPUs share that compute parts of it."""
 
     def plans(self) -> Mapping[str, Plan]:
         """The plans of a step by phase, in order; an open size ``step`` is the number of the step, from 1."""
@@ -60,7 +60,7 @@ def train(run: Run, scenario: TrainingScenario, policy: TrainingPolicy, first: i
             run.mark(phase)
         losses.append((yield from _mean_loss(run, [gpu.loss.value for gpu in policy.gpus])))
         run.progress(step + 1, scenario.steps, "training")
-    gpus, rate_phase = len(policy.gpus), STEPS if STEPS in plans else None
+    gpus, rate_phase = len({gpu.number for gpu in policy.gpus}), STEPS if STEPS in plans else None
     trained_tokens = scenario.tokens * len(losses) * gpus
     if not run.live:
         return TrainingResult(trained_tokens, gpus, rate_phase)

@@ -25,10 +25,24 @@ def chosen_gpus(scenario: TrainingScenario, wanted: int | None = None) -> list[s
     Raises:
         BadTopology: the topology has fewer, or none.
     """
+    return list(training_gpus(scenario)) if wanted is None else first_gpus(scenario, wanted, f"option gpus is {wanted}")
+
+
+def first_gpus(scenario: TrainingScenario, wanted: int, asked: str) -> list[str]:
+    """The first GPUs of the topology.
+
+    Args:
+        scenario: of the run.
+        wanted: how many.
+        asked: what the user wrote, for the message.
+
+    Raises:
+        BadTopology: the topology has fewer, or none.
+    """
     found = list(training_gpus(scenario))
-    if wanted is not None and wanted > len(found):
+    if wanted > len(found):
         raise BadTopology(
-            f"option gpus is {wanted}, and topology {scenario.topology.name!r} has {len(found)}; "
+            f"{asked}, and topology {scenario.topology.name!r} has {len(found)} GPUs; "
             f"give it more with --set {scenario.topology.devices[found[0]].group}.count={wanted}"
         )
     return found[:wanted]

@@ -73,6 +73,15 @@ def test_three_steps_in_gpu_memory(save: str):
     assert found.to_json()["values_equal"] is True
 
 
+def test_two_replicas_of_two_ranks():
+    options = {"dp": "2", "tp": "2"}
+    overrides = ("gpu.count=4",)
+    found = trained(
+        RunSpec("train_gpu_only", "tiny-opt", None, overrides, batch=2, seq=16, steps=3, live=True, options=options)
+    )
+    assert found.outcome.result.gpus == 2
+
+
 def test_a_llama_with_grouped_heads(tmp_path: Path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(LLAMA))

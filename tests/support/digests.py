@@ -155,6 +155,17 @@ def cases() -> list[Case]:
     add("cxl_finetune", ("qwen2.5-7b", "mistral-nemo-12b"), (1, 4), (), ("aic.count=2",), steps=2, seq=256)
     add("train_gpu_only", ("gpt2", "opt-125m", "llama-2-7b"), (2,), steps=2, seq=256)
     add("train_gpu_only", ("gpt2",), (2,), steps=2, seq=256, options={"save": "inputs"})
+    add(
+        "train_gpu_only",
+        ("gpt2", "llama-2-7b"),
+        (2,),
+        ("gpu.count=4",),
+        steps=2,
+        seq=256,
+        options={"dp": "2", "tp": "2"},
+    )
+    for strategy in ("zero_infinity", "zero_offload"):
+        add(strategy, ("gpt2",), (2,), ("gpu.count=2",), steps=2, seq=256)
     return made
 
 

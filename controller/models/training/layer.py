@@ -158,7 +158,7 @@ def backward(
             "flash_attention_backward", qkv, made["attention"], made[LSE], d_attention, **_scores(block, qkv)
         )  # fmt: skip
         d_qkv = _rotated(s, block, d_qkv, out=None, inverse=True)
-        d_normed = block.linear_backward(s, "qkv", made["attn_norm"], d_qkv, gradients, "qkv_proj")
+        d_normed = block.whole(s, block.linear_backward(s, "qkv", made["attn_norm"], d_qkv, gradients, "qkv_proj"))
         d_x = block.norm_backward(s, "attn_norm", made["x"], d_normed, gradients)
         s.op("add", gradient, d_x, out=gradient)
 

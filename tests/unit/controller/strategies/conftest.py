@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,9 +69,12 @@ def local():
     return SimpleNamespace(generate=generate, check=check, models=MODELS)
 
 
-@lru_cache(maxsize=4)
-def _trained(gpus: int):
-    return train_reference(SeededWeights(SMALL, 0), _drawn(gpus))
+TRAINED = {shape.name: shape for shape in (SMALL, LLAMA)}
+
+
+@lru_cache(maxsize=8)
+def _trained(gpus: int, model: str):
+    return train_reference(SeededWeights(TRAINED[model], 0), _drawn(gpus))
 
 
 def _drawn(gpus: int) -> np.ndarray:
@@ -81,16 +85,20 @@ def _drawn(gpus: int) -> np.ndarray:
 def small() -> SimpleNamespace:
     """``train(strategy, ...)`` in this process; it checks losses and parameters against plain torch."""
 
-    def scenario(*overrides: str, gpus: int = 1, live: bool = True, **options: str) -> TrainingScenario:
-        topology = load_topology("server_4090", (f"gpu.count={gpus}", *overrides))
-        weights, tokens = (SeededWeights(SMALL, 0), _drawn(gpus)) if live else (None, None)
-        return TrainingScenario(topology, SMALL, BATCH, SEQ, STEPS, "fp32", weights, tokens, options)
+    def scenario(
+        *overrides: str, gpus: int = 1, ranks: int = 1, live: bool = True, model: str = SMALL.name, **options: str
+    ) -> TrainingScenario:
+        topology = load_topology("server_4090", (f"gpu.count={gpus * ranks}", *overrides))
+        weights, tokens = (SeededWeights(TRAINED[model], 0), _drawn(gpus)) if live else (None, None)
+        return TrainingScenario(topology, TRAINED[model], BATCH, SEQ, STEPS, "fp32", weights, tokens, options)
 
-    def train(strategy, *overrides: str, gpus: int = 1, backwards: bool = True, **options: str):
-        given = scenario(*overrides, gpus=gpus, **options)
+    def train(
+        strategy, *overrides: str, gpus: int = 1, backwards: bool = True, model: str = SMALL.name, **options: Any
+    ):
+        given = scenario(*overrides, gpus=gpus, model=model, **options)
         run = LocalRun(given.topology, blank=np.nan, backwards=backwards)
         assert run.run([lambda view: strategy(view, given)]).ok
-        expected = _trained(gpus)
+        expected = _trained(gpus, model)
         np.testing.assert_allclose(run.outcome.result.losses, expected.losses, rtol=1e-4)
         found = run.outcome.result.parameters
         assert found.keys() == expected.parameters.keys()

@@ -7,6 +7,7 @@ import pytest
 
 from controller.strategies.colossalai import colossalai
 from controller.strategies.fuyou import Fuyou, fuyou
+from controller.strategies.train_gpu_only import train_gpu_only
 from controller.strategies.zero_infinity import zero_infinity
 from controller.strategies.zero_offload import zero_offload
 
@@ -59,3 +60,13 @@ def test_blocks_spill_exactly_as_planned(small, gpus: int, blocks: float, spille
 @pytest.mark.parametrize("gpus", [2, 3])
 def test_the_baselines_train_on_every_gpu(small, strategy, gpus: int) -> None:
     small.train(strategy, "ssd.count=2", gpus=gpus)
+
+
+@pytest.mark.parametrize(("dp", "tp", "save"), [(3, 1, "inputs"), (1, 4, "all"), (2, 2, "all"), (2, 2, "inputs")])
+def test_replicas_and_ranks_train_what_one_gpu_does(small, dp: int, tp: int, save: str) -> None:
+    """A model with biases everywhere, and a tied table."""
+    small.train(train_gpu_only, gpus=dp, ranks=tp, dp=f"{dp}", tp=f"{tp}", save=save)
+
+
+def test_ranks_share_grouped_heads_and_gates(small) -> None:
+    small.train(train_gpu_only, gpus=2, ranks=2, model="tiny-llama", dp="2", tp="2")

@@ -1,0 +1,120 @@
+"""One batch of a model in training on the ranks of a tensor-parallel group, each with its part of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controller.models.training.activations import activation_kinds
+from controller.models.training.layer import LSE, Activations, backward, forward
+from controller.models.training.layout import layer_layout
+from controller.models.training.ranks import (
+    Ranks,
+    RankScript,
+    ShardedBlock,
+    joined_parts,
+    shape_of_rank,
+    tensor_of_rank,
+)
+from controller.models.training_scenario import TrainingScenario
+from controller.offload.resident import ResidentModel
+from controller.offload.train import Masters
+from controller.offload.training_gpu import TrainingGpu
+from controller.plan.ops import Buffer
+from controller.plan.script import Script, Source, Value
+from controller.plan.value import Place
+from controller.program.run import Run
+
+
+class TrainingRanks:
+    """The passes of one batch over a group; a group of one is one GPU.
+
+    Attributes:
+        gpus: of the group, by rank; all of them have the batch.
+        models: parameters, gradients and states of each.
+    """
+
+    def __init__(
+        self, scenario: TrainingScenario, devices: Sequence[str], number: int = 0, *, gradient_scale: float = 1.0
+    ) -> None:
+        """Names everything.
+
+        Args:
+            scenario: of the run.
+            devices: the ranks.
+            number: of the batch among those of the run.
+            gradient_scale: factor on every gradient, not on the loss.
+
+        Raises:
+            BadWorkload: a model that so many ranks cannot share.
+        """
+        count = len(devices)
+        self._whole, self._shape = scenario.shape, shape_of_rank(scenario.shape, count)
+        self.gpus = [TrainingGpu(scenario, device, number, gradient_scale=gradient_scale) for device in devices]
+        weights = scenario.weights
+        self.models = [
+            ResidentModel(
+                scenario, device, self._shape, None if weights is None else tensor_of_rank(weights.tensor, rank, count)
+            )
+            for rank, device in enumerate(devices)
+        ]
+
+    def place(self, run: Run) -> None:
+        """Parameters, gradients, states and tokens."""
+        for model, gpu in zip(self.models, self.gpus, strict=True):
+            model.place(run)
+            for buffer in gpu.buffers:
+                run.place(buffer, written=True)
+
+    def kinds(self) -> tuple[str, ...]:
+        """Activations that backward reads, the input aside. No gradient needs the output of a layer."""
+        return (*(name for name in activation_kinds(self._whole) if name not in ("x", "ffn_down")), LSE)
+
+    def on(self, s: Script) -> RankScript:
+        """A script over all ranks, which the passes take."""
+        return RankScript(s, [Place(gpu.device, "hbm") for gpu in self.gpus])
+
+    def embed(self, s: RankScript) -> Ranks:
+        """The input of the first layer."""
+        pairs = zip(self.gpus, self.models, strict=True)
+        return s.ranks([gpu.embed(s.inner, model.weights[0]) for gpu, model in pairs])
+
+    def forward(self, s: RankScript, layer: int, x: Value) -> tuple[Value, Activations]:
+        """The stream behind a layer, and the activations of the layer."""
+        return forward(s, self._block(s, layer), x)
+
+    def end(self, s: RankScript, x: Value) -> Ranks:
+        """Loss of the batch, gradients of the head, and the gradient of `x`, which `backward` replaces."""
+        found = []
+        for gpu, model, own in zip(self.gpus, self.models, _values(x), strict=True):
+            weights, gradients = model.weights, model.gradients
+            found.append(gpu.end(s.inner, own, weights[-1], weights[0], gradients[-1], gradients[0]))
+        return s.ranks(found)
+
+    def backward(self, s: RankScript, layer: int, there: Mapping[str, Source], gradient: Value) -> None:
+        """A layer backwards, from ``x`` and what else is `there`."""
+        filled = self._tensors(s, [model.gradients[layer + 1] for model in self.models])
+        backward(s, self._block(s, layer), there, gradient, filled)
+
+    def embed_backward(self, s: RankScript, gradient: Value) -> None:
+        """Completes the gradients of the embedding."""
+        for gpu, model, own in zip(self.gpus, self.models, _values(gradient), strict=True):
+            gpu.embed_backward(s.inner, own, model.gradients[0])
+
+    def masters(self) -> Masters:
+        """Where the fp32 parameters lie."""
+        joined = joined_parts(self._whole, len(self.gpus))
+        return [([model.masters[index] for model in self.models], [part]) for index, part in enumerate(joined)]
+
+    def _block(self, s: RankScript, layer: int) -> ShardedBlock:
+        weights = self._tensors(s, [model.weights[layer + 1] for model in self.models])
+        return ShardedBlock(self._shape, layer, weights)
+
+    def _tensors(self, s: RankScript, flats: Sequence[Buffer]) -> dict[str, Any]:
+        layout = layer_layout(self._shape)
+        return s.tensors([layout.tensors(flat) for flat in flats])
+
+
+def _values(ranks: Value) -> Sequence[Value]:
+    assert isinstance(ranks, Ranks), "every rank has one"
+    return [own for own in ranks.each if isinstance(own, Value)]
