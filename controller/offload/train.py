@@ -9,8 +9,8 @@ import numpy as np
 
 from controller.models.training.layout import Part
 from controller.models.training_scenario import TrainingScenario
+from controller.offload.training_devices import training_gpus
 from controller.offload.training_gpu import TrainingGpu
-from controller.offload.training_options import training_gpus
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import Buffer, Plan
 from controller.program.results import TrainingResult

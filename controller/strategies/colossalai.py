@@ -15,7 +15,7 @@ from controller.models.training_scenario import TrainingScenario
 from controller.offload.host_home import HostHome
 from controller.offload.in_turns import InTurns
 from controller.offload.train import train
-from controller.offload.training_options import chosen_gpus, host_of
+from controller.offload.training_devices import chosen_gpus, host_of
 from controller.program.run import Run, TrainingProgram
 
 

@@ -29,8 +29,8 @@ from controller.offload.streamed import Streamed
 from controller.offload.striped import Striped, common_pieces, elements
 from controller.offload.sub_groups import content
 from controller.offload.train import Masters, train
+from controller.offload.training_devices import chosen_gpus
 from controller.offload.training_gpu import TrainingGpu
-from controller.offload.training_options import chosen_gpus
 from controller.offload.working_layers import WorkingLayers
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.script import Script

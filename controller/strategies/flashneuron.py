@@ -21,8 +21,8 @@ from controller.offload.scratch import Scratch
 from controller.offload.streamed import Streamed
 from controller.offload.striped import Striped
 from controller.offload.train import STEPS, Masters, train
+from controller.offload.training_devices import chosen_gpus
 from controller.offload.training_gpu import TrainingGpu
-from controller.offload.training_options import chosen_gpus
 from controller.plan.ops import Buffer, Plan
 from controller.plan.script import Script
 from controller.program.run import Run, TrainingProgram

@@ -28,8 +28,8 @@ from controller.offload.sub_groups import SUB_GROUP_ELEMENTS
 from controller.offload.swap_planner import AUTO, Volume, plan_swaps
 from controller.offload.swapped import Swapped
 from controller.offload.train import Masters, train
+from controller.offload.training_devices import chosen_gpus, host_of
 from controller.offload.training_gpu import TrainingGpu
-from controller.offload.training_options import chosen_gpus, host_of
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.script import Script
 from controller.program.options import Choice, Count, Options, Switch, option

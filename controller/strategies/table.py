@@ -126,7 +126,7 @@ STRATEGIES: dict[str, Strategy] = {
         ),
         Strategy(
             "train_gpu_only",
-            "training with model, states and activations in the memory of one GPU",
+            "training with model, states and activations in GPU memory, replicated and cut over several GPUs if asked",
             "controller.strategies.train_gpu_only:train_gpu_only",
             "a6000_ssd",
             "controller.strategies.train_gpu_only:TrainGpuOnlyOptions",

@@ -18,8 +18,8 @@ from controller.collectives.on_values import collective
 from controller.models.training_scenario import TrainingScenario
 from controller.offload.scratch import Scratch
 from controller.offload.train import STEPS, Masters, train
+from controller.offload.training_devices import first_gpus
 from controller.offload.training_gpu import TrainingGpu
-from controller.offload.training_options import first_gpus
 from controller.offload.training_ranks import TrainingRanks
 from controller.plan.ops import Plan
 from controller.plan.script import Script, Source, Value

@@ -24,7 +24,7 @@ from controller.offload.passing_gpu import SLOTS
 from controller.offload.striped import elements
 from controller.offload.sub_groups import content, sub_groups
 from controller.offload.train import Masters, train
-from controller.offload.training_options import chosen_gpus, host_of
+from controller.offload.training_devices import chosen_gpus, host_of
 from controller.plan.ops import Buffer, View
 from controller.plan.script import Script
 from controller.plan.value import Place

@@ -1,4 +1,4 @@
-"""Devices and options of training strategies."""
+"""Devices that training runs on."""
 
 from __future__ import annotations
 
