@@ -113,7 +113,7 @@ def import_(
     latency: str,
     catalog: tuple[Path, ...],
 ) -> None:
-    """Make a topology of nvidia-topo (nvidia-smi topo -m), nccl (topology XML), simgrid or infragraph."""
+    """Make a topology of nvidia-topo (topo -m), rocm-topo (--showtopo), nccl (its XML), simgrid or infragraph."""
     from controller.topology.importing.sketch import Given
     from controller.topology.importing.table import import_topology
     from controller.topology.names import name_complaint

@@ -18,6 +18,7 @@ from typing import Any
 
 from controller.errors import BadTopology
 from controller.topology.document import Document, Place
+from controller.topology.importing.infragraph_keys import refuse_older_layout, unread_keys
 from controller.topology.importing.sketch import (
     Chassis,
     Connection,
@@ -51,6 +52,7 @@ class _Graph:
 
     def __init__(self, path: Path) -> None:
         self.document = Document(path)
+        refuse_older_layout(self.document)
         data = self.document.data
         self.data = data
         self.devices: dict[str, tuple[Mapping[str, Any], Place]] = {
@@ -214,8 +216,7 @@ def infragraph(path: Path, name: str, given: Given) -> Sketch:
         if pair not in done:
             done.add(pair)
             sketch.links.append(_connection(graph, one, kinds, names, given))
-    if any(graph.data.get(key) for key in ("annotations",)):
-        sketch.notes.append("annotations")
+    sketch.notes += unread_keys(graph.document)
     return sketch
 
 

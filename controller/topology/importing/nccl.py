@@ -1,7 +1,8 @@
 """NCCL's own view of a host, as it writes it to the file that NCCL_TOPO_DUMP_FILE names.
 
-Read: ``cpu``, nested ``pci``, ``gpu``, ``nvlink`` to GPUs or NVSwitches, ``nic`` with ``net``. A processor becomes a
-switch (its root complex), and a device as well when ``--product cpu=NAME`` is given.
+Read: ``cpu``, nested ``pci``, ``gpu``, ``nvlink`` to GPUs or NVSwitches, RCCL's ``xgmi``, ``nic`` with ``net``; in
+files without ``gpu``, which vendors ship for NCCL_TOPO_FILE, GPUs and NICs are known by their PCI class. A processor
+becomes a switch (its root complex), and a device as well when ``--product cpu=NAME`` is given.
 Rates are those of the file: PCIe speed times width, network speed, and per NVLink what NCCL's topo.h has for the
 compute capability. Latencies must be given, except those of networks.
 """
@@ -12,6 +13,7 @@ import re
 from pathlib import Path
 
 from controller.errors import BadTopology
+from controller.topology.importing.gpu_links import link_gpus, merge_switch_links
 from controller.topology.importing.markup import Element, read_markup
 from controller.topology.importing.sketch import (
     Chassis,
@@ -24,10 +26,9 @@ from controller.topology.importing.sketch import (
 )
 from node.hardware.device import DeviceSpec
 
-NVLINK_BY_SM = {60: 18.0, 70: 20.0, 80: 20.0, 86: 12.0, 90: 20.6, 100: 40.1}
-"""Rate of one NVLink [GB/s] from the compute capability on. Source: NCCL, src/graph/topo.h."""
-
-NVSWITCH_CLASS = "0x0680"
+GPU_CLASSES = ("0x0302", "0x0300", "0x1200")
+"""PCI classes of GPUs and of accelerators."""
+NIC_CLASSES = ("0x0200", "0x0207")
 
 
 class _Host:
@@ -36,6 +37,7 @@ class _Host:
     def __init__(self, system: Element, given: Given) -> None:
         self.given = given
         devices = sorted(_devices(system), key=lambda gpu: gpu.number("dev"))
+        self.bare = not devices
         self.order = {gpu.need("dev"): index for index, gpu in enumerate(devices)}
         if len(self.order) < len(devices):
             raise BadTopology(f"{system.where}: two <gpu> have the same dev; give the file of one host")
@@ -68,21 +70,26 @@ class _Host:
                     self.pci(child, parent)
                 case "nic":
                     self.nic(child, parent)
-                case "gpu" | "nvlink" | "c2c":
+                case "gpu" | "nvlink" | "xgmi" | "c2c":
                     pass
                 case other:
                     self.notes.append(f"<{other}>")
 
     def pci(self, element: Element, parent: str) -> None:
-        gpu = next(element.all("gpu"), None)
+        kind = element.attributes.get("class", "").lower()[:6]
+        gpu = next(element.all("gpu"), element if self.bare and kind in GPU_CLASSES else None)
         if gpu is not None:
-            name = f"gpu{self.order[gpu.need('dev')]}"
+            name = f"gpu{len(self.gpus) if self.bare else self.order[gpu.need('dev')]}"
             self.spec = self.given.product("gpu", "gpu", gpu.where)
             self.gpus[element.need("busid").lower()] = (name, gpu)
             port = first_port(self.spec, ("pcie",), gpu.where)
             self.link(f"{name}.{port}", parent, "pcie", element, _pcie_rate(element))
             if any(gpu.all("c2c")):
                 self.notes.append("<c2c>, the link of a GPU with its processor")
+            self.notes += [f"<{child.tag}>" for child in gpu.children if child.tag not in ("nvlink", "xgmi", "c2c")]
+            return
+        if self.bare and kind in NIC_CLASSES and not element.children:
+            self.bare_nic(element, parent)
             return
         nics = list(element.all("nic"))
         if nics and not any(element.all("pci")):
@@ -95,50 +102,43 @@ class _Host:
         self.inside(element, switch)
 
     def nic(self, element: Element, parent: str, slot: Element | None = None) -> None:
-        for net in element.all("net"):
-            name = f"nic{sum(each.startswith('nic') for each in self.chassis.switches)}"
-            self.chassis.switches.append(name)
-            speed = net.number("speed") * 1e6 / 8
-            behind = slot if slot is not None else net
-            self.link(name, parent, "pcie", behind, _pcie_rate(slot) if slot is not None else speed)
+        nets = list(element.all("net"))
+        self.notes += [f"<{child.tag}> of <nic>" for child in element.children if child.tag != "net"]
+        if slot is None:
+            for net in nets:
+                self.ports([net], parent, net, net.number("speed") * 1e6 / 8)
+        elif nets:
+            # The ports of one card share its slot.
+            self.ports(nets, parent, slot, _pcie_rate(slot))
+
+    def ports(self, nets: list[Element], parent: str, slot: Element, slot_rate: float | None) -> None:
+        name = self.new_nic()
+        self.link(name, parent, "pcie", slot, slot_rate)
+        for number, net in enumerate(nets):
             # NCCL has latencies in us, and 0 where it does not know.
-            wait_s = net.number("latency", 0.0) * 1e-6
+            wait_s, speed = net.number("latency", 0.0) * 1e-6, net.number("speed") * 1e6 / 8
             latency = latency_of(self.given, "network", net.where, wait_s or None, f"{net.path.name}:{net.line}")
             rate = rate_of(self.given, "network", net.where, speed, f"{net.path.name}:{net.line}, speed in Mb/s")
-            self.outside.append(Connection(name, "network", rate, latency))
+            label = f"{name}_port{number}" if len(nets) > 1 else ""
+            self.outside.append(Connection(name, "network", rate, latency, name=label))
+
+    def new_nic(self) -> str:
+        name = f"nic{sum(each.startswith('nic') for each in self.chassis.switches)}"
+        self.chassis.switches.append(name)
+        return name
+
+    def bare_nic(self, element: Element, parent: str) -> None:
+        """A NIC of which the file says its slot alone."""
+        name = self.new_nic()
+        self.link(name, parent, "pcie", element, _pcie_rate(element))
+        if "network" in self.given.links:
+            rate = rate_of(self.given, "network", element.where, None, "")
+            self.outside.append(Connection(name, "network", rate, latency_of(self.given, "network", element.where)))
 
     def link(self, a: str, b: str, name: str, element: Element, rate: float | None = None, source: str = "") -> None:
         where = element.where
         said = rate_of(self.given, name, where, rate, source or f"{element.path.name}:{element.line}")
         self.chassis.links.append(Connection(a, b, said, latency_of(self.given, name, where)))
-
-    def nvlinks(self) -> None:
-        done: set[tuple[str, str]] = set()
-        for _, (name, gpu) in self.gpus.items():
-            lane = _lane(gpu)
-            for link in gpu.all("nvlink"):
-                assert self.spec is not None
-                port = first_port(self.spec, ("nvlink",), link.where)
-                count = link.number("count")
-                source = (
-                    f"{link.path.name}:{link.line}, {count:g} NVLinks of {lane / 1e9:g} GB/s (NCCL, src/graph/topo.h)"
-                )
-                rate = rate_of(self.given, "nvlink", link.where, count * lane, source, "measured")
-                target = link.need("target").lower()
-                if link.attributes.get("tclass", "").startswith(NVSWITCH_CLASS):
-                    other = "nvswitch"
-                    if other not in self.chassis.switches:
-                        self.chassis.switches.append(other)
-                elif target in self.gpus:
-                    other = self.gpus[target][0]
-                else:
-                    raise BadTopology(f"{link.where}: an NVLink to {target}, which is no GPU of the file")
-                if (other, name) in done:
-                    continue
-                done.add((name, other))
-                end = other if other == "nvswitch" else f"{other}.{port}"
-                latency = latency_of(self.given, "nvlink", link.where)
-                self.chassis.links.append(Connection(f"{name}.{port}", end, rate, latency))
 
 
 def nccl(path: Path, name: str, given: Given) -> Sketch:
@@ -149,51 +149,54 @@ def nccl(path: Path, name: str, given: Given) -> Sketch:
     """
     system = read_markup(path, "system")
     host = _Host(system, given)
-    _merge_switch_links(system)
+    merge_switch_links(system)
     for element in system.children:
         if element.tag == "cpu":
             host.cpu(element)
         else:
             host.notes.append(f"<{element.tag}>")
     if not host.gpus:
-        raise BadTopology(f"{system.where}: no <gpu> in the file; is it from a run on GPUs?")
+        raise BadTopology(
+            f"{system.where}: no <gpu> in the file, and no <pci> of class 0x0302; give what a run on GPUs writes with "
+            f"NCCL_TOPO_DUMP_FILE=topo.xml"
+        )
     hashes = {cpu.attributes.get("host_hash", "") for _, cpu in host.roots}
     if len(hashes) > 1:
         raise BadTopology(f"{system.where}: the processors are of {len(hashes)} hosts; give the file of one host")
     for index, (a, element) in enumerate(host.roots):
         for b, _ in host.roots[index + 1 :]:
             host.link(a, b, "sockets", element)
-    host.nvlinks()
     assert host.spec is not None
+    if host.bare:
+        _say_what_an_input_file_lacks(host, system)
+    else:
+        link_gpus(host.chassis, host.gpus, host.spec, given)
     host.chassis.devices["gpu"] = (host.spec.product, len(host.gpus))
     network = ["network"] if host.outside else []
     return Sketch(name, {"host0": host.chassis}, network, host.outside, host.notes)
+
+
+def _say_what_an_input_file_lacks(host: _Host, system: Element) -> None:
+    """NVLinks and networks of a file that lists slots alone, as vendors ship them for NCCL_TOPO_FILE."""
+    assert host.spec is not None
+    full = "a run with NCCL_TOPO_DUMP_FILE=topo.xml writes the whole file"
+    if "nvlink" in host.given.links:
+        port = first_port(host.spec, ("nvlink", "xgmi"), system.where)
+        host.chassis.switches.append("nvswitch")
+        for name, element in host.gpus.values():
+            rate = rate_of(host.given, "nvlink", element.where, None, "")
+            latency = latency_of(host.given, "nvlink", element.where)
+            host.chassis.links.append(Connection(f"{name}.{port}", "nvswitch", rate, latency))
+    else:
+        host.notes.append(f"NVLinks, which the file does not list: give --link nvlink=RATE for a switch; {full}")
+    if not host.outside and any(switch.startswith("nic") for switch in host.chassis.switches):
+        host.notes.append(f"networks, which the file does not list: give --link network=RATE; {full}")
 
 
 def _devices(element: Element) -> list[Element]:
     """Every GPU at or below an element."""
     below = [gpu for child in element.children for gpu in _devices(child)]
     return [element, *below] if element.tag == "gpu" else below
-
-
-def _merge_switch_links(element: Element) -> None:
-    """Several NVSwitches behind one GPU become one entry with all its lanes: they block nothing between them."""
-    for child in element.children:
-        _merge_switch_links(child)
-    switched = [link for link in element.all("nvlink") if link.attributes.get("tclass", "").startswith(NVSWITCH_CLASS)]
-    if len(switched) > 1:
-        total = sum(link.number("count") for link in switched)
-        merged = Element("nvlink", {**switched[0].attributes, "count": f"{total:g}"}, switched[0].line, element.path)
-        element.children = [child for child in element.children if child not in switched] + [merged]
-
-
-def _lane(gpu: Element) -> float:
-    capability = gpu.number("sm")
-    known = [sm for sm in NVLINK_BY_SM if sm <= capability]
-    if not known:
-        raise BadTopology(f"{gpu.where}: sm={capability:g}: no rate of its NVLinks is known below sm 60")
-    # 80 and 86 are neighbours with different links, so the largest that is not above.
-    return NVLINK_BY_SM[max(known)] * 1e9
 
 
 def _pcie_rate(element: Element) -> float | None:

@@ -54,8 +54,31 @@ class ParsedMatrix:
         return sorted((sorted(group, key=order.__getitem__) for group in groups), key=lambda group: order[group[0]])
 
     def _close(self, a: str, b: str, close: set[str], level: int) -> bool:
+        label = self.labels[a, b]
+        if label in close:
+            return True
+        # The column of nodes speaks where NV# hides the label, unless what others have with the two denies it.
         same_node = level == len(LEVELS) - 1 and self.numa[a] != "" and self.numa[a] == self.numa[b]
-        return self.labels[a, b] in close or same_node
+        return same_node and label.startswith("NV") and not self._apart(a, b)
+
+    def _apart(self, a: str, b: str) -> bool:
+        """Whether something shares a node with one of two and not with the other."""
+        others = [each for each in self.names if each not in (a, b)]
+        return any(
+            {self.labels[a, c], self.labels[b, c]} & set(LEVELS) and "SYS" in (self.labels[a, c], self.labels[b, c])
+            for c in others
+        )
+
+    def contradiction(self) -> tuple[str, str, str] | None:
+        """Two names whose label no tree has that has those of the others, and why; None when there is a tree."""
+        for level in range(len(LEVELS)):
+            for members in self.sets(level):
+                for a, b in ((a, b) for a in members for b in members if a < b):
+                    label = self.labels[a, b]
+                    beyond = label == "SYS" or (label in LEVELS and LEVELS.index(label) > level)
+                    if beyond:
+                        return a, b, f"{label}, and others join the two by {LEVELS[level]}"
+        return None
 
 
 def nvidia_topo(path: Path, name: str, given: Given) -> Sketch:
@@ -65,6 +88,10 @@ def nvidia_topo(path: Path, name: str, given: Given) -> Sketch:
         BadTopology: no matrix, one that contradicts itself, or something that must be given.
     """
     matrix = _matrix(path, text_of(path))
+    wrong = matrix.contradiction()
+    if wrong is not None:
+        a, b, why = wrong
+        raise BadTopology(f"{path}:{matrix.lines[a]}: {a} to {b} is {why}; give the whole output, unchanged")
     gpus = [each for each in matrix.names if each.startswith("GPU")]
     where = f"{path}:{matrix.lines[gpus[0]]}"
     spec = given.product("gpu", "gpu", where)

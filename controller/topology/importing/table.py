@@ -18,6 +18,7 @@ Importer = Callable[[Path, str, Given], Sketch]
 
 FORMATS: Mapping[str, tuple[str, str]] = {
     "nvidia-topo": ("controller.topology.importing.nvidia_topo:nvidia_topo", "the output of nvidia-smi topo -m"),
+    "rocm-topo": ("controller.topology.importing.rocm_topo:rocm_topo", "the output of rocm-smi --showtopo"),
     "nccl": ("controller.topology.importing.nccl:nccl", "the XML that NCCL_TOPO_DUMP_FILE names"),
     "simgrid": ("controller.topology.importing.simgrid.platform:simgrid", "a SimGrid platform, XML"),
     "infragraph": ("controller.topology.importing.infragraph:infragraph", "an InfraGraph infrastructure, YAML or JSON"),

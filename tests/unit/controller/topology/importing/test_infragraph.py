@@ -140,3 +140,28 @@ def test_a_rate_that_nobody_says_must_be_given(tmp_path):
     assert "nothing says how long the link 'fabric' takes" in complaint(
         tmp_path, TEXT, Given({"": "h100_sxm"}, {"fabric": ("450 GB/s", "")})
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "said"),
+    [
+        (
+            "links: [{name: trace",
+            "connections: [pins.0.trace.nic.0]\n    links: [{name: trace",
+            23,
+            "the key 'connections'",
+        ),
+        ("{component: asic}, ep2: {component: port}", "asic.0, ep2: port.0", 28, "the connection 'asic.0'"),
+    ],
+)
+def test_the_older_layout_is_named(tmp_path, before, after, line, said):
+    found = complaint(tmp_path, TEXT.replace(before, after))
+    assert f"i.yaml:{line}: {said} is of InfraGraph's older layout" in found and "ep1, ep2, scheme and link" in found
+
+
+def test_what_is_not_read_is_noted(tmp_path):
+    (tmp_path / "i.yaml").write_text(
+        TEXT.replace("latency: {us: 1}", "latency: {us: 1}, jitter: {us: 3}") + "annotations: {owner: us}\n"
+    )
+    text = import_topology("infragraph", tmp_path / "i.yaml", "out", GIVEN)
+    assert "# Not taken over: annotations." in text and "# Not taken over: jitter of physical." in text

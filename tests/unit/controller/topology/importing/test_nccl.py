@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controller.errors import BadTopology
@@ -37,6 +39,7 @@ XML = """\
 </system>
 """
 
+PLATFORMS = Path(__file__).parents[4] / "fixtures" / "platforms"
 GIVEN = Given({"gpu": "h100_sxm"}, {"sockets": ("60 GB/s", "150 ns")}, "400 ns")
 
 
@@ -99,7 +102,12 @@ def test_processors_become_devices_when_their_product_is_given(tmp_path):
         ('sm="90" rank="1"', 'rank="1"', 19, "lacks the attribute 'sm'"),
         ('sm="90" rank="1"', 'sm="35" rank="1"', 19, "no rate of its NVLinks is known"),
         ('link_speed="8.0 GT/s PCIe" ', "", 18, "nothing says how fast the link 'pcie' is"),
-        ('"0000:05:00.0" count="18" tclass="0x068000"', '"0000:77:00.0" count="18" tclass="0x030200"', 20, "no GPU of"),
+        (
+            '"0000:05:00.0" count="18" tclass="0x068000"',
+            '"0000:77:00.0" count="18" tclass="0x030200"',
+            20,
+            "not a GPU of",
+        ),
         ('host_hash="0x1" numaid="1"', 'host_hash="0x2" numaid="1"', 1, "the processors are of 2 hosts"),
     ],
 )
@@ -129,3 +137,33 @@ def test_gpus_are_called_by_their_number_not_by_their_place(tmp_path):
     links = {link.name for link in imported(tmp_path, text).links}
     assert {"gpu1.pcie-pcie0", "gpu0.pcie-root1"} <= links
     assert "two <gpu> have the same dev" in complaint(tmp_path, XML.replace('dev="1" sm', 'dev="0" sm'))
+
+
+def test_gpus_of_amd_are_joined_by_xgmi(tmp_path):
+    text = (PLATFORMS / "rccl_xgmi.xml").read_text()
+    topo = imported(tmp_path, text, Given({"gpu": "mi300x"}, {}, "500 ns"))
+    (cable,) = (link for link in topo.links if link.a.port == "xgmi")
+    assert str(cable.b) == "gpu1.xgmi" and cable.forward_bytes_per_s == 48e9
+    assert "RCCL" in cable.constants["forward"].source
+    assert len(route(topo, "gpu0", "gpu1").hops) == 1
+    faster = imported(tmp_path, text, Given({"gpu": "mi300x"}, {"xgmi": ("64 GB/s", "")}, "500 ns"))
+    assert route(faster, "gpu0", "gpu1").hops[0].link.forward_bytes_per_s == 64e9
+
+
+def test_a_file_of_slots_alone_is_read_by_pci_class(tmp_path):
+    text = (PLATFORMS / "nccl_without_gpus.xml").read_text()
+    given = Given({"gpu": "a100_sxm_80"}, {}, "500 ns")
+    topo = imported(tmp_path, text, given)
+    assert list(topo.devices) == ["gpu0", "gpu1"] and topo.switches == ("root0", "pcie0", "nic0")
+    made = import_topology("nccl", tmp_path / "topo.xml", "topo", given)
+    assert "Not taken over: NVLinks" in made and "Not taken over: networks" in made and "NCCL_TOPO_DUMP_FILE" in made
+    links = {"nvlink": ("274 GB/s", ""), "network": ("25 GB/s", "2 us")}
+    whole = imported(tmp_path, text, Given({"gpu": "a100_sxm_80"}, links, "500 ns"))
+    assert [hop.head.vertex for hop in route(whole, "gpu0", "gpu1").hops] == ["nvswitch", "gpu1"]
+    assert "nic0-network" in {link.name for link in whole.links}
+
+
+def test_two_ports_of_a_card_share_its_slot(tmp_path):
+    second = '<net name="mlx5_1" dev="1" speed="400000" port="2" latency="0" guid="0x2" maxconn="1" gdr="1"/>'
+    topo = imported(tmp_path, XML.replace("        </nic>", f"          {second}\n        </nic>"))
+    assert [link.name for link in topo.links if "nic0" in link.name] == ["nic0-pcie0", "nic0_port0", "nic0_port1"]

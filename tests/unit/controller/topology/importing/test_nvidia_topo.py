@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controller.errors import BadTopology
@@ -127,3 +129,21 @@ def test_what_is_no_matrix_is_refused(tmp_path):
 def test_an_unknown_format_is_named_with_the_nearest(tmp_path):
     with pytest.raises(UnknownFormat, match="did you mean 'nccl'"):
         import_topology("nccll", tmp_path / "x")
+
+
+def test_labels_outrank_the_column_of_nodes(tmp_path):
+    text = (Path(__file__).parents[4] / "fixtures" / "platforms" / "topo_sys_in_one_numa.txt").read_text()
+    given = Given({"gpu": "h100_sxm"}, {"sockets": ("1 GB/s", "")}, "500 ns")
+    box = imported(tmp_path, text, given)
+    for a, b in (("gpu0", "gpu1"), ("gpu1", "gpu2")):
+        assert min(hop.link.forward_bytes_per_s for hop in route(box, a, b).hops) == 1e9
+    # NVLinks hide the label of the GPUs; those of their NICs say that nothing is shared.
+    linked = text.replace("GPU0\t X \tSYS", "GPU0\t X \tNV18").replace("GPU1\tSYS\t X", "GPU1\tNV18\t X")
+    again = imported(tmp_path, linked, given)
+    assert sum("numa" in switch for switch in again.switches) == 4
+
+
+def test_a_matrix_that_no_tree_has_is_refused(tmp_path):
+    text = BOX.replace("GPU0\t X \tPIX", "GPU0\t X \tSYS").replace("GPU1\tPIX\t X", "GPU1\tSYS\t X")
+    found = complaint(tmp_path, text)
+    assert "box.txt:2: GPU0 to GPU1 is SYS, and others join the two by PXB" in found

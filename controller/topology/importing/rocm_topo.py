@@ -1,0 +1,98 @@
+"""``rocm-smi --showtopo``: matrices of weights, hops and kinds of links between the GPUs of one host, and their nodes.
+
+Two GPUs whose link is XGMI and one hop away are joined by a cable; over more hops they go through others, which devices
+here do not forward, so such a pair takes PCIe as the others do. Every GPU hangs on the root of its NUMA node. The
+output says no rates: that of PCIe is of the sheet's port, and so is that of XGMI where a GPU has all its links in use.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from controller.errors import BadTopology
+from controller.topology.importing.sketch import (
+    Chassis,
+    Connection,
+    Given,
+    Sketch,
+    first_port,
+    latency_of,
+    rate_of,
+    text_of,
+)
+
+FULL_MESH = 8
+"""GPUs from which on a full mesh takes every XGMI link of a GPU."""
+
+
+def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
+    """The host that the output describes.
+
+    Raises:
+        BadTopology: no matrix of link types, or something that must be given.
+    """
+    lines = [(number, line.rstrip()) for number, line in enumerate(text_of(path).splitlines(), 1)]
+    kinds = _matrix(path, lines, "Link Type between two GPUs")
+    if not kinds:
+        raise BadTopology(
+            f"{path}:1: no matrix 'Link Type between two GPUs'; give the whole output of rocm-smi --showtopo"
+        )
+    hops = _matrix(path, lines, "Hops between two GPUs")
+    gpus = list(dict.fromkeys(a for a, _ in kinds))
+    nodes = dict(re.findall(r"GPU\[(\d+)\]\s*:.*Numa Node: (-?\d+)", "\n".join(line for _, line in lines)))
+    where = f"{path}:{min(number for number, _ in kinds.values())}"
+    spec = given.product("gpu", "gpu", where)
+    host = Chassis(devices={"gpu": (spec.product, len(gpus))})
+    sketch = Sketch(name, {"host0": host})
+    ends = {gpu: f"gpu{index}" for index, gpu in enumerate(gpus)}
+    pcie = first_port(spec, ("pcie",), where)
+    for gpu in gpus:
+        root = f"numa{max(0, int(nodes.get(gpu.removeprefix('GPU'), '0')))}"
+        if root not in host.switches:
+            host.switches.append(root)
+        source = f"the {pcie} port of {spec.product}; the output says no rate"
+        rate = rate_of(given, "slot", where, spec.ports[pcie].read_bytes_per_s, source, "assumed")
+        host.links.append(Connection(f"{ends[gpu]}.{pcie}", root, rate, latency_of(given, "slot", where)))
+    roots = list(host.switches)
+    for index, a in enumerate(roots):
+        for b in roots[index + 1 :]:
+            rate = rate_of(given, "sockets", where, None, "")
+            host.links.append(Connection(a, b, rate, latency_of(given, "sockets", where)))
+    cables = [
+        (a, b, number)
+        for (a, b), (number, kind) in kinds.items()
+        if kind == "XGMI" and gpus.index(a) < gpus.index(b) and hops.get((a, b), (0, "1"))[1] == "1"
+    ]
+    whole = len(gpus) >= FULL_MESH and 2 * len(cables) == len(gpus) * (len(gpus) - 1)
+    for a, b, number in cables:
+        at = f"{path}:{number}"
+        port = first_port(spec, ("xgmi",), at)
+        share = spec.ports[port].read_bytes_per_s / (len(gpus) - 1) if whole else None
+        source = f"the {port} port of {spec.product} over {len(gpus) - 1} neighbours; the output says no rate"
+        rate = rate_of(given, "xgmi", at, share, source, "assumed")
+        host.links.append(Connection(f"{ends[a]}.{port}", f"{ends[b]}.{port}", rate, latency_of(given, "xgmi", at)))
+    if any(kind == "XGMI" and hops.get(pair, (0, "1"))[1] != "1" for pair, (_, kind) in kinds.items()):
+        sketch.notes.append("XGMI over more than one hop, which goes through other GPUs")
+    return sketch
+
+
+def _matrix(path: Path, lines: list[tuple[int, str]], title: str) -> dict[tuple[str, str], tuple[int, str]]:
+    """(line, cell) by pair of GPUs of the matrix below `title`; empty when there is none."""
+    at = next((index for index, (_, line) in enumerate(lines) if title in line), None)
+    cells: dict[tuple[str, str], tuple[int, str]] = {}
+    names: list[str] = []
+    for number, line in lines[at + 1 :] if at is not None else ():
+        words = line.split()
+        if words and all(re.fullmatch(r"GPU\d+", word) for word in words):
+            names = words
+        elif words and re.fullmatch(r"GPU\d+", words[0]):
+            if len(words) != len(names) + 1:
+                raise BadTopology(f"{path}:{number}: the row {words[0]} has {len(words) - 1} of {len(names)} columns")
+            cells |= {(words[0], b): (number, cell) for b, cell in zip(names, words[1:], strict=True) if b != words[0]}
+        elif words and names:
+            break
+    missing = [name for name in names if cells and not any(a == name for a, _ in cells)]
+    if missing and len(names) > 1:
+        raise BadTopology(f"{path}:{lines[at or 0][0]}: the matrix has no row {missing[0]}; give the whole output")
+    return cells

@@ -1,0 +1,56 @@
+"""``rocm-smi --showtopo`` becomes a topology."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.errors import BadTopology
+from controller.topology.graph import route
+from controller.topology.importing.sketch import Given
+from controller.topology.importing.table import import_topology
+from controller.topology.loader import load_topology
+
+
+def matrix(title: str, cell: str, count: int) -> str:
+    names = [f"GPU{index}" for index in range(count)]
+    rows = [f"{a}   " + "  ".join("0" if a == b else cell for b in names) for a in names]
+    return "\n".join([f"===== {title} =====", "       " + "  ".join(names), *rows, ""])
+
+
+def output(count: int, kind: str = "XGMI", hops: str = "1") -> str:
+    nodes = "\n".join(f"GPU[{index}]\t\t: (Topology) Numa Node: {index * 2 // count}" for index in range(count))
+    parts = [
+        matrix("Weight between two GPUs", "15", count),
+        matrix("Hops between two GPUs", hops, count),
+        matrix("Link Type between two GPUs", kind, count),
+        f"===== Numa Nodes =====\n{nodes}",
+    ]
+    return "\n".join(parts)
+
+
+def imported(tmp_path, text: str, **links: tuple[str, str]):
+    (tmp_path / "smi.txt").write_text(text)
+    given = Given({"gpu": "mi300x"}, {"sockets": ("60 GB/s", ""), **links}, "500 ns")
+    (tmp_path / "smi.yaml").write_text(import_topology("rocm-topo", tmp_path / "smi.txt", "smi", given))
+    return load_topology(tmp_path / "smi.yaml")
+
+
+def test_a_full_mesh_shares_the_port_among_its_neighbours(tmp_path):
+    box = imported(tmp_path, output(8))
+    cables = [link for link in box.links if link.a.port == "xgmi"]
+    assert len(cables) == 28 and {link.forward_bytes_per_s for link in cables} == {64e9}
+    assert len(route(box, "gpu0", "gpu7").hops) == 1 and box.switches == ("numa0", "numa1")
+
+
+def test_gpus_without_xgmi_take_their_slots(tmp_path):
+    box = imported(tmp_path, output(2, "PCIE", "2"))
+    assert [hop.head.vertex for hop in route(box, "gpu0", "gpu1").hops] == ["numa0", "numa1", "gpu1"]
+
+
+def test_what_the_output_does_not_say_must_be_given(tmp_path):
+    with pytest.raises(BadTopology, match=r"smi\.txt:13: nothing says how fast the link 'xgmi' is"):
+        imported(tmp_path, output(2))
+    box = imported(tmp_path, output(2), xgmi=("128 GB/s", ""))
+    assert route(box, "gpu0", "gpu1").hops[0].link.forward_bytes_per_s == 128e9
+    with pytest.raises(BadTopology, match="rocm-smi --showtopo"):
+        imported(tmp_path, "nothing")
