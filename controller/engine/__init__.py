@@ -13,7 +13,9 @@ transfers.
 
 **Queues start in order.** The activities of a queue start strictly in the order of submission, over all batches, and no
 more of them at once than it has slots. One occupies its slot from its start to its end. If the first may not start yet,
-those behind it wait too.
+those behind it wait too. In a pipelined queue, such as a connection whose messages arrive in order, latency
+runs from when the dependencies of an activity have ended: one that stood behind others flows as soon as those have, if
+its latency has passed by then.
 
 **Life of an activity**: its dependencies have ended -> its turn in its queue -> start -> latency -> flow -> end.
 Without work it ends after the latency; without both, at the instant it starts. `Engine.cancel` ends it wherever it

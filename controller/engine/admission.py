@@ -120,6 +120,7 @@ def admit_batch(
         activity[a].work = work[i]
         activity[a].latency_s = latency_s[i]
         activity[a].rate_limit = rate_limit[i]
+        activity[a].ready_at = state[0].now if dep_start[i + 1] == dep_start[i] else np.nan
         activity[a].start_at = np.nan
         activity[a].end_at = np.nan
         activity[a].waiting = dep_start[i + 1] - dep_start[i]

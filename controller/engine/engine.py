@@ -89,8 +89,13 @@ class Engine:
         new["position"] = -1
         return np.arange(first, self._resource_count, dtype=np.int32)
 
-    def add_queues(self, slots: ArrayLike) -> NDArray[np.int32]:
+    def add_queues(self, slots: ArrayLike, *, pipelined: bool = False) -> NDArray[np.int32]:
         """Ids of new in-order queues, each with that many slots, (k), >= 1.
+
+        Args:
+            slots: how many activities of a queue run at once.
+            pipelined: whether the latency of an activity runs from when what it waits for has ended, while those
+                before it in the queue still flow, and not from its start.
 
         Raises:
             BadQueue: fewer than one slot.
@@ -108,6 +113,7 @@ class Engine:
         new["head"] = -1
         new["tail"] = -1
         new["free"] = counts
+        new["pipelined"] = pipelined
         return np.arange(first, self._queue_count, dtype=np.int32)
 
     def submit(

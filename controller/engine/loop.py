@@ -46,6 +46,7 @@ def call_up(state: NDArray[Any], activity: NDArray[Any], queue: NDArray[Any], q:
 @compiled
 def ready(state: NDArray[Any], activity: NDArray[Any], queue: NDArray[Any], a: int) -> None:
     """The last dependency of an activity has ended."""
+    activity[a].ready_at = state[0].now
     if activity[a].queue < 0:
         push_start(state, activity, a)
     elif queue[activity[a].queue].head == a:
@@ -129,11 +130,13 @@ def start(
 ) -> None:
     """An activity starts now: it pays its latency, or begins to flow, or has nothing to do at all."""
     activity[a].start_at = state[0].now
-    latency_s = activity[a].latency_s
-    if latency_s > 0.0:
+    flows_at = state[0].now + activity[a].latency_s
+    if activity[a].queue >= 0 and queue[activity[a].queue].pipelined:
+        flows_at = activity[a].ready_at + activity[a].latency_s
+    if flows_at > state[0].now:
         f = take_flow(state, activity, flow, a)
         flow[f].group = LATENCY
-        flow[f].key = state[0].now + latency_s
+        flow[f].key = flows_at
         calendar_put(state, calendar, flow, resource, NOWHERE, flow[f].key, f)
     elif activity[a].work > 0.0:
         push_begin(state, flow, take_flow(state, activity, flow, a))

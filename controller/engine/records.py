@@ -1,6 +1,6 @@
 """The memory of the engine: one record array for each kind of thing, so that there is no Python object per activity.
 
-An `ACTIVITY` is what was submitted (72 bytes). Only while it runs it has a `FLOW` (64 bytes, one cache line), taken
+An `ACTIVITY` is what was submitted (80 bytes). Only while it runs it has a `FLOW` (64 bytes, one cache line), taken
 from a small pool: however many activities wait, what the solver walks over stays as compact as the active set is. An
 index that means "nothing" is -1.
 """
@@ -17,6 +17,7 @@ ACTIVITY = np.dtype(
         ("work", "f8"),
         ("latency_s", "f8"),
         ("rate_limit", "f8"),
+        ("ready_at", "f8"),  # nan: something that it waits for has not ended
         ("start_at", "f8"),  # nan: not yet
         ("end_at", "f8"),  # nan: not yet
         ("load_start", "i4"),  # the loads end where those of the next record start; a batch ends with a sentinel
@@ -99,7 +100,15 @@ MEMBER = np.dtype([("weight", "f8"), ("flow", "i4"), ("load", "i4")], align=True
 RANKED = np.dtype([("key", "f8"), ("item", "i4")], align=True)  # an entry of any heap
 LISTED = np.dtype([("item", "i4"), ("next", "i4")], align=True)
 
-QUEUE = np.dtype([("head", "i4"), ("tail", "i4"), ("free", "i4")], align=True)
+QUEUE = np.dtype(
+    [
+        ("head", "i4"),
+        ("tail", "i4"),
+        ("free", "i4"),
+        ("pipelined", "i4"),  # 1: latency runs from when an activity is ready, behind others or not
+    ],
+    align=True,
+)
 BATCH = np.dtype([("pending", "i8"), ("watched", "i8")], align=True)  # watched: serial of the run that waits for it
 
 STATE = np.dtype(

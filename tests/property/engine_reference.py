@@ -31,6 +31,7 @@ class Scenario:
     capacities: list[float]
     slots: list[int]
     steps: list[tuple[float, tuple]]  # (at, ("submit", tasks) | ("capacity", r, c) | ("cancel", batch, i))
+    pipelined: list[bool] = field(default_factory=list)  # of the queues; none when empty
 
 
 class Stuck(Exception):
@@ -42,6 +43,7 @@ class _Life:
     task: Task
     name: tuple[int, int]
     left: float
+    ready: float = nan
     latency_end: float = nan
     start: float = nan
     end: float = nan
@@ -109,11 +111,14 @@ def simulate(scenario: Scenario) -> dict[tuple[int, int], tuple[float, float]]:
             queue = life.task.queue
             held = sum(other.running for other in lives if other.task.queue == queue)
             ready = all(ended(life.name[0], d) for d in life.task.deps)
+            if ready and life.ready != life.ready:
+                life.ready = now
             if (queue >= 0 and (queue in blocked or held >= scenario.slots[queue])) or not ready:
                 blocked.add(queue)
                 continue
             life.start = now
-            life.latency_end = now + life.task.latency_s
+            hidden = queue >= 0 and scenario.pipelined and scenario.pipelined[queue]
+            life.latency_end = max((life.ready if hidden else now) + life.task.latency_s, now)
             happened = True
         for life in lives:
             if life.flows(now) and life.left == 0.0:
@@ -184,9 +189,10 @@ def run_engine(scenario: Scenario, engine: Engine | None = None) -> dict[tuple[i
     """The same scenario on the engine; raises Stuck where that reports a deadlock."""
     engine = engine or Engine()
     resources = engine.add_resources(scenario.capacities)
-    queues = engine.add_queues(scenario.slots)
+    pipelined = scenario.pipelined or [False] * len(scenario.slots)
+    for number, (slots, hides) in enumerate(zip(scenario.slots, pipelined, strict=True)):
+        assert engine.add_queues(slots, pipelined=hides).tolist() == [number]
     assert resources.tolist() == list(range(len(scenario.capacities)))
-    assert queues.tolist() == list(range(len(scenario.slots)))
     tickets: list[int] = []
     for at, what in scenario.steps:
         engine.run(until_s=at)
@@ -278,4 +284,5 @@ def drawn(generator: np.random.Generator, largest: int = 30) -> Scenario:
         capacities=[number([1, 2, 3, 5, 10, 0.5], 0.1, 20) for _ in range(resources)],
         slots=[int(generator.integers(1, 4)) for _ in range(queues)],
         steps=steps,
+        pipelined=[chance(0.5) for _ in range(queues)],
     )

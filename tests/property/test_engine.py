@@ -65,6 +65,7 @@ def scenarios(draw):
         capacities=draw(st.lists(NUMBER, min_size=resources, max_size=resources)),
         slots=draw(st.lists(st.integers(1, 3), min_size=queues, max_size=queues)),
         steps=steps,
+        pipelined=draw(st.lists(st.booleans(), min_size=queues, max_size=queues)),
     )
 
 
