@@ -16,6 +16,9 @@ from controller.collectives.folding import folding
 from controller.plan.ops import View
 from controller.plan.ranges import Range, even_ranges
 
+DOUBLING = 1
+"""Channel of the second half, so that the next piece need not wait with its first half for the second one of this."""
+
 
 def halving_doubling(exchange: Exchange) -> None:
     """Partners differ in one bit of their index, the highest first."""
@@ -65,13 +68,14 @@ def _emit(exchange: Exchange, whole: Range, number: int) -> None:
             start, stop = held[rank]
             if start < stop:
                 partner = active[index ^ mask]
-                exchange.send(part(outputs[rank], start, stop), part(outputs[partner], start, stop), "double: send")
+                known, unknown = part(outputs[rank], start, stop), part(outputs[partner], start, stop)
+                exchange.send(known, unknown, "double: send", channel=DOUBLING)
         ranges = dict(held)
         for index, rank in enumerate(active):
             other = ranges[active[index ^ mask]]
             held[rank] = min(ranges[rank][0], other[0]), max(ranges[rank][1], other[1])
     for away, stays in folded:
-        exchange.send(outputs[stays], outputs[away], "unfold: send")
+        exchange.send(outputs[stays], outputs[away], "unfold: send", channel=DOUBLING)
 
 
 def _halves(held: Range, upper: int) -> tuple[Range, Range]:

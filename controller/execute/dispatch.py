@@ -3,7 +3,8 @@
 Every op becomes one command of one node: kernels where they run, transfers at their source, allocations and frees where
 the buffer lies. A command waits for the
 events of the ops before it; where an op before it runs on another node, that node is told to notify this one, so that
-one batch per node carries a whole plan without the controller in between.
+one batch per node carries a whole plan without the controller in between. A message waits for the one before it on its
+connection, which the same node sends. (Of two plans that run at once the messages of one connection may mix.)
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Dispatch:
         where, notify = self._places_of(plan)
         result: Commands = {}
         extra = first_event + len(plan.ops)
+        sent: dict[tuple[str, str, str], int] = {}
         for index, op in enumerate(plan.ops):
             event = first_event + index
             wait = tuple(first_event + earlier for earlier in plan.after[index])
@@ -77,6 +79,10 @@ class Dispatch:
                 extra += extra_events(op)
                 continue
             elif isinstance(op, Transfer):
+                if op.connection:
+                    earlier = [sent[ends] for ends in connections_of(op) if ends in sent]
+                    sent.update(dict.fromkeys(connections_of(op), event))
+                    wait = (*wait, *earlier)
                 command = self._push(op, event, wait, notify[index], bindings)
             elif isinstance(op, Alloc):
                 made = op.buffer
@@ -184,6 +190,12 @@ class Dispatch:
             in_port=hops[-1].head.port if hops else "",
             links=tuple(hop.resource for hop in hops),
         )
+
+
+def connections_of(op: Transfer) -> tuple[tuple[str, str, str], ...]:
+    """(source device, destination device, channel) of each message of a transfer."""
+    source = op.sources[0].buffer.device
+    return tuple((source, view.buffer.device, op.connection) for view in op.destinations)
 
 
 def extra_events(op: Op) -> int:

@@ -53,7 +53,7 @@ class Ledger:
         activities = template.activities
         moved = bound.work[template.row_of_load] * bound.load_weight
         duration = end_at - start_at
-        on_queue = (activities.queue >= 0) & ran
+        on_queue = (activities.queue >= 0) & (activities.queue < len(self._held)) & ran
         self._last = _Counted(
             np.asarray(np.bincount(activities.load_resource, moved, len(self._amount)), np.float64),
             np.asarray(np.bincount(activities.queue[on_queue], duration[on_queue], len(self._held)), np.float64),

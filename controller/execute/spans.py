@@ -49,7 +49,7 @@ def record_spans(
                 detail["from"], detail["to"] = str(op.sources[0].buffer), str(op.destinations[0].buffer)
                 detail["bytes"] = float(bound.work[row])
         queue = int(activities.queue[row])
-        if queue >= 0:
+        if fabric.is_declared(queue):
             device, track = fabric.queue_names[queue].split(".", 1)
             trace.add(Span(device, track, label, start, end, detail))
         if end <= start:

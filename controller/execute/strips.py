@@ -110,7 +110,7 @@ class Strips:
         queues, resources = activities.queue.tolist(), activities.load_resource.tolist()
         starts = activities.load_start.tolist()
         for row, label in enumerate(template.row_names()):
-            if queues[row] >= 0:
+            if fabric.is_declared(queues[row]):
                 device, track = fabric.queue_names[queues[row]].split(".", 1)
                 found.append((row, self._line(device, track, label), -1))
             for load in range(starts[row], starts[row + 1]):

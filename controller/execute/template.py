@@ -211,7 +211,7 @@ class Template:
     @cached_property
     def rows_ahead(self) -> tuple[tuple[int, ...], ...]:
         """For each row what may hold it up: its edges, and as many rows ahead in its queue as that has slots."""
-        activities, slots = self.activities, self.fabric.slots
+        activities, slots, is_declared = self.activities, self.fabric.slots, self.fabric.is_declared
         recent: dict[int, list[int]] = {}
         found: list[tuple[int, ...]] = []
         starts, deps = activities.dep_start.tolist(), activities.dep.tolist()
@@ -219,7 +219,7 @@ class Template:
             waits = deps[starts[row] : starts[row + 1]]
             if queue >= 0:
                 line = recent.setdefault(queue, [])
-                waits = [*waits, *line[-int(slots[queue]) :]]
+                waits = [*waits, *line[-(int(slots[queue]) if is_declared(queue) else 1) :]]
                 line.append(row)
             found.append(tuple(waits))
         return tuple(found)
@@ -310,6 +310,8 @@ class Template:
                         source.buffer.device, source.buffer.tier, target.buffer.device, target.buffer.tier,
                         source.buffer.dtype, source.shape, op.path, op.rate_limit_bytes_per_s, shares,
                     )  # fmt: skip
+                    if op.connection:
+                        on = fabric.connection_index(source.buffer.device, target.buffer.device, op.connection)
                     is_open_here = has_open_size(source)
                     cost, item = self._cost_of(op, destination, key, is_open_here, closed, opened, bindings, shares)
                     row = add(cost, on, label(op.label or "transfer"), index, after)

@@ -76,11 +76,12 @@ class VirtualRun:
             names=EngineNames(
                 self._activity_name,
                 lambda number: str(self.fabric.resource_names[number]),
-                lambda number: str(self.fabric.queue_names[number]),
+                self.fabric.queue_name,
             )
         )
         self.engine.add_resources(self.fabric.capacity)
         self.engine.add_queues(self.fabric.slots)
+        self._connection_count = 0
         self.link_changes = LinkChanges(self.fabric, self.engine, changes_of(topology.faults))
         self.costs = Costs(topology, self.fabric)
         self.occupancy = Occupancy(topology, trace)
@@ -128,6 +129,7 @@ class VirtualRun:
         lifetimes = self.occupancy.begin(plan, now=self.now)
         self.flash.add(plan, bindings)
         compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after, self._edged), bindings)
+        self._open_connections()
         number = self.engine.submit(
             compiled.activities,
             work=bound.work,
@@ -162,6 +164,13 @@ class VirtualRun:
         template = Template(plan, self.costs, bindings)
         self._templates.put(plan, (self.link_changes.epoch, template))
         return template, template.first_bound()
+
+    def _open_connections(self) -> None:
+        """Gives every connection that a template has named its queue in the engine."""
+        new = len(self.fabric.connections) - self._connection_count
+        if new:
+            self.engine.add_queues(np.ones(new, np.int32), pipelined=True)
+            self._connection_count += new
 
     def fetch(self, view: Buffer | View) -> Fetch:
         return Fetch(view.view() if isinstance(view, Buffer) else view)

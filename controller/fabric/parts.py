@@ -3,6 +3,9 @@
 A duplex tier, port or link is one resource for each direction, of its bandwidth, and a flow weighs 1. A declared total
 is one more resource that both directions load, as those of a shared link load one. What is simplex is one resource of
 capacity 1 that reads load with 1/read and writes with 1/write, so that the shares of time add up to at most 1.
+
+The messages of one connection (source, destination, channel) arrive in the order in which they were sent, whatever path
+each takes: a connection is an in-order queue too, behind those of the devices, and is numbered when it is first used.
 """
 
 from __future__ import annotations
@@ -76,6 +79,7 @@ class Parts:
         resource_names: of each resource.
         slots: of each queue (q).
         queue_names: of each queue, ``gpu.stream``.
+        connections: (source device, destination device, channel) to the index of its queue, in the order of use.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -104,6 +108,7 @@ class Parts:
         self.capacity = np.array([resource.capacity for resource in self.resources], dtype=np.float64)
         self.queue_names = tuple(f"{device}.{queue}" for device, queue in self._queues)
         self.slots = np.array(slots, dtype=np.int32)
+        self.connections: dict[tuple[str, str, str], int] = {}
 
     def sides(self, device: str, tier: str, port: str, direction: int) -> tuple[Side, Side]:
         """Tier and port of one end of a transfer; direction 0 is out of the device, 1 into it."""
@@ -141,6 +146,23 @@ class Parts:
         if (device, queue) not in self._queues:
             raise UnknownDevice(f"{device} ({spec.product}) has no queue {queue!r}{hint(queue, spec.queues, 'queues')}")
         return self._queues[device, queue]
+
+    def connection_index(self, source: str, destination: str, channel: str) -> int:
+        """Index of the in-order queue of a connection between two devices."""
+        return self.connections.setdefault(
+            (source, destination, channel), len(self.queue_names) + len(self.connections)
+        )
+
+    def is_declared(self, queue: int) -> bool:
+        """Whether a queue is one of a device, and not a connection or none."""
+        return 0 <= queue < len(self.queue_names)
+
+    def queue_name(self, queue: int) -> str:
+        """What messages call a queue."""
+        if self.is_declared(queue):
+            return self.queue_names[queue]
+        source, destination, channel = list(self.connections)[queue - len(self.queue_names)]
+        return f"connection {channel} of {source} -> {destination}"
 
     def resource_index(self, name: str) -> int:
         """Index of the resource called `name`.

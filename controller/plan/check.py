@@ -135,6 +135,11 @@ def _check_names(plan: Plan, topology: Topology) -> None:
                     )
         if isinstance(op, Transfer) and len(op.sources) > 1:
             _check_meeting(op, topology, plan, index, meetings)
+        if isinstance(op, Transfer) and op.queue and op.connection:
+            raise BadPlan(
+                f"plan {plan.name!r}, op {index}: a transfer on the queue {op.queue!r} and on the connection "
+                f"{op.connection!r}; either gives it its order, so remove one"
+            )
         if isinstance(op, Transfer) and op.queue:
             spec = topology.devices[op.sources[0].buffer.device].spec
             if op.queue not in spec.queues:

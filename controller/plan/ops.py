@@ -149,8 +149,8 @@ class Transfer:
         rate_limit_bytes_per_s: further limit of a software path with a source, 0 for none [bytes/s].
         label: what reports group by; "" means ``transfer``.
         connection: channel of a message between its two devices; messages of one (source device, destination device,
-            connection) are meant to arrive in the order of the plan. "" for a copy that belongs to none. No executor
-            goes by it yet.
+            connection) arrive in the order of the plan, over all paths that the devices have. "" for a copy that
+            belongs to none. What is on a copy queue has the order of that, so it has no connection.
     """
 
     sources: tuple[View, ...]

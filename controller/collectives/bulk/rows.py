@@ -11,6 +11,7 @@ and write, with further edges that follow from these.
 - In a second reducing walk every transfer waits for the last addition of the first at its receiver, which reads the
   scratch buffer that the transfer writes to.
 - An addition waits for its transfer and its launch.
+- Transfers between two ranks are in the queue of their connection, in the order of their rows.
 """
 
 from __future__ import annotations
@@ -62,7 +63,12 @@ class CollectedRows:
 
 
 def activities(
-    walks: Sequence[Walk], loads: Sequence[Loads], start: Start, added: Additions | None, item_bytes: int
+    walks: Sequence[Walk],
+    loads: Sequence[Loads],
+    start: Start,
+    added: Additions | None,
+    item_bytes: int,
+    connections: Sequence[NDArray[np.int32]],
 ) -> Activities:
     """All rows of a collective.
 
@@ -72,16 +78,17 @@ def activities(
         start: what comes first.
         added: what additions cost by class; None when no walk reduces.
         item_bytes: of an element [bytes].
+        connections: queue of the connection that each class sends on, for each walk.
     """
     blocks, first, roots = _first_rows(start, len(start.start_s), item_bytes)
     last_sums: Numbers | None = None  # last additions of the reducing walk before, (pieces, c)
     arrivals: list[Numbers] = []  # what wrote each rank's own chunk, (pieces, c) each
-    for walk, each in zip(walks, loads, strict=True):
+    for walk, each, connection in zip(walks, loads, connections, strict=True):
         pieces, count = walk.owned.shape
         layers = layers_of(walk, added)
         rows = first + np.arange(walk.steps * pieces * layers * count).reshape(walk.steps, pieces, layers, count)
         sends, sums = rows[:, :, 0], rows[:, :, layers - 1]
-        block = walk_rows(walk, each, added, sizes_by_step(walk), item_bytes)
+        block = walk_rows(walk, each, added, sizes_by_step(walk), item_bytes, connection)
         came = sums[:-1] if walk.reduces else sends[:-1][:, :, walk.preceding]
         block.edges.append((sends[1:], came))
         block.edges += [(sends[0], np.broadcast_to(earlier, sends[0].shape)) for earlier in (arrivals or roots)]
@@ -149,7 +156,14 @@ def sizes_by_step(walk: Walk) -> Numbers:
     return found
 
 
-def walk_rows(walk: Walk, each: Loads, added: Additions | None, sizes: Numbers, item_bytes: int) -> CollectedRows:
+def walk_rows(
+    walk: Walk,
+    each: Loads,
+    added: Additions | None,
+    sizes: Numbers,
+    item_bytes: int,
+    connection: NDArray[np.int32],
+) -> CollectedRows:
     """The rows of some steps of a walk, without edges.
 
     Args:
@@ -158,6 +172,7 @@ def walk_rows(walk: Walk, each: Loads, added: Additions | None, sizes: Numbers, 
         added: what additions cost; None when the walk does not reduce.
         sizes: elements that each class sends (steps, pieces, c).
         item_bytes: of an element [bytes].
+        connection: queue that each class sends on (c).
     """
     layers = layers_of(walk, added)
     shape = (*sizes.shape[:2], layers, sizes.shape[2])
@@ -166,6 +181,7 @@ def walk_rows(walk: Walk, each: Loads, added: Additions | None, sizes: Numbers, 
     work[:, :, 0] = sizes * item_bytes
     latency_s[:, :, 0] = np.where(sizes > 0, each.latency_s, 0.0)
     rate_limit[:, :, 0] = each.rate_limit
+    queue[:, :, 0] = np.where(sizes > 0, connection, -1)
     load_count[:, :, 0] = np.diff(each.start)
     resources, weights = each.resource, each.weight
     repeats = shape[0] * shape[1]

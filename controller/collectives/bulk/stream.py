@@ -1,9 +1,10 @@
 """A ring in windows of a few steps, where all its rows at once would not fit into memory.
 
 What a chunk goes through is a chain: it is sent, added, sent on, and so on. Each chain has an in-order queue with one
-slot, which all its transfers are in, so a window waits for the one before without an edge between batches. At the end
-of a reducing window one row more in each chain's queue waits for the chain's last addition and holds up what follows.
-Launches wait for nothing but each other, so a launch ends at a known instant: its number on its rank times its length.
+slot, by which a window waits for the one before without an edge between batches: at the end of a window a row without
+work in each chain's queue waits for what the chain did last, and holds up the row at the start of the next window that
+the chain's first transfer there waits for. Launches wait for nothing but each other, so a launch ends at a known
+instant: its number on its rank times its length.
 
 A window must be there before any of its rows could start, that is before any chain has gone through the one before.
 Several are submitted ahead, and whenever one is added it is checked that no chain has been through them all; if one
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.collectives.bulk.additions import Additions
 from controller.collectives.bulk.loads import Loads, Numbers
@@ -25,6 +27,8 @@ from controller.collectives.bulk.rows import CollectedRows, Start, joined, layer
 from controller.engine.activities import Activities
 from controller.engine.engine import Engine
 from controller.fabric.loads import Fabric
+
+Queues = NDArray[np.int32]
 
 WINDOWS_AHEAD = 3
 """Windows that are submitted at first."""
@@ -63,19 +67,20 @@ def stream(
     start: Start,
     added: Additions | None,
     item_bytes: int,
+    connections: Sequence[Queues],
     window_rows: int,
 ) -> tuple[float, int]:
     """The time of a ring [s] and how many rows were simulated.
 
     Args:
         fabric: its resources and queues.
-        walks, loads, start, added, item_bytes: as for `rows.activities`.
+        walks, loads, start, added, item_bytes, connections: as for `rows.activities`.
         window_rows: about how many rows a window has.
     """
     ahead = WINDOWS_AHEAD
     while True:
         try:
-            return _stream(fabric, walks, loads, start, added, item_bytes, window_rows, ahead)
+            return _stream(fabric, walks, loads, start, added, item_bytes, connections, window_rows, ahead)
         except _Starved:
             ahead *= 2
 
@@ -87,12 +92,14 @@ def _stream(
     start: Start,
     added: Additions | None,
     item_bytes: int,
+    connections: Sequence[Queues],
     window_rows: int,
     ahead: int,
 ) -> tuple[float, int]:
     engine = Engine()
     engine.add_resources(fabric.capacity)
     engine.add_queues(fabric.slots)
+    open_connections(engine, connections, len(fabric.slots))
     pieces, count = walks[0].owned.shape
     chains = engine.add_queues(np.ones(pieces * count, np.int32)).reshape(pieces, count)
     rows = 0
@@ -102,7 +109,7 @@ def _stream(
         copies = _copies(start, chains, item_bytes)
         engine.submit(copies)
         rows += copies.count
-    left = _windows(walks, loads, added, item_bytes, window_rows, chains)
+    left = _windows(walks, loads, added, item_bytes, connections, window_rows, chains)
     submitted: deque[tuple[int, _Window]] = deque()
     more = True
     while more or submitted:
@@ -134,14 +141,15 @@ def _windows(
     loads: Sequence[Loads],
     added: Additions | None,
     item_bytes: int,
+    connections: Sequence[Queues],
     window_rows: int,
-    chains: np.ndarray[tuple[int, ...], np.dtype[np.int32]],
+    chains: Queues,
 ) -> Iterator[_Window]:
     """All windows in order."""
     pieces, count = chains.shape
     chain = np.arange(count)  # that a rank's transfer of the step belongs to
     launched = np.zeros(count, np.int64)  # additions so far, by rank
-    for walk, each in zip(walks, loads, strict=True):
+    for walk, each, connection in zip(walks, loads, connections, strict=True):
         layers = layers_of(walk, added)
         per_step = pieces * layers * count
         owner = walk.preceding.astype(np.int64) if walk.reduces else np.arange(count)
@@ -151,12 +159,11 @@ def _windows(
             for step in range(steps):
                 sizes[step], of_chain[step] = walk.owned[:, owner], chain
                 owner, chain = owner[walk.preceding], chain[walk.preceding]
-            block = walk_rows(walk, each, added, sizes, item_bytes)
+            block = walk_rows(walk, each, added, sizes, item_bytes, connection)
             rows = np.arange(steps * per_step).reshape(steps, pieces, layers, count)
             sends, sums = rows[:, :, 0], rows[:, :, -1]
-            for piece in range(pieces):
-                block.queue[sends[:, piece]] = chains[piece, of_chain]
-            blocks, last = [block], sends[-1]
+            opens, last = rows.size + np.arange(2 * pieces * count).reshape(2, pieces, count)
+            block.edges.append((sends[0], opens))
             launches, launched_s = np.zeros(0, np.int64), np.zeros(0)
             if walk.reduces:
                 block.edges += [(sends[1:], sums[:-1]), (sums, sends[:, :, walk.preceding])]
@@ -168,20 +175,41 @@ def _windows(
                     launches = rows[:, :, 1][there]
                     launched_s = (number * added.launch_s)[there]
                     block.queue[launches] = -1
-                # The chain whose addition a rank does last goes on from there.
-                last = rows.size + np.arange(pieces * count)
-                blocks.append(_holds(chains[:, chain].ravel(), last, sums[-1].ravel()))
-            yield _Window(joined(blocks), launches, launched_s, last.ravel())
+            else:
+                block.edges.append((sends[1:], sends[:-1][:, :, walk.preceding]))
+            # The chain that a rank sends first it has from before; `chain` is now the one that it would send next.
+            first_rows = _holds(chains[:, of_chain[0]].ravel())
+            ends = sums[-1] if walk.reduces else sends[-1][:, walk.preceding]
+            yield _Window(
+                joined([block, first_rows, _holds(chains[:, chain].ravel(), last.ravel(), ends.ravel())]),
+                launches,
+                launched_s,
+                last.ravel(),
+            )
 
 
-def _holds(queue: np.ndarray[tuple[int, ...], np.dtype[np.int32]], rows: Numbers, waits: Numbers) -> CollectedRows:
-    """Rows without work that hold up their queues until what they wait for has ended."""
-    none, count = np.zeros(0, np.int32), len(rows)
+def open_connections(engine: Engine, connections: Sequence[Queues], first: int) -> None:
+    """Adds the queues of the connections, which are numbered from `first` on."""
+    last = max((int(each.max()) for each in connections), default=first - 1)
+    if last >= first:
+        engine.add_queues(np.ones(last + 1 - first, np.int32), pipelined=True)
+
+
+def _holds(queue: Queues, rows: Numbers | None = None, waits: Numbers | None = None) -> CollectedRows:
+    """Rows without work: each is held up by its queue, and holds it up until what it waits for has ended."""
+    none, count = np.zeros(0, np.int32), len(queue)
     free = np.zeros(count), np.zeros(count), np.full(count, np.inf)
-    return CollectedRows(*free, queue, np.zeros(count, np.int64), none, np.zeros(0), [(rows, waits)])
+    return CollectedRows(
+        *free,
+        queue,
+        np.zeros(count, np.int64),
+        none,
+        np.zeros(0),
+        [] if rows is None or waits is None else [(rows, waits)],
+    )
 
 
-def _copies(start: Start, chains: np.ndarray[tuple[int, ...], np.dtype[np.int32]], item_bytes: int) -> Activities:
+def _copies(start: Start, chains: Queues, item_bytes: int) -> Activities:
     """Every rank's own chunk to its output, and a row in each chain's queue that waits for it."""
     each, count = start.copy_loads, len(start.copied)
     assert each is not None, "copies load something"

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.collectives.bulk.additions import Additions, additions, start_s
 from controller.collectives.bulk.exchange import NAMES, exchange
 from controller.collectives.bulk.loads import Loads, Numbers, Places
 from controller.collectives.bulk.phases import WALKS, BulkPhases, Walk, filled
 from controller.collectives.bulk.rows import Start, activities
-from controller.collectives.bulk.stream import can_stream, stream
+from controller.collectives.bulk.stream import can_stream, open_connections, stream
 from controller.collectives.bulk.symmetry import Classes, every_rank, fold, folded_loads
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
@@ -145,12 +146,23 @@ def time_in_bulk(
             f"simulated: use a size that divides evenly, fewer ranks, or ring"
         )
     material = _material(call, phases, walks, loads, classes, ground, protocol)
+    connections = _connections(phases.walks, classes, len(ground.fabric.slots))
     if streamed:
         window = min(stream_above, WINDOW_ROWS)
-        time_s, simulated = stream(ground.fabric, walks, *material, call.item_bytes, window)
+        time_s, simulated = stream(ground.fabric, walks, *material, call.item_bytes, connections, window)
         return Bulk(time_s, counted, simulated, classes.count)
-    rows = activities(walks, *material, call.item_bytes)
-    return Bulk(_end_of(ground.fabric, rows), counted, rows.count, classes.count)
+    rows = activities(walks, *material, call.item_bytes, connections)
+    return Bulk(_end_of(ground.fabric, rows, connections), counted, rows.count, classes.count)
+
+
+def _connections(walks: Sequence[Walk], classes: Classes, first: int) -> list[NDArray[np.int32]]:
+    """Queue of the connection that each class sends on, for each walk; those of the devices end before `first`."""
+    number_of: dict[tuple[int, int], int] = {}
+    found: list[NDArray[np.int32]] = []
+    for walk in walks:
+        ends = zip(classes.example.tolist(), walk.following[classes.example].tolist(), strict=True)
+        found.append(np.array([number_of.setdefault(pair, first + len(number_of)) for pair in ends], np.int32))
+    return found
 
 
 def _launches(topology: Topology, call: Call) -> bool:
@@ -245,10 +257,11 @@ def _check_room(topology: Topology, call: Call, scratch: int) -> None:
             )
 
 
-def _end_of(fabric: Fabric, rows: Activities) -> float:
+def _end_of(fabric: Fabric, rows: Activities, connections: Sequence[NDArray[np.int32]] = ()) -> float:
     engine = Engine()
     engine.add_resources(fabric.capacity)
     engine.add_queues(fabric.slots)
+    open_connections(engine, connections, len(fabric.slots))
     engine.submit(rows)
     engine.run()
     return engine.now
