@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from node.errors import DtypeMismatch, NodeError, OutOfRange, PeerUnreachable
 from node.hardware.operation import ITEM_BYTES
+from node.memory.attach import Segment, write_once
 from node.protocol import ARBITER, BATCH_TIMEOUT_S, CHUNK_BYTES, DEFAULT_DEADLINE_S, FLASH_DEADLINE_S, WAIT_S
 from node.rpc import node_pb2, node_pb2_grpc
 from node.wire.arrays import NUMPY_DTYPES, bf16_bits, bf16_values
@@ -53,6 +54,10 @@ __all__ = [
 ]
 
 
+MAPPED_BYTES = 1 << 20
+"""Writes from this size on go into a node's memory directly; locating the buffer costs as much as sending less."""
+
+
 class NodeClient:
     """One node.
 
@@ -68,6 +73,8 @@ class NodeClient:
         unreachable: Callable[[str], Exception] = PeerUnreachable,
         deadline_s: float = DEFAULT_DEADLINE_S,
         credentials: Credentials | None = None,
+        *,
+        mapped: bool = False,
     ) -> None:
         """Makes a channel; nothing is sent yet.
 
@@ -77,11 +84,13 @@ class NodeClient:
             unreachable: makes the error that is raised when the node does not answer.
             deadline_s: of each call [s of wall time].
             credentials: of this side, for a node that demands TLS and a token; None for a plain channel.
+            mapped: the node is on this machine, so that large writes are one copy into its memory.
         """
         self.device, self._unreachable, self._deadline_s = device, unreachable, deadline_s
         self.channel = open_channel(target, device, credentials)
         self.stub = node_pb2_grpc.NodeStub(self.channel)
         self._dtypes: dict[str, str] = {}
+        self._mapped = mapped
         self._stream = CommandStream(device, self.stub, self.error_of)
         self._gone: Exception | None = None
 
@@ -154,6 +163,14 @@ class NodeClient:
         if offset_bytes < 0:
             raise OutOfRange(f"offset {offset_bytes} bytes of {self.device}.{name} is negative")
 
+        if (
+            self._mapped
+            and len(data) >= MAPPED_BYTES
+            and not pushed
+            and self._write_mapped(name, data, offset_bytes, dtype)
+        ):
+            return
+
         def chunks() -> Iterator[node_pb2.WriteChunk]:
             yield node_pb2.WriteChunk(
                 name=name,
@@ -169,6 +186,25 @@ class NodeClient:
 
         with self._errors():
             self.stub.Write(chunks(), timeout=self._deadline_s + len(data) / 1e8)
+
+    def _write_mapped(self, name: str, data: memoryview, offset_bytes: int, dtype: str) -> bool:
+        """Copies into the node's own memory and tells it so; False where the bytes have to be sent, errors too."""
+        location = self.locate(name)
+        buffer = location.buffer
+        if not location.mappable or buffer.dtype != (dtype or buffer.dtype):
+            return False
+        if offset_bytes + len(data) > buffer.size_bytes:
+            return False
+        segment = Segment(
+            location.process, location.descriptor, location.inode, location.offset_bytes, buffer.size_bytes,
+            location.generation,
+        )  # fmt: skip
+        if not write_once(segment, offset_bytes, data):
+            return False
+        told = node_pb2.WriteChunk(name=name, mapped_bytes=len(data), dtype=dtype)
+        with self._errors():
+            self.stub.Write(iter((told,)), timeout=self._deadline_s)
+        return True
 
     def read(self, name: str, offset_bytes: int = 0, shape: Sequence[int] | None = None) -> npt.NDArray[Any]:
         """A range of a buffer as an array of its own; the whole buffer in its shape when `shape` is None.

@@ -93,7 +93,13 @@ class Cluster:
         self._dead: dict[str, DeviceUnreachable] = {}
         self._died = Condition()
         self.clients: Mapping[str, NodeClient] = {
-            name: NodeClient(target, name, partial(self._unreachable, name), credentials=whereabouts.credentials)
+            name: NodeClient(
+                target,
+                name,
+                partial(self._unreachable, name),
+                credentials=whereabouts.credentials,
+                mapped=target.startswith("unix:"),
+            )
             for name, target in whereabouts.targets.items()
         }
         arbiter = whereabouts.arbiter

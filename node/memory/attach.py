@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+
+import numpy as np
 
 from node.errors import PeerUnreachable
 from node.memory.byte_locks import lock_shared, unlock
@@ -72,6 +75,35 @@ def _shared_file(segment: Segment) -> _SharedFile:
         if key not in _files:
             _files[key] = _SharedFile(segment)
         return _files[key]
+
+
+def write_once(segment: Segment, offset_bytes: int, data: memoryview) -> bool:
+    """Copies `data` into a buffer of another process and keeps nothing of it open.
+
+    Args:
+        segment: where the buffer is.
+        offset_bytes: where in it `data` begins; it must end within the buffer [bytes].
+        data: bytes.
+
+    Returns:
+        Whether it was written; False where the process or its segment is gone, or has freed something since.
+    """
+    try:
+        file = _SharedFile(segment)
+    except PeerUnreachable:
+        return False
+    try:
+        file.pin(segment.offset_bytes)
+        with mmap.mmap(file.descriptor, mmap.PAGESIZE, prot=mmap.PROT_READ) as header:
+            current = int.from_bytes(header[:8], sys.byteorder) == segment.generation
+        if current:
+            with mmap.mmap(file.descriptor, segment.size_bytes, offset=segment.offset_bytes) as mapped:
+                target = np.frombuffer(mapped, np.uint8, len(data), offset_bytes)
+                np.copyto(target, np.frombuffer(data, np.uint8))
+                del target
+        return current
+    finally:
+        os.close(file.descriptor)  # which gives the pin back
 
 
 class Attachment:

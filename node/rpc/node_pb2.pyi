@@ -288,6 +288,7 @@ class WriteChunk(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     DTYPE_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
+    MAPPED_BYTES_FIELD_NUMBER: _builtins.int
     PUSHED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """in the first chunk; ignored later"""
@@ -301,6 +302,8 @@ class WriteChunk(_message.Message):
     """what the sender takes the buffer for, in the first chunk; "" is not checked"""
     tier: _builtins.str
     """where the sender takes the buffer to lie, in the first chunk; "" is not checked"""
+    mapped_bytes: _builtins.int
+    """that the sender has written where Locate said, before this call; counted like data"""
     pushed: _builtins.bool
     """by a peer, which counts it by an Arrival; in the first chunk"""
     def __init__(
@@ -312,11 +315,12 @@ class WriteChunk(_message.Message):
         data: _builtins.bytes = ...,
         dtype: _builtins.str = ...,
         tier: _builtins.str = ...,
+        mapped_bytes: _builtins.int = ...,
         pushed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "dtype", b"dtype", "name", b"name", "offset_bytes", b"offset_bytes", "pushed", b"pushed", "tier", b"tier", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "dtype", b"dtype", "mapped_bytes", b"mapped_bytes", "name", b"name", "offset_bytes", b"offset_bytes", "pushed", b"pushed", "tier", b"tier", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -107,7 +107,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 )
             spec = buffer.tier.spec
             if not first.pushed:
-                self._device.counters.loaded(spec.name, first.total_bytes)
+                self._device.counters.loaded(spec.name, first.total_bytes + first.mapped_bytes)
             device_s = spec.write_latency_s + first.total_bytes / spec.write_bytes_per_s
             return node_pb2.WriteReply(written_bytes=first.total_bytes, device_s=device_s)
 
