@@ -13,7 +13,7 @@ from controller.models.catalog import load_model
 from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.training_scenario import TrainingScenario
-from controller.program.run import ProgramFunction, ProgressSink
+from controller.program.run import AnyProgram, ProgramFunction, ProgressSink, Run
 from controller.strategies.entry import TRAINING, Strategy
 from controller.strategies.of_your_own import blaming
 from controller.strategies.table import lookup
@@ -79,7 +79,13 @@ def run_virtual_experiment(
         raise BadWorkload("--ray places node processes on a Ray cluster: add --live")
     scenario = virtual_scenario(request, strategy, topology, shape)
     program = strategy.program()
-    programs: list[ProgramFunction] = [lambda run: program(run, scenario)]
+
+    def noted(run: Run) -> AnyProgram:
+        for note in shape.notes:
+            run.note(f"not modelled: {note}")
+        return program(run, scenario)
+
+    programs: list[ProgramFunction] = [noted]
     record = request.recorder
     with blaming(strategy):
         outcome = run_virtual(topology, programs, trace=trace, record=record, progress=progress)

@@ -44,7 +44,7 @@ class Block:
 
     def qkv(self, s: Script, x: Source, position: Size = 0) -> tuple[Value, Value, Value]:
         """Norm, projections, norms of q and k, rotation; `position` is that of the first token."""
-        normed = self.norm(s, "attn_norm", x)
+        normed = self.before(s, "attn_norm", x)
         if "qkv.weight" in self.weights:
             q, k, v = self.split_qkv(s, self.linear(s, "qkv", normed, "qkv_proj"))
         else:
@@ -73,7 +73,7 @@ class Block:
             for extent in axes[:-1]:
                 count = count * extent if isinstance(extent, int) else extent * count  # type: ignore[operator]
             weight = self.weights[f"{part}_norm.weight"]
-            by_head = x.reshape(count, shape.head_dim)
+            by_head = x if shape.qk_norm_whole else x.reshape(count, shape.head_dim)
             x = s.op("rms_norm", by_head, weight, eps=shape.norm_eps, offset=shape.norm_offset).reshape(*axes)
         if shape.positions == "rotary":
             theta, factor = shape.rotation(self.layer)
@@ -149,13 +149,17 @@ class Block:
 
     def fed_forward(self, s: Script, x: Value) -> Value:
         """Feed-forward of the normed `x`."""
-        return feed_forward_of(self.shape).forward(s, self, self.norm(s, "ffn_norm", x))
+        return feed_forward_of(self.shape).forward(s, self, self.before(s, "ffn_norm", x))
 
     def residual(self, s: Script, x: Source, made: Value, norm_name: str) -> Value:
         """`made` added to `x`, after the norm of that name where the model has one there."""
         if self.shape.post_norms:
             made = self.norm(s, norm_name, made)
         return s.op("add", x, made)
+
+    def before(self, s: Script, name: str, x: Source) -> Source:
+        """The norm of that name where the model has one there, else `x`."""
+        return self.norm(s, name, x) if f"{name}.weight" in self.weights else x
 
     def norm(self, s: Script, name: str, x: Source, out: Source | None = None) -> Value:
         """The norm of that name."""

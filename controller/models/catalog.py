@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from controller.errors import UnknownModel
-from controller.models.huggingface import read_config
+from controller.models.huggingface.read import read_config
 from controller.models.published import PUBLISHED
 from controller.models.shape import ModelShape
 

@@ -1,4 +1,4 @@
-"""How transformers names the weights and the configuration of a model; the way back is `huggingface.py`."""
+"""How transformers names the weights and the configuration of a model; the way back is `huggingface/`."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from math import prod
 
 from controller.models.block import Block
+from controller.models.quantization import stored
 from controller.models.shape import ModelShape, layer_shapes, weight_shapes
 from controller.plan.ops import Buffer
 from node.hardware.operation import ITEM_BYTES
@@ -48,7 +49,8 @@ class Decoder:
         self.layers = range(shape.layers) if layers is None else layers
         self.fused_qkv = fused_qkv
         self.weights = {
-            name: Buffer(device, tier, f"{prefix}.{name}", dtype, extents) for name, extents in self._names().items()
+            name: Buffer(device, tier, f"{prefix}.{name}", *stored(shape.quantization, name, dtype, extents))
+            for name, extents in self._names().items()
         }
 
         self._blocks: dict[int, Block] = {}
@@ -70,7 +72,10 @@ class Decoder:
 
     def layer_weight_bytes(self) -> int:
         """Size of the weights of one layer [bytes]."""
-        return ITEM_BYTES[self.dtype] * sum(map(prod, layer_shapes(self.shape).values()))
+        kinds = (
+            stored(self.shape.quantization, name, self.dtype, each) for name, each in layer_shapes(self.shape).items()
+        )
+        return sum(ITEM_BYTES[kind] * prod(extents) for kind, extents in kinds)
 
     def _names(self) -> dict[str, tuple[int, ...]]:
         everything = weight_shapes(self.shape)

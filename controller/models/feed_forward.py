@@ -50,7 +50,7 @@ class FeedForward:
     projections: tuple[str, ...]
     operation: str
 
-    def forward(self, s: Script, layer: Projecting, x: Value) -> Value:
+    def forward(self, s: Script, layer: Projecting, x: Source) -> Value:
         """The feed-forward of the normed `x`."""
         return self.down(s, layer, self.activate(s, layer, [self.project(s, layer, n, x) for n in self.projections]))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from controller.models.quantization import Quantization, stored
 from node.hardware.operation import ITEM_BYTES
 
-FAMILIES = ("opt", "gpt", "llama", "gemma3")
+FAMILIES = ("opt", "gpt", "llama", "gemma3", "gemma2", "gpt_neox", "falcon", "olmo2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class ModelShape:
 
     Attributes:
         name: what people call it.
-        family: ``opt``, ``gpt``, ``llama`` (also Mistral and Qwen) or ``gemma3``.
+        family: one of `FAMILIES`; ``llama`` is also Mistral, Qwen, Granite and Phi-3.
         hidden: width of the residual stream.
         layers, heads, kv_heads, head_dim: as in the field; ``heads * head_dim`` may differ from `hidden`.
         intermediate: width inside the feed-forward.
@@ -31,11 +32,13 @@ class ModelShape:
         activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``silu``.
         gated: the feed-forward multiplies an activated gate with a second projection.
         qkv_bias, output_bias, ffn_bias: which linear layers have a bias.
-        positions: ``learned`` (a table added to the embedding) or ``rotary``.
+        positions: ``learned`` (a table added to the embedding), ``rotary``, or ``alibi`` (none beside attention).
         position_offset: rows of the learned table before the one of position 0; 2 for OPT.
         rope_theta, rope_factor: of the rotation; positions are divided by the factor.
         rope_local_theta: of layers with a sliding window, whose positions are not divided; 0 when they are as others.
         qk_norm: an RMS norm over each head of q and k, before the rotation.
+        qk_norm_whole: that norm is over all heads together.
+        attn_norm, ffn_norm: whether there is a norm before attention, before the feed-forward.
         post_norms: a norm after attention and one after the feed-forward, before the residual is added.
         embedding_scale: factor on the embedding.
         attention_scale: factor on the products of q and k.
@@ -43,6 +46,9 @@ class ModelShape:
         sliding_layers: for each layer whether it slides; empty when none does.
         bos_token: put before a prompt, None for nothing.
         eos_tokens: any of them ends a text.
+        quantization: how matrices are stored; None for as they are.
+        notes: what of the model a virtual run leaves out.
+        without_values: those of `notes` for which no run with values is possible.
     """
 
     name: str
@@ -72,6 +78,9 @@ class ModelShape:
     rope_factor: float = 1.0
     rope_local_theta: float = 0.0
     qk_norm: bool = False
+    qk_norm_whole: bool = False
+    attn_norm: bool = True
+    ffn_norm: bool = True
     post_norms: bool = False
     embedding_scale: float = 1.0
     attention_scale: float = 1.0
@@ -79,6 +88,9 @@ class ModelShape:
     sliding_layers: tuple[bool, ...] = ()
     bos_token: int | None = None
     eos_tokens: tuple[int, ...] = ()
+    quantization: Quantization | None = None
+    notes: tuple[str, ...] = ()
+    without_values: tuple[str, ...] = ()
 
     @property
     def q_size(self) -> int:
@@ -115,8 +127,11 @@ class ModelShape:
         return sum(prod(extents) for extents in weight_shapes(self).values())
 
     def weight_bytes(self, dtype: str = "") -> int:
-        """Size of all weights [bytes], in their published type unless told otherwise."""
-        return self.parameter_count * ITEM_BYTES[dtype or self.dtype]
+        """Size of all weights as they are stored [bytes], in their published type unless told otherwise."""
+        kinds = (
+            stored(self.quantization, name, dtype or self.dtype, each) for name, each in weight_shapes(self).items()
+        )
+        return sum(ITEM_BYTES[kind] * prod(extents) for kind, extents in kinds)
 
     def kv_bytes_per_token(self, dtype: str = "") -> int:
         """Size of the keys and values of one token in all layers [bytes]."""
@@ -143,16 +158,19 @@ def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
 def layer_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     """Name within a layer to shape of each of its weights, in the order in which a forward pass reads them."""
     shapes: dict[str, tuple[int, ...]] = {}
-    _norm(shapes, "attn_norm", shape)
+    if shape.attn_norm:
+        _norm(shapes, "attn_norm", shape)
     _linear(shapes, "q", shape.q_size, shape.hidden, shape.qkv_bias)
     _linear(shapes, "k", shape.kv_size, shape.hidden, shape.qkv_bias)
     _linear(shapes, "v", shape.kv_size, shape.hidden, shape.qkv_bias)
     if shape.qk_norm:
-        shapes["q_norm.weight"] = shapes["k_norm.weight"] = (shape.head_dim,)
+        shapes["q_norm.weight"] = (shape.q_size if shape.qk_norm_whole else shape.head_dim,)
+        shapes["k_norm.weight"] = (shape.kv_size if shape.qk_norm_whole else shape.head_dim,)
     _linear(shapes, "o", shape.hidden, shape.q_size, shape.output_bias)
     if shape.post_norms:
         _norm(shapes, "post_attn_norm", shape)
-    _norm(shapes, "ffn_norm", shape)
+    if shape.ffn_norm:
+        _norm(shapes, "ffn_norm", shape)
     if shape.gated:
         _linear(shapes, "gate", shape.intermediate, shape.hidden, shape.ffn_bias)
     _linear(shapes, "up", shape.intermediate, shape.hidden, shape.ffn_bias)

@@ -79,7 +79,7 @@ class Sharded:
     def queries(self, s: Script, layer: int, x: Sequence[Source], position: Size) -> list[Value]:
         """q of every rank, (..., h*d)."""
         blocks = [self.sharding.block(rank, layer) for rank in self.ranks]
-        self._normed = [block.norm(s, "attn_norm", stream) for block, stream in zip(blocks, x, strict=True)]
+        self._normed = [block.before(s, "attn_norm", stream) for block, stream in zip(blocks, x, strict=True)]
         self._joined, found = [], []
         for rank, block in enumerate(blocks):
             if self.sharding.groups == ("qkv",):

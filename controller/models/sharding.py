@@ -14,6 +14,7 @@ import numpy as np
 
 from controller.errors import BadWorkload
 from controller.models.block import Block
+from controller.models.quantization import stored
 from controller.models.shape import ModelShape, weight_shapes
 from controller.models.weights import Weights
 from controller.plan.ops import Buffer
@@ -56,6 +57,11 @@ class Sharding:
                 f"tensor parallelism over {world} devices: {shape.name} has {shape.kv_heads} KV heads, {shape.hidden} "
                 f"hidden columns, and every device needs a whole head and an equal share of the columns"
             )
+        if shape.qk_norm_whole and world > 1:
+            raise BadWorkload(
+                f"{shape.name} norms all heads of q and k together, which no rank of {world} has: choose a strategy "
+                f"that does not cut heads"
+            )
         self.shape, self.devices, self.dtype, self.groups = shape, devices, dtype, groups
         self.kv = even_ranges(shape.kv_heads, world)
         self.ffn = even_ranges(shape.intermediate, world)
@@ -69,7 +75,7 @@ class Sharding:
             self._parts.append(entries)
             self.weights.append(
                 {
-                    name: Buffer(device, "hbm", f"weights.{name}", dtype, extents)
+                    name: Buffer(device, "hbm", f"weights.{name}", *stored(shape.quantization, name, dtype, extents))
                     for name, (_, extents) in entries.items()
                 }
             )

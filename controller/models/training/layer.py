@@ -41,6 +41,9 @@ def check_trainable(shape: ModelShape) -> None:
     Raises:
         BadWorkload: norms of q and k, or norms after attention and feed-forward.
     """
+    if shape.quantization is not None or not shape.ffn_norm:
+        what = "quantised weights" if shape.quantization is not None else "one norm for attention and feed-forward"
+        raise BadWorkload(f"{shape.name} has {what}, which training does not support; choose another model")
     if shape.qk_norm or shape.post_norms:
         what = "norms of q and k" if shape.qk_norm else "norms after attention and feed-forward"
         raise BadWorkload(f"{shape.name} has {what}; training takes models of the GPT, OPT and Llama families")

@@ -14,6 +14,9 @@ from node.hardware.operations.expect import (
     refuse_shape,
 )
 
+PACKED = "uint8"
+"""Element type of weights in few bits: each row is its packed weights and their scales, of any length."""
+
 
 def _check_linear(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
     expect_counts("linear", "x, w[, bias] -> out", inputs, outputs, (2, 3), (1,))
@@ -22,9 +25,11 @@ def _check_linear(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
     if not x.shape:
         refuse_shape("linear", "x", x, "(..., k)")
     k = x.shape[-1]
-    if len(w.shape) != 2 or w.shape[1] != k:
+    packed = w.dtype == PACKED
+    if len(w.shape) != 2 or (w.shape[1] != k and not packed):
         refuse_shape("linear", "w", w, f"(n, {k})", f"x has {k} columns")
-    expect_dtype("linear", "w", w, x.dtype, "x is")
+    if not packed:
+        expect_dtype("linear", "w", w, x.dtype, "x is")
     n = w.shape[0]
     if len(inputs) == 3:
         expect_shape("linear", "bias", inputs[2], (n,), f"w has {n} rows")
@@ -34,7 +39,7 @@ def _check_linear(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
 
 
 def _linear_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand:
-    n, k = inputs[1].shape
+    n, k = inputs[1].shape[0], inputs[0].shape[-1]
     m = inputs[0].size // k if k else 0
     flop = 2.0 * m * n * k + (m * n if len(inputs) == 3 else 0)
     return _gemm(inputs, outputs, flop, m, n, k)
@@ -68,7 +73,7 @@ def _gemm(inputs: Types, outputs: Types, flop: float, m: int, n: int, k: int) ->
 LINEAR = (
     define(
         "linear",
-        "x (..., k), w (n, k)[, bias (n)] -> (..., n): x times the transpose of w, plus bias",
+        "x (..., k), w (n, k) or packed (n, bytes)[, bias (n)] -> (..., n): x times the transpose of w, plus bias",
         _check_linear,
         _linear_demand,
     ),

@@ -8,7 +8,7 @@ import pytest
 from controller.errors import UnknownModel
 from controller.models.catalog import load_model
 from controller.models.checkpoint import checkpoint_config
-from controller.models.huggingface import read_config
+from controller.models.huggingface.read import read_config
 
 OPT = {
     "model_type": "opt", "vocab_size": 50272, "hidden_size": 5120, "num_hidden_layers": 40, "num_attention_heads": 40,
@@ -109,7 +109,7 @@ def test_a_missing_key_is_named_with_its_file(read, key):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"model_type": "mamba"}, "model_type is 'mamba'; supported are opt, gpt2, llama, mistral, qwen2, gemma3_text"),
+        ({"model_type": "mamba"}, "model_type is 'mamba'; supported are opt, gpt2, gpt_neox, llama, mistral"),
         ({}, "model_type is None"),
         ([1], "holds list"),
         ("{", "is not JSON"),
@@ -122,7 +122,7 @@ def test_a_missing_key_is_named_with_its_file(read, key):
         (OPT | {"torch_dtype": "int4"}, "the weights are 'int4'"),
         (OPT | {"eos_token_id": "x"}, "'eos_token_id' is 'x'"),
         (OPT | {"enable_bias": 1}, "'enable_bias' is 1, expected true or false"),
-        (LLAMA | {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "'rope_scaling' has type 'llama3'"),
+        (LLAMA | {"rope_scaling": {"rope_type": "spiral", "factor": 8.0}}, "'rope_scaling' has type 'spiral'"),
         (LLAMA | {"num_key_value_heads": 7}, "40 is no multiple of 'num_key_value_heads' 7"),
         (LLAMA | {"rms_norm_eps": "tiny"}, "'rms_norm_eps' is 'tiny', expected a number above 0"),
         (GEMMA | {"final_logit_softcapping": 30.0}, "'final_logit_softcapping' is 30.0"),

@@ -1,0 +1,73 @@
+"""Weights in few bits: how many bytes a row of a matrix takes with its scales, and which matrices are stored so.
+
+A quantised matrix (n, k) is a tensor of bytes (n, row bytes): a row is its packed weights and, behind them, the scales
+and zero points of its groups. `linear` multiplies by it as it is. Embeddings, norms and biases stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+LINEARS = ("q", "k", "v", "o", "gate", "up", "down", "qkv", "kv", "head")
+"""Matrices that may be quantised."""
+PACKED = "uint8"
+"""Element type of packed rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How the matrices of a model are stored.
+
+    Attributes:
+        text: for people.
+        bits: of a weight.
+        group: weights of a row that share a scale and a zero point; 0 for the whole row.
+        scale_bits, zero_bits: of one scale, of one zero point; 0 where there is one for the whole matrix or none.
+        skipped: matrices that stay as they are, by name within a layer; ``head`` for the head.
+        notes: what of it a virtual run does not model.
+    """
+
+    text: str
+    bits: int
+    group: int
+    scale_bits: int
+    zero_bits: int
+    skipped: tuple[str, ...] = ("head",)
+    notes: tuple[str, ...] = ()
+
+    def with_notes(self, *notes: str) -> Quantization:
+        """The same with more to say."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def row_bytes(self, columns: int) -> int:
+        """Size of a row of `columns` weights with its scales [bytes]."""
+        groups = -(-columns // self.group) if self.group else 1
+        return -(-(columns * self.bits + groups * (self.scale_bits + self.zero_bits)) // 8)
+
+
+def not_timed(kind: str) -> str:
+    """What a virtual run leaves out of products with quantised weights."""
+    return (
+        f"weights in {kind} are counted in their bytes; products run at the rate of the unquantised type, without "
+        f"quantising activations or dequantising weights"
+    )
+
+
+def stored(
+    quantization: Quantization | None, name: str, dtype: str, extents: tuple[int, ...]
+) -> tuple[str, tuple[int, ...]]:
+    """Element type and shape in which a weight lies in memory.
+
+    Args:
+        quantization: of the model, None for none.
+        name: canonical, ``layers.0.q.weight`` or ``head``.
+        dtype: where it is not quantised.
+        extents: of the weight.
+    """
+    if quantization is None or len(extents) != 2:
+        return dtype, extents
+    matrix = name.removesuffix(".weight").rpartition(".")[2]
+    parts = {"qkv": ("q", "k", "v"), "kv": ("k", "v")}.get(matrix, (matrix,))
+    if matrix not in LINEARS or set(parts) & set(quantization.skipped):
+        return dtype, extents
+    return PACKED, (extents[0], quantization.row_bytes(extents[1]))
