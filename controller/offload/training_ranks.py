@@ -51,6 +51,8 @@ class TrainingRanks:
         count = len(devices)
         self._whole, self._shape = scenario.shape, shape_of_rank(scenario.shape, count)
         self.gpus = [TrainingGpu(scenario, device, number, gradient_scale=gradient_scale) for device in devices]
+        self._known: dict[int, dict[str, Any]] = {}
+        """Tensors of layers by the identity of the first rank's buffer, which `models` keeps alive."""
         weights = scenario.weights
         self.models = [
             ResidentModel(
@@ -111,8 +113,12 @@ class TrainingRanks:
         return ShardedBlock(self._shape, layer, weights)
 
     def _tensors(self, s: RankScript, flats: Sequence[Buffer]) -> dict[str, Any]:
-        layout = layer_layout(self._shape)
-        return s.tensors([layout.tensors(flat) for flat in flats])
+        """Tensors of a layer on all ranks; forward and backward take the same."""
+        found = self._known.get(id(flats[0]))
+        if found is None:
+            layout = layer_layout(self._shape)
+            found = self._known[id(flats[0])] = s.tensors([layout.tensors(flat) for flat in flats])
+        return found
 
 
 def _values(ranks: Value) -> Sequence[Value]:

@@ -31,17 +31,15 @@ class _Range:
 
 def byte_range(view: View) -> tuple[int, int]:
     """First and last-plus-one byte of a view [bytes]; an open offset or extent counts as the whole buffer."""
-    whole = view.buffer.nbytes
-    if isinstance(view.offset_bytes, Affine):
-        return 0, whole
-    if view.shape is view.buffer.shape:
-        return view.offset_bytes, view.offset_bytes + whole
-    size = ITEM_BYTES[view.buffer.dtype]
+    buffer, start = view.buffer, view.offset_bytes
+    if isinstance(start, Affine):
+        return 0, buffer.nbytes
+    size = ITEM_BYTES[buffer.dtype]
     for extent in view.shape:
         if isinstance(extent, Affine):
-            return view.offset_bytes, whole
+            return start, buffer.nbytes
         size *= extent
-    return view.offset_bytes, view.offset_bytes + size
+    return start, start + size
 
 
 class Hazards:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.plan.build import Operand
+from controller.plan.emitted import Made
 from controller.plan.emitted import Operand as Noted
 from controller.plan.ops import Buffer, View
 from controller.plan.signature import Kind, Kinds
@@ -12,7 +13,12 @@ from controller.plan.value import Place, Value, refuse
 
 
 def operands(
-    script: object, op: str, given: Sequence[Value | Operand], place: Place | None, whole: dict[int, View]
+    script: object,
+    op: str,
+    given: Sequence[Value | Operand],
+    place: Place | None,
+    whole: dict[int, View],
+    made: Sequence[Made],
 ) -> tuple[tuple[Noted, ...], Kinds]:
     """Operands with their types.
 
@@ -22,6 +28,7 @@ def operands(
         given: values of the script, buffers and views.
         place: where the op runs; None for a transfer.
         whole: whole views of buffers, by identity; those of new buffers are added.
+        made: values of the script, by number; those of which parts are given are noted.
 
     Raises:
         BadPlan: a value of another script or on another device; names the line of the strategy.
@@ -34,6 +41,8 @@ def operands(
                 refuse(f"{op} uses a value before this script made it: it belongs to another script")
             if place is not None and each.place.device != place.device:
                 refuse(f"{op} runs on {place.device}, but a value that it uses lies in {each.place}; move it first")
+            if each.offset_bytes:
+                made[each.number].parted = True
             noted.append(each)
             kinds.append((each.dtype, each.shape))
             continue

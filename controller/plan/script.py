@@ -264,11 +264,7 @@ class Script:
 
     def _sources(self, op: str, given: Sequence[Source], place: Place | None) -> tuple[tuple[Noted, ...], Kinds]:
         """Operands as values and views, with their types."""
-        noted, kinds = operands(self, op, given, place, self._whole)
-        for each in noted:
-            if type(each) is Value and each.offset_bytes:
-                self._made[each.number].parted = True
-        return noted, kinds
+        return operands(self, op, given, place, self._whole, self._made)
 
     def _make(self, place: Place, kinds: Iterable[Kind], spare: int = 9) -> tuple[Value, ...]:
         """New values of `kinds` in `place`; those from number `spare` on may stay unused."""

@@ -63,11 +63,11 @@ class RankScript(Script):
 
     def results(self, op: str, *inputs: Source, out: Any = None, **given: Any) -> tuple[Any, ...]:
         """Emits a kernel on every rank; the arguments are those of `Script.results`."""
-        made = [
-            self.inner.results(op, *(_of(each, rank) for each in inputs), out=_of(out, rank), **given)
-            for rank in range(len(self.places))
-        ]
-        return tuple(Ranks(self, results) for results in zip(*made, strict=True))
+        results, made = self.inner.results, []
+        for rank in range(len(self.places)):
+            own = [each.each[rank] if type(each) is Ranks else each for each in inputs]
+            made.append(results(op, *own, out=None if out is None else _of(out, rank), **given))
+        return tuple([Ranks(self, each) for each in zip(*made, strict=True)])
 
     def empty(self, place: Place, dtype: str, shape: tuple[Size, ...], *, spare: bool = False) -> Value:
         """An empty value on every rank."""
