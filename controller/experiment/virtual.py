@@ -16,7 +16,7 @@ from controller.models.training_scenario import TrainingScenario
 from controller.program.run import AnyProgram, ProgramFunction, ProgressSink, Run
 from controller.strategies.entry import TRAINING, Strategy
 from controller.strategies.of_your_own import blaming
-from controller.strategies.table import lookup
+from controller.strategies.table import check_model, lookup
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 
@@ -30,7 +30,9 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
     strategy = lookup(request.strategy)
     strategy.read_options(request.options)
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
-    return strategy, with_faults(topology, request.faults), load_model(request.model)
+    shape = load_model(request.model)
+    check_model(strategy, shape)
+    return strategy, with_faults(topology, request.faults), shape
 
 
 def virtual_scenario(request: RunSpec, strategy: Strategy, topology: Topology, shape: ModelShape) -> AnyScenario:

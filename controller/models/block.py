@@ -7,7 +7,8 @@
 
 Tensors are token-major: x (rows, n) in decode and (rows, tokens, n) in a prompt, q (..., h*d), k and v (..., g*d). The
 numbers of heads follow from the widths, so that a block over a part of the heads is the same block. The shape chooses
-the feed-forward (`feed_forward.py`), the norms, the rotation and what is normed beside them.
+the feed-forward (`feed_forward.py`, `experts.py`), the attention (`attention.py`), the norms, the rotation and what is
+normed beside them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.errors import BadWorkload
+from controller.models.attention import Attention, attention_of
+from controller.models.experts import Experts
 from controller.models.feed_forward import feed_forward_of
 from controller.models.linear import linear, linear_backward
 from controller.models.norm import Weights, norm, norm_backward
@@ -36,11 +39,18 @@ class Block:
         shape: of the model.
         layer: number of the layer, which decides window and rotation.
         weights: of the layer; ``qkv.weight`` in place of three where one matrix product gives all of them.
+        loads: declared share of each expert; empty for even ones.
     """
 
     shape: ModelShape
     layer: int
     weights: Weights
+    loads: tuple[int, ...] = ()
+
+    @property
+    def attention(self) -> Attention:
+        """The part that makes what is cached, and attends to it."""
+        return attention_of(self.shape)
 
     def qkv(self, s: Script, x: Source, position: Size = 0) -> tuple[Value, Value, Value]:
         """Norm, projections, norms of q and k, rotation; `position` is that of the first token."""
@@ -149,7 +159,11 @@ class Block:
 
     def fed_forward(self, s: Script, x: Value) -> Value:
         """Feed-forward of the normed `x`."""
-        return feed_forward_of(self.shape).forward(s, self, self.before(s, "ffn_norm", x))
+        normed, experts = self.before(s, "ffn_norm", x), self.shape.experts
+        if experts is not None and experts.of_layer(self.layer):
+            assert isinstance(normed, Value), "a norm makes a value"
+            return Experts(experts).forward(s, self, normed)
+        return feed_forward_of(self.shape).forward(s, self, normed)
 
     def residual(self, s: Script, x: Source, made: Value, norm_name: str) -> Value:
         """`made` added to `x`, after the norm of that name where the model has one there."""

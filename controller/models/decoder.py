@@ -31,6 +31,7 @@ class Decoder:
         layers: numbers of the layers that are here. The first of the model brings the embedding with it, the last one
             the final norm and the head.
         fused_qkv: q, k and v come out of one matrix product and a split, instead of three products.
+        loads: declared share of each expert; empty for even ones.
         weights: canonical name to buffer, in the order in which a forward pass reads them.
     """
 
@@ -44,10 +45,11 @@ class Decoder:
         layers: range | None = None,
         fused_qkv: bool = False,
         prefix: str = "weights",
+        loads: tuple[int, ...] = (),
     ) -> None:
         self.shape, self.device, self.tier, self.dtype = shape, device, tier, dtype
         self.layers = range(shape.layers) if layers is None else layers
-        self.fused_qkv = fused_qkv
+        self.fused_qkv, self.loads = fused_qkv, loads
         self.weights = {
             name: Buffer(device, tier, f"{prefix}.{name}", *stored(shape.quantization, name, dtype, extents))
             for name, extents in self._names().items()
@@ -67,15 +69,17 @@ class Decoder:
             weights = {
                 name.removeprefix(prefix): buffer for name, buffer in self.weights.items() if name.startswith(prefix)
             }
-            self._blocks[layer] = Block(self.shape, layer, weights)
+            self._blocks[layer] = Block(self.shape, layer, weights, self.loads)
         return self._blocks[layer]
 
     def layer_weight_bytes(self) -> int:
-        """Size of the weights of one layer [bytes]."""
-        kinds = (
-            stored(self.shape.quantization, name, self.dtype, each) for name, each in layer_shapes(self.shape).items()
-        )
-        return sum(ITEM_BYTES[kind] * prod(extents) for kind, extents in kinds)
+        """Size of the weights of the largest layer [bytes]."""
+        sizes = []
+        for layer in (0, self.shape.layers - 1):
+            weights = layer_shapes(self.shape, layer).items()
+            kinds = (stored(self.shape.quantization, name, self.dtype, each) for name, each in weights)
+            sizes.append(sum(ITEM_BYTES[kind] * prod(extents) for kind, extents in kinds))
+        return max(sizes)
 
     def _names(self) -> dict[str, tuple[int, ...]]:
         everything = weight_shapes(self.shape)

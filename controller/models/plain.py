@@ -6,11 +6,15 @@ compare it with transformers.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from controller.models.expert_shape import ExpertShape
+from controller.models.latent_shape import LatentShape
+from controller.models.plain_experts import chosen_experts, gated_by_expert
 from controller.models.shape import ModelShape, weight_shapes
 from controller.models.weights import Weights
 
@@ -52,6 +56,8 @@ class PlainDecoder:
 
     def _attention(self, layer: int, x: Tensor) -> Tensor:
         shape, at = self.shape, f"layers.{layer}"
+        if shape.latent is not None:
+            return self._latent_attention(layer, x, shape.latent)
         rows, tokens, _ = x.shape
         q = self._linear(f"{at}.q", x).view(rows, tokens, shape.heads, shape.head_dim)
         k = self._linear(f"{at}.k", x).view(rows, tokens, shape.kv_heads, shape.head_dim)
@@ -65,6 +71,24 @@ class PlainDecoder:
         out = self._linear(f"{at}.o", mixed.reshape(rows, tokens, shape.q_size))
         return self._norm(f"{at}.post_attn_norm", out) if shape.post_norms else out
 
+    def _latent_attention(self, layer: int, x: Tensor, latent: LatentShape) -> Tensor:
+        """As DeepSeek-V2, arXiv 2405.04434, equations 9 to 19, with keys and values of every head."""
+        import torch
+
+        shape, at = self.shape, f"layers.{layer}"
+        rows, tokens, _ = x.shape
+        source = self._norm(f"{at}.q_down_norm", self._linear(f"{at}.q_down", x)) if latent.query_rank else x
+        q, c = self._linear(f"{at}.q", source), self._linear(f"{at}.kv_down", x)
+        q, q_rope = q[..., : shape.q_size], q[..., shape.q_size :]
+        c, k_rope = c[..., : latent.kv_rank], c[..., latent.kv_rank :]
+        c = self._norm(f"{at}.kv_norm", c)
+        k, v = (self._linear(f"{at}.{name}", c).view(rows, tokens, shape.heads, -1) for name in ("k_up", "v_up"))
+        q, q_rope = (part.reshape(rows, tokens, shape.heads, -1) for part in (q, q_rope))
+        q_rope, k_rope = rotated(shape, layer, q_rope), rotated(shape, layer, k_rope[:, :, None])
+        k_rope = k_rope.expand(q_rope.shape)
+        mixed = self.mix(layer, torch.cat([q, q_rope], -1), torch.cat([k, k_rope], -1), v)
+        return self._linear(f"{at}.o", mixed.flatten(2))
+
     def mix(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of every token over itself and those before: q, k, v (rows, tokens, heads, head_dim) -> as q."""
         import torch
@@ -75,11 +99,18 @@ class PlainDecoder:
         seen = j <= i
         if shape.window(layer):
             seen &= j > i - shape.window(layer)
-        weights = scores.masked_fill(~seen, -torch.inf).softmax(-1)
+        scores = scores.masked_fill(~seen, -torch.inf)
+        if shape.sinks:
+            sinks = self._weight(f"layers.{layer}.sinks.weight")[None, :, None, None].expand(*scores.shape[:3], 1)
+            weights = torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+        else:
+            weights = scores.softmax(-1)
         return torch.einsum("bhij,bjhd->bihd", weights, v)
 
     def _feed_forward(self, layer: int, x: Tensor) -> Tensor:
         shape, at = self.shape, f"layers.{layer}"
+        if shape.experts is not None and shape.experts.of_layer(layer):
+            return self._experts(layer, x, shape.experts)
         up = self._linear(f"{at}.up", x)
         if shape.gated:
             inner = activated(shape.activation, self._linear(f"{at}.gate", x)) * up
@@ -87,6 +118,18 @@ class PlainDecoder:
             inner = activated(shape.activation, up)
         out = self._linear(f"{at}.down", inner)
         return self._norm(f"{at}.post_ffn_norm", out) if shape.post_norms else out
+
+    def _experts(self, layer: int, x: Tensor, experts: ExpertShape) -> Tensor:
+        shape, at = self.shape, f"layers.{layer}"
+        flat = x.flatten(0, 1)
+        bias = self._weight(f"{at}.router_choice.bias") if experts.choice_bias else None
+        chosen = chosen_experts(experts, self._linear(f"{at}.router", flat), bias)
+        activate = partial(activated, shape.activation)
+        out = gated_by_expert(experts, activate, lambda name: self._weight(f"{at}.{name}"), flat, chosen)
+        if experts.shared_intermediate:
+            inner = activate(self._linear(f"{at}.shared_gate", flat)) * self._linear(f"{at}.shared_up", flat)
+            out = out + self._linear(f"{at}.shared_down", inner)
+        return out.view(x.shape)
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
         shape, weight = self.shape, self._weight(f"{name}.weight")
@@ -109,7 +152,7 @@ class PlainDecoder:
 
 
 def rotated(shape: ModelShape, layer: int, x: Tensor) -> Tensor:
-    """`x` (rows, tokens, heads, head_dim) with each head turned by its position, first half against second.
+    """`x` (rows, tokens, heads, d) with each head turned by its position, first half against second.
 
     Source: Su et al. 2021, arXiv 2104.09864, section 3.4; halves instead of pairs as in the released Llama weights of
     transformers.
@@ -117,7 +160,7 @@ def rotated(shape: ModelShape, layer: int, x: Tensor) -> Tensor:
     import torch
 
     theta, factor = shape.rotation(layer)
-    half = shape.head_dim // 2
+    half = x.shape[-1] // 2
     frequency = theta ** (-torch.arange(half, dtype=torch.float32) / half)
     angle = (torch.arange(x.shape[1], dtype=torch.float32) / factor)[:, None] * frequency
     cosine, sine = angle.cos()[:, None, :], angle.sin()[:, None, :]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from controller.models.published_mixtures import MIXTURES
 from controller.models.shape import ModelShape
 
 _OPT_PAPER = "Zhang et al. 2022, arXiv 2205.01068, table 1; facebook/{name} config.json"
@@ -139,5 +140,5 @@ _SHAPES = (
     _gemma3("gemma-3-1b", 26, 1_152, 6_912, "google/gemma-3-1b-pt config.json; arXiv 2503.19786, section 2"),
 )  # fmt: skip
 
-PUBLISHED: Mapping[str, ModelShape] = {shape.name: shape for shape in _SHAPES}
+PUBLISHED: Mapping[str, ModelShape] = {shape.name: shape for shape in (*_SHAPES, *MIXTURES)}
 """Shapes by name."""

@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from controller.models.expert_shape import ExpertShape
+from controller.models.latent_shape import LatentShape
 from controller.models.quantization import Quantization, stored
 from node.hardware.operation import ITEM_BYTES
 
-FAMILIES = ("opt", "gpt", "llama", "gemma3", "gemma2", "gpt_neox", "falcon", "olmo2")
+FAMILIES = (
+    "opt", "gpt", "llama", "gemma3", "gemma2", "gpt_neox", "falcon", "olmo2", "mixtral", "qwen3_moe", "deepseek",
+    "gpt_oss",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A decoder-only transformer with one kind of layer, norms before attention and before the feed-forward.
+    """A decoder-only transformer with norms before attention and before the feed-forward.
 
     Attributes:
         name: what people call it.
-        family: one of `FAMILIES`; ``llama`` is also Mistral, Qwen, Granite and Phi-3.
+        family: one of `FAMILIES`; ``llama`` is also Mistral, Qwen, Granite and Phi-3, ``deepseek`` V2 and V3.
         hidden: width of the residual stream.
         layers, heads, kv_heads, head_dim: as in the field; ``heads * head_dim`` may differ from `hidden`.
         intermediate: width inside the feed-forward.
@@ -44,6 +49,9 @@ class ModelShape:
         attention_scale: factor on the products of q and k.
         sliding_window: tokens that a sliding layer attends to, itself included; 0 when there is none.
         sliding_layers: for each layer whether it slides; empty when none does.
+        sinks: every head has a logit that takes its share of the softmax and has no value.
+        latent: attention over latent vectors; `head_dim` is then what of a query head does not rotate.
+        experts: the feed-forward of layers that have experts; `intermediate` is that of the others.
         bos_token: put before a prompt, None for nothing.
         eos_tokens: any of them ends a text.
         quantization: how matrices are stored; None for as they are.
@@ -86,11 +94,20 @@ class ModelShape:
     attention_scale: float = 1.0
     sliding_window: int = 0
     sliding_layers: tuple[bool, ...] = ()
+    sinks: bool = False
+    latent: LatentShape | None = None
+    experts: ExpertShape | None = None
     bos_token: int | None = None
     eos_tokens: tuple[int, ...] = ()
     quantization: Quantization | None = None
     notes: tuple[str, ...] = ()
     without_values: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts that not every strategy takes: ``experts``, ``latents``, ``sinks``."""
+        has = {"experts": self.experts is not None, "latents": self.latent is not None, "sinks": self.sinks}
+        return tuple(part for part, there in has.items() if there)
 
     @property
     def q_size(self) -> int:
@@ -134,8 +151,22 @@ class ModelShape:
         return sum(ITEM_BYTES[kind] * prod(extents) for kind, extents in kinds)
 
     def kv_bytes_per_token(self, dtype: str = "") -> int:
-        """Size of the keys and values of one token in all layers [bytes]."""
-        return 2 * self.layers * self.kv_size * ITEM_BYTES[dtype or self.dtype]
+        """Size of what is cached of one token in all layers, keys and values or latents [bytes]."""
+        width = 2 * self.kv_size if self.latent is None else self.latent.token_width
+        return self.layers * width * ITEM_BYTES[dtype or self.dtype]
+
+    @property
+    def active_parameter_count(self) -> int:
+        """Number of weights that one token meets: all but those of experts that are not chosen for it."""
+        if self.experts is None:
+            return self.parameter_count
+        idle = self.experts.count - self.experts.chosen
+        unmet = sum(
+            prod(extents) // self.experts.count * idle
+            for name, extents in weight_shapes(self).items()
+            if ".expert_" in name
+        )
+        return self.parameter_count - unmet
 
 
 def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
@@ -147,7 +178,7 @@ def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     if shape.positions == "learned":
         shapes["positions"] = (shape.max_positions + shape.position_offset, shape.hidden)
     for layer in range(shape.layers):
-        for name, extents in layer_shapes(shape).items():
+        for name, extents in layer_shapes(shape, layer).items():
             shapes[f"layers.{layer}.{name}"] = extents
     _norm(shapes, "final_norm", shape)
     if not shape.tie_word_embeddings:
@@ -155,29 +186,41 @@ def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def layer_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
-    """Name within a layer to shape of each of its weights, in the order in which a forward pass reads them."""
+def layer_shapes(shape: ModelShape, layer: int = 0) -> dict[str, tuple[int, ...]]:
+    """Name within `layer` to shape of each of its weights, in the order in which a forward pass reads them."""
     shapes: dict[str, tuple[int, ...]] = {}
     if shape.attn_norm:
         _norm(shapes, "attn_norm", shape)
+    if shape.latent is None:
+        _head_attention(shapes, shape)
+    else:
+        shapes |= shape.latent.weights(shape.hidden, shape.heads, shape.head_dim)
+    if shape.post_norms:
+        _norm(shapes, "post_attn_norm", shape)
+    if shape.ffn_norm:
+        _norm(shapes, "ffn_norm", shape)
+    if shape.experts is not None and shape.experts.of_layer(layer):
+        shapes |= shape.experts.weights(shape.hidden)
+    else:
+        if shape.gated:
+            _linear(shapes, "gate", shape.intermediate, shape.hidden, shape.ffn_bias)
+        _linear(shapes, "up", shape.intermediate, shape.hidden, shape.ffn_bias)
+        _linear(shapes, "down", shape.hidden, shape.intermediate, shape.ffn_bias)
+    if shape.post_norms:
+        _norm(shapes, "post_ffn_norm", shape)
+    return shapes
+
+
+def _head_attention(shapes: dict[str, tuple[int, ...]], shape: ModelShape) -> None:
     _linear(shapes, "q", shape.q_size, shape.hidden, shape.qkv_bias)
     _linear(shapes, "k", shape.kv_size, shape.hidden, shape.qkv_bias)
     _linear(shapes, "v", shape.kv_size, shape.hidden, shape.qkv_bias)
     if shape.qk_norm:
         shapes["q_norm.weight"] = (shape.q_size if shape.qk_norm_whole else shape.head_dim,)
         shapes["k_norm.weight"] = (shape.kv_size if shape.qk_norm_whole else shape.head_dim,)
+    if shape.sinks:
+        shapes["sinks.weight"] = (shape.heads,)
     _linear(shapes, "o", shape.hidden, shape.q_size, shape.output_bias)
-    if shape.post_norms:
-        _norm(shapes, "post_attn_norm", shape)
-    if shape.ffn_norm:
-        _norm(shapes, "ffn_norm", shape)
-    if shape.gated:
-        _linear(shapes, "gate", shape.intermediate, shape.hidden, shape.ffn_bias)
-    _linear(shapes, "up", shape.intermediate, shape.hidden, shape.ffn_bias)
-    _linear(shapes, "down", shape.hidden, shape.intermediate, shape.ffn_bias)
-    if shape.post_norms:
-        _norm(shapes, "post_ffn_norm", shape)
-    return shapes
 
 
 def _linear(shapes: dict[str, tuple[int, ...]], name: str, outputs: int, inputs: int, bias: bool) -> None:

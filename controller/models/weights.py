@@ -61,8 +61,8 @@ class SeededWeights:
         extents = self._extents[name]
         draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, crc32(name.encode())])))
         values = draw.standard_normal(extents, dtype=np.float32)
-        if len(extents) == 2:
-            scale = float(extents[1]) ** -0.5
+        if len(extents) > 1 and name.endswith(("weight", "embed", "head", "positions")):
+            scale = float(extents[-1]) ** -0.5
             if name.endswith((".q.weight", ".k.weight")):
                 scale *= _SHARPNESS
             if name == "embed":

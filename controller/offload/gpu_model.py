@@ -21,6 +21,7 @@ import numpy as np
 from controller.errors import BadTopology
 from controller.models.block import Block, embed, logits
 from controller.models.decoder import Decoder
+from controller.models.routing import routing_note
 from controller.models.scenario import Scenario
 from controller.models.weights import weight_content
 from controller.offload.generation import BoundPlan
@@ -66,14 +67,15 @@ class GpuModel:
         logits: of the last step (batch, vocab), on the last GPU.
         row_ranges: first row and end of each micro-batch.
         scratch: arenas of decode steps.
+        loads: declared share of each expert; empty for even ones.
     """
 
-    def __init__(self, scenario: Scenario, microbatches: int = 1) -> None:
-        self.scenario, self.shape = scenario, scenario.shape
+    def __init__(self, scenario: Scenario, microbatches: int = 1, loads: tuple[int, ...] = ()) -> None:
+        self.scenario, self.shape, self.loads = scenario, scenario.shape, loads
         batch, shape, dtype = scenario.batch, scenario.shape, scenario.dtype
         self.gpus = [device.name for device in devices(scenario, "gpu", "the weights")[: shape.layers]]
         self._decoders = [
-            Decoder(shape, gpu, "hbm", dtype=dtype, layers=range(start, stop))
+            Decoder(shape, gpu, "hbm", dtype=dtype, layers=range(start, stop), loads=loads)
             for gpu, (start, stop) in zip(self.gpus, even_ranges(shape.layers, len(self.gpus)), strict=True)
         ]
         self._of_layer = [decoder for decoder in self._decoders for _ in decoder.layers]
@@ -124,6 +126,8 @@ class GpuModel:
         run.place(self.logits)
         if len(self.gpus) > 1:
             run.place(self._ids_in)
+        if routing := routing_note(self.shape, self.loads):
+            run.note(routing)
         waiting = len(self.gpus) - len(self.row_ranges)
         if waiting > 0:
             run.note(

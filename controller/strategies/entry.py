@@ -32,6 +32,7 @@ class Strategy:
         reference: ``module:function`` of (weights, prompt_tokens, options) that gives the plain decoder to compare a
             live run with, or None for the model as it is; "" where it is always that. A name, since it needs torch.
         has_values: False where it only says how long it takes, and refuses an executor with values.
+        takes: parts of models beyond those that every strategy takes, as `ModelShape.parts` has them.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Strategy:
     task: str = GENERATION
     reference: str = ""
     has_values: bool = True
+    takes: tuple[str, ...] = ()
 
     @property
     def options(self) -> dict[str, str] | None:

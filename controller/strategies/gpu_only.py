@@ -9,31 +9,55 @@ Checked by: tests/live/test_generation.py (tokens against the plain run).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
 
+from controller.models.attention import attention_of
+from controller.models.routing import declared_loads
 from controller.models.scenario import Scenario
 from controller.offload.generation import BoundPlan, generate
 from controller.offload.gpu_model import GpuModel, rows_view
 from controller.plan.ops import Buffer, Plan
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, symbol
+from controller.program.options import Options, Parsed, option
 from controller.program.run import GenerationProgram, Run
+
+
+def _skew(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 8.0:
+        raise ValueError(text)
+    return value
+
+
+@dataclass(frozen=True)
+class GpuOnlyOptions(Options):
+    """What a user may choose."""
+
+    expert_skew: Annotated[float, Parsed(_skew, "a number from 0 to 8")] = option(
+        0.0, "load of the i-th expert falls as 1/i^skew on the virtual clock; 0 is balanced"
+    )
 
 
 class GpuOnly:
     """Decoder whose KV cache lies in GPU memory."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.scenario, self.shape, self.model = scenario, scenario.shape, GpuModel(scenario)
+        self.scenario, self.shape = scenario, scenario.shape
+        loads = declared_loads(scenario.shape, GpuOnlyOptions.of(scenario.options).expert_skew)
+        self.model = GpuModel(scenario, loads=loads)
         self.next_ids, self.logits = self.model.next_ids, self.model.logits
-        extents = (scenario.batch, self.shape.kv_heads, scenario.max_tokens, self.shape.head_dim)
-        self._caches = [
-            tuple(
-                Buffer(self.model.place_of(layer).device, "hbm", f"{part}{layer}", scenario.dtype, extents)
-                for part in "kv"
-            )
-            for layer in range(self.shape.layers)
-        ]
+        self._caches = [self._cache(layer) for layer in range(self.shape.layers)]
         self._step = self._step_plan()
+
+    def _cache(self, layer: int) -> tuple[Buffer, Buffer]:
+        scenario, device = self.scenario, self.model.place_of(layer).device
+        k, v = (
+            Buffer(device, "hbm", f"{part}{layer}", scenario.dtype, (scenario.batch, heads, scenario.max_tokens, width))
+            for part, (heads, width) in zip("kv", attention_of(self.shape).cached(self.shape), strict=True)
+        )
+        return k, v
 
     def place(self, run: Run) -> None:
         self._run = run
@@ -58,9 +82,8 @@ class GpuOnly:
         assert isinstance(rows, int)
         for layer in range(self.shape.layers):
             x, block = self.model.enter(s, layer, x), self.model.block(layer)
-            q, *kv = [block.to_heads(s, part) for part in block.qkv(s, x)]
-            attention = block.prefill_attention(s, q, *kv)
-            for part, cache in zip(kv, self._caches[layer], strict=True):
+            attention, kept = block.attention.prompt(s, block, x)
+            for part, cache in zip(kept, self._caches[layer], strict=True):
                 s.op(
                     "kv_write", part, out=rows_view(cache, row, rows), position=0, tokens=self.scenario.prompt_tokens
                 )  # fmt: skip
@@ -68,17 +91,16 @@ class GpuOnly:
         return x
 
     def _step_plan(self) -> Plan:
-        s, shape, rows = self.model.script("gpu_only step"), self.shape, self.scenario.batch
+        s, shape = self.model.script("gpu_only step"), self.shape
         position, context = symbol("position"), symbol("context")
         (x,) = self.model.embed(s)
         for layer in range(shape.layers):
             x, block, cache = self.model.enter(s, layer, x), self.model.block(layer), self._caches[layer]
-            q, *new = block.qkv(s, x, position)
+            query, new = block.attention.new_token(s, block, x, position)
             for part, kept in zip(new, cache, strict=True):
-                one = part.reshape(rows, shape.kv_heads, 1, shape.head_dim)
-                s.op("kv_write", one, out=kept, position=position, tokens=1)
+                s.op("kv_write", part, out=kept, position=position, tokens=1)
             starts = (symbol(f"start{layer}"),) if shape.window(layer) else ()
-            attention, _ = block.decode_attention(s, q, [(cache[0], cache[1])], (context,), starts)
+            attention = block.attention.attend(s, block, query, cache, context, starts)
             x = block.finish(s, x, attention)
         self.model.finish(s, [x])
         return s.plan()

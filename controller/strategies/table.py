@@ -5,7 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from controller.errors import UnknownStrategy
+from controller.errors import BadWorkload, UnknownStrategy
+from controller.models.shape import ModelShape
 from controller.strategies.entry import TRAINING, Strategy
 from controller.strategies.of_your_own import strategy_of_file
 
@@ -19,12 +20,14 @@ STRATEGIES: dict[str, Strategy] = {
             "a6000_csd",
             "controller.strategies.instinfer:InstInferOptions",
             reference="controller.models.plain_sparf:reference",
+            takes=("experts",),
         ),
         Strategy(
             "flexgen",
             "KV cache on an SSD, brought to the GPU through host memory layer by layer",
             "controller.strategies.flexgen:flexgen",
             "a6000_ssd",
+            takes=("experts",),
         ),
         Strategy(
             "flexgen_sparq",
@@ -39,24 +42,29 @@ STRATEGIES: dict[str, Strategy] = {
             "KV cache in host memory, brought to the GPU by pageable copies layer by layer",
             "controller.strategies.deepspeed:deepspeed",
             "a6000_ssd",
+            takes=("experts",),
         ),
         Strategy(
             "dram_kv",
             "KV cache in pinned host memory, the next layer fetched while one computes",
             "controller.strategies.dram_kv:dram_kv",
             "a6000_ssd",
+            takes=("experts",),
         ),
         Strategy(
             "cxl_kv",
             "KV cache on CXL memory cards, fetched by the GPU layer by layer",
             "controller.strategies.cxl_kv:cxl_kv",
             "offload_h100",
+            takes=("experts",),
         ),
         Strategy(
             "gpu_only",
             "KV cache and everything else in GPU memory",
             "controller.strategies.gpu_only:gpu_only",
             "a6000_ssd",
+            "controller.strategies.gpu_only:GpuOnlyOptions",
+            takes=("experts", "latents", "sinks"),
         ),
         Strategy(
             "vllm_recompute",
@@ -134,6 +142,25 @@ STRATEGIES: dict[str, Strategy] = {
         ),
     )
 }
+
+
+_PARTS = {"experts": "experts", "latents": "latent attention", "sinks": "attention sinks"}
+
+
+def check_model(strategy: Strategy, shape: ModelShape) -> None:
+    """Refuses models with parts that `strategy` does not take; a user's own file may do what it likes.
+
+    Raises:
+        BadWorkload: names the part and the strategies that take the model.
+    """
+    missing = [part for part in shape.parts if part not in strategy.takes]
+    if not missing or strategy.declared is None:
+        return
+    able = [entry.name for entry in STRATEGIES.values() if set(shape.parts) <= set(entry.takes)]
+    raise BadWorkload(
+        f"{shape.name} has {' and '.join(_PARTS[part] for part in missing)}, which {strategy.name} does not take; "
+        f"run it with {' or '.join(able)}, or choose another --model"
+    )
 
 
 def lookup(name: str) -> Strategy:

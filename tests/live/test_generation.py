@@ -110,6 +110,11 @@ def test_baselines(strategy: str, batch: int) -> None:
     generated(live(strategy, batch=batch, prompt_tokens=6, output_tokens=6))
 
 
+@pytest.mark.parametrize("model", ["tiny-mixtral", "tiny-deepseek"])
+def test_experts_and_latents(model: str) -> None:
+    generated(live("gpu_only", model, batch=3, prompt_tokens=7, output_tokens=9))
+
+
 def test_programs_beside_each_other() -> None:
     """Three programs share a GPU and two drives, with pauses; each doubles its values twelve times."""
     topology = load_topology("a6000_2csd")

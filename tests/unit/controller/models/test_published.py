@@ -26,6 +26,17 @@ PARAMETERS = {
     "qwen2.5-7b": 7_615_616_512,
     "gemma-3-270m": 268_098_176,
     "gemma-3-1b": 999_885_952,
+    "mixtral-8x7b": 46_702_792_704,
+    "qwen3-30b-a3b": 30_532_122_624,
+    "deepseek-v2-lite": 15_706_484_224,
+    "deepseek-v2": 235_741_434_880,
+}
+CARDS = {
+    # Total and active parameters as model cards round them [billions], and how far the rounding may be off.
+    "mixtral-8x7b": (46.7, 12.9, 0.002),
+    "qwen3-30b-a3b": (30.5, 3.3, 0.02),
+    "deepseek-v3": (671.0, 37.0, 0.02),
+    "deepseek-v2": (236.0, 21.0, 0.02),
 }
 
 
@@ -34,11 +45,36 @@ def test_the_parameter_count_is_the_published_one(name):
     assert load_model(name).parameter_count == PARAMETERS[name]
 
 
+@pytest.mark.parametrize("name", CARDS)
+def test_totals_and_active_parameters_are_those_of_the_cards(name):
+    total, active, rounding = CARDS[name]
+    shape = load_model(name)
+    assert shape.parameter_count / 1e9 == pytest.approx(total, rel=0.002)
+    assert shape.active_parameter_count / 1e9 == pytest.approx(active, rel=rounding)
+
+
+def test_deepseek_v3_has_671_billion_parameters_to_a_thousandth():
+    assert load_model("deepseek-v3").parameter_count / 671e9 == pytest.approx(1.0, abs=0.001)
+
+
+def test_latents_are_cached_instead_of_keys_and_values():
+    # 512 and 64 elements a token and layer, whatever the number of heads (arXiv 2405.04434, table 1).
+    assert load_model("deepseek-v3").kv_bytes_per_token("bf16") == 61 * (512 + 64) * 2 == 70_272
+    assert load_model("deepseek-v2-lite").kv_bytes_per_token("bf16") == 27 * 576 * 2
+
+
+def test_the_first_layers_of_deepseek_are_dense():
+    names = weight_shapes(load_model("deepseek-v3"))
+    assert "layers.2.gate.weight" in names and "layers.2.router.weight" not in names
+    assert names["layers.3.expert_down.weight"] == (256, 7_168, 2_048) and "layers.3.gate.weight" not in names
+
+
 @pytest.mark.parametrize("shape", list_models(), ids=lambda shape: shape.name)
 def test_every_shape_is_whole_and_cites_a_source(shape: ModelShape):
     assert shape.source
     assert shape.heads % shape.kv_heads == 0
-    assert shape.attention_scale == pytest.approx(shape.head_dim**-0.5)
+    width = shape.head_dim + (shape.latent.rope_dim if shape.latent else 0)
+    assert shape.attention_scale == pytest.approx(width**-0.5)
     assert len(shape.sliding_layers) in (0, shape.layers)
     assert bool(shape.sliding_window) == any(shape.sliding_layers)
     assert {"embed", "final_norm.weight", "layers.0.q.weight"} <= weight_shapes(shape).keys()

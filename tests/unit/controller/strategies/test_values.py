@@ -52,6 +52,22 @@ def test_the_shortest_runs(local, strategy: str, prompt: int, output: int) -> No
         local.check(run, model, **size)
 
 
+@pytest.mark.parametrize("model", ["tiny-mixtral", "tiny-deepseek"])
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_experts_and_latents_in_gpu_memory(local, model: str, gpus: int) -> None:
+    """A prompt expands latents and a new token absorbs them; experts get uneven rows, some of them none."""
+    size = {"batch": 3, "prompt": 7, "output": 20}
+    run = local.generate(gpu_only, model, "a6000_ssd", f"gpu.count={gpus}", backwards=True, **size)
+    local.check(run, model, **size)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_experts_where_attention_is_elsewhere(local, strategy: str) -> None:
+    size = {"batch": 2, "prompt": 6, "output": 18}
+    run = local.generate(STRATEGIES[strategy], "tiny-mixtral", HOME.get(strategy, "a6000_ssd"), **size)
+    local.check(run, "tiny-mixtral", **size)
+
+
 def test_more_drives_than_prompt_tokens(local) -> None:
     """Some drives hold nothing of the prompt."""
     size = {"batch": 2, "prompt": 3, "output": 20}

@@ -14,7 +14,10 @@ from controller.plan.ops import View
 TINY = load_model("tiny-opt")
 
 
-@pytest.mark.parametrize("shape", list_models(), ids=lambda shape: shape.name)
+TRAINED = [shape for shape in list_models() if not shape.parts]
+
+
+@pytest.mark.parametrize("shape", TRAINED, ids=lambda shape: shape.name)
 def test_parts_hold_every_weight_once_without_gaps(shape):
     names = [part.prefix + name for part in parts(shape) for name in part.layout.shapes]
     assert sorted(names) == sorted(weight_shapes(shape)) and len(set(names)) == len(names)

@@ -1,0 +1,96 @@
+"""The feed-forward of layers with experts: a gate, rows sorted by expert, grouped products, and the weighted sum.
+
+Nothing is dropped: `t` tokens are t times `chosen` rows, whatever the gate chooses, so a plan never waits for data. How
+the rows fall on the experts decides what a launch costs; `loads` declares it, evenly where it is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+from controller.models.expert_shape import ExpertShape
+from controller.models.norm import Weights
+from controller.models.shape import ModelShape
+from controller.plan.script import Script, Source, Value
+from controller.plan.size import Size
+
+
+class Weighted(Protocol):
+    """What experts need of their layer."""
+
+    @property
+    def shape(self) -> ModelShape:
+        """Of the model."""
+
+    @property
+    def weights(self) -> Weights:
+        """Of the layer."""
+
+    @property
+    def loads(self) -> tuple[int, ...]:
+        """Declared share of each expert; empty for even ones."""
+
+    def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value:
+        """The projection of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """The feed-forward of a layer with experts."""
+
+    experts: ExpertShape
+
+    def forward(self, s: Script, layer: Weighted, x: Value) -> Value:
+        """The feed-forward of the normed `x` (..., n)."""
+        flat = x.reshape(rows_of(x.shape[:-1]), layer.shape.hidden)
+        weights, chosen = self._choose(s, layer, flat)
+        made = self._mixed(s, layer, flat, weights, chosen)
+        if self.experts.shared_intermediate:
+            made = s.op("add", made, _shared(s, layer, flat), in_place=True, label="shared expert")
+        return made.reshape(*x.shape)
+
+    def _choose(self, s: Script, layer: Weighted, flat: Value) -> tuple[Source, Source]:
+        """Weights and numbers of the experts of every token, (t, k) each."""
+        e = self.experts
+        bias = (layer.weights["router_choice.bias"],) if e.choice_bias else ()
+        weights, chosen = s.results(
+            "expert_gate", layer.linear(s, "router", flat, "router"), *bias, label="router", k=e.chosen, score=e.score,
+            normalise=e.normalise, scale=e.scale, groups=e.groups, kept_groups=e.kept_groups, group_top=e.group_top,
+        )  # fmt: skip
+        return weights, chosen
+
+    def _mixed(self, s: Script, layer: Weighted, flat: Value, weights: Source, chosen: Source) -> Value:
+        """What the experts make of the tokens (t, n), weighted."""
+        rows, order, ends = s.results("expert_rows", flat, chosen, label="experts", count=self.experts.count)
+        gate, up = (self._grouped(s, layer, name, rows, ends) for name in ("expert_gate", "expert_up"))
+        if self.experts.clamped:
+            act = s.op("clamped_swiglu", gate, up, in_place=True, label="experts")
+        else:
+            act = s.op("gated_activation", gate, up, in_place=True, label="experts", kind=layer.shape.activation)
+        return s.op(
+            "expert_sum", self._grouped(s, layer, "expert_down", act, ends), order, weights, label="experts"
+        )  # fmt: skip
+
+    def _grouped(self, s: Script, layer: Weighted, name: str, rows: Source, ends: Source) -> Value:
+        """The projection of that name of every row by its expert."""
+        bias = layer.weights.get(f"{name}.bias")
+        operands = (rows, layer.weights[f"{name}.weight"], ends, *(() if bias is None else (bias,)))
+        return s.op("grouped_linear", *operands, label="experts", loads=layer.loads)
+
+
+def _shared(s: Script, layer: Weighted, flat: Value) -> Value:
+    """The feed-forward that every token takes beside its experts."""
+    gate, up = (layer.linear(s, name, flat, "shared expert") for name in ("shared_gate", "shared_up"))
+    act = s.op("gated_activation", gate, up, in_place=True, label="shared expert", kind=layer.shape.activation)
+    return layer.linear(s, "shared_down", act, "shared expert")
+
+
+def rows_of(axes: Sequence[Size]) -> Size:
+    """The product of extents, of which one may be open."""
+    closed = prod(extent for extent in axes if isinstance(extent, int))
+    opened = [extent for extent in axes if not isinstance(extent, int)]
+    assert len(opened) <= 1, "one extent of a stream may be open"
+    return opened[0] * closed if opened else closed
