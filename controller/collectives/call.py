@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.collectives.errors import BadCall
-from controller.collectives.exchange import Emitter, Exchange, part
+from controller.collectives.exchange import PLAIN, Emitter, Exchange, Software, part
 from controller.collectives.group import Group
 from controller.plan.ops import Buffer, View
 from controller.plan.ranges import Range, even_ranges
@@ -121,13 +121,13 @@ class Call:
         """Room for what arrives."""
         return self._buffer(rank, name, elements)
 
-    def exchange(self, emitter: Emitter) -> Exchange:
+    def exchange(self, emitter: Emitter, software: Software = PLAIN) -> Exchange:
         """The call as an algorithm sees it; ops go to `emitter`."""
         ranks = range(self.world_size)
         inputs, outputs = [self.input(rank) for rank in ranks], [self.output(rank) for rank in ranks]
         return Exchange(
             emitter, self.collective, self.group, inputs, outputs, self.scratch, self.count, self.dtype,
-            self.in_place, self.root, self.pieces,
+            self.in_place, self.root, self.pieces, software=software,
         )  # fmt: skip
 
     def _own(self, rank: int) -> Range:

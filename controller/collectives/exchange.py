@@ -63,11 +63,14 @@ class Software:
         name: of the protocol; ``plain`` costs nothing.
         start_s: from the call to the first byte, with the software share of all hops [s].
         bytes_per_s: that one rank can send [bytes/s]; 0 for what its port declares.
+        own_bytes_per_s: at which its channels copy a rank's own share, before they send; 0 where memory's own copies
+            do that beside what is sent [bytes/s].
     """
 
     name: str = "plain"
     start_s: float = 0.0
     bytes_per_s: float = 0.0
+    own_bytes_per_s: float = 0.0
 
 
 PLAIN = Software()
@@ -109,6 +112,7 @@ class Exchange:
     communicator: str = "collective"
     _channels: list[str] = field(default_factory=list)
     _started: dict[str, int] = field(default_factory=dict)
+    _own: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.software.start_s > 0:
@@ -159,6 +163,8 @@ class Exchange:
             self._channels += [f"{self.communicator}.{number}" for number in range(len(self._channels), channel + 1)]
         if self._started:
             after = (*after, self._started[source.buffer.device])
+        if source.buffer.device in self._own:
+            after = (*after, self._own[source.buffer.device])
         return self.emitter.transfer(
             source,
             destination,
@@ -173,9 +179,20 @@ class Exchange:
         return self.emitter.transfer(source, destination, label=self.label or label, after=after)
 
     def copy_own(self, source: View, destination: View) -> None:
-        """Brings a rank's own data from its input to its output, unless they are the same bytes or none."""
-        if source != destination and source.shape[-1] != 0:
-            self.copy(source, destination)
+        """Brings a rank's own share to its output, unless it lies there or is empty.
+
+        The channels of a library do it, which send nothing meanwhile.
+        """
+        if source == destination or source.shape[-1] == 0:
+            return
+        copied = self.store_own(source, destination)
+        if self.software.own_bytes_per_s > 0:
+            self._own[source.buffer.device] = copied
+
+    def store_own(self, source: View, destination: View) -> int:
+        """A copy within the memory of a rank at the rate of the library's channels; returns its op."""
+        rate = self.software.own_bytes_per_s
+        return self.emitter.transfer(source, destination, rate_limit_bytes_per_s=rate, label=self.label or "copy")
 
     def add(self, rank: int, operands: Sequence[View], total: View, label: str = "", after: Iterable[int] = ()) -> int:
         """`rank` adds up what lies in its memory; returns the op."""

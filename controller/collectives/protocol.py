@@ -21,6 +21,10 @@ and with three more where they apply:
 Without a protocol (``plain``) every reduction is a launch as the device's sheet declares it, and a hop is links and
 ports alone: what a collective costs that is written with ordinary kernels and copies.
 
+The channels that send also bring a rank's own share to its output: the copy of an all-gather or an all-to-all, the last
+sum of a reduction (NCCL, src/device: `directCopySend`, `recvReduceCopy`, a send to oneself). That takes them
+``1 / OWN_COPIES`` of the time of a message of the same size.
+
 Simplification: a library has these constants per algorithm; here they are those of its ring where `for` names none.
 A hop that is longer than the one between the first two ranks (another socket, another host) adds the difference of the
 wires.
@@ -67,12 +71,20 @@ class Protocol:
     sms: int = 0
     algorithms: tuple[str, ...] = ()
 
+    @property
+    def own_bytes_per_s(self) -> float:
+        """Rate at which its channels copy a rank's own share [bytes/s]; 0 where the algorithm says what is copied."""
+        return 0.0 if self.algorithms or self.rate_bytes_per_s is None else OWN_COPIES * self.rate_bytes_per_s
+
 
 PLAIN = Protocol("plain")
 UNBOUND = 1000.0
 """Factor on memory inside of a library's kernel: what arrives is added as it arrives and sent on, so memory takes no
 time of its own. It passes at most six times what a link does (read and sent, written, two operands read, one written),
 and memory of the devices that run such libraries is faster than that."""
+OWN_COPIES = 2.0
+"""How much faster channels copy within a device than to the next: a step of a ring writes twice, to the own output and
+to the next rank (`recvCopySend`), a copy once. Measured: about 2, over operations, counts and chips, above 1 MiB."""
 _PARTS = {"base": "s", "hop": "s", "rate": "bytes/s"}
 _MORE = ("total", "sms", "for")
 

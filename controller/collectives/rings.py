@@ -46,8 +46,12 @@ def ring_reduce(
         carried = inputs[sender] if step == 0 else scratch[sender]
         arrived = part(scratch[receiver], start, stop)
         exchange.send(part(carried, start, stop), arrived, "reduce: send", channel=channel)
-        total = sums[receiver] if owner == receiver else arrived
+        is_own = owner == receiver
+        passes = is_own and exchange.software.own_bytes_per_s > 0
+        total = sums[receiver] if is_own and not passes else arrived
         exchange.add(receiver, [arrived, part(inputs[receiver], start, stop)], total)
+        if passes:
+            exchange.store_own(arrived, sums[receiver])
 
 
 def ring_gather(

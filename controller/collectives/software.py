@@ -33,7 +33,8 @@ def software_of(topology: Topology, devices: Sequence[str], hops: int) -> tuple[
         if not protocol.algorithms:
             hop_s = 0.0 if protocol.hop_s is None else max(protocol.hop_s - wire_s, 0.0)
             start_s = protocol.base_s + hops * hop_s
-            found.append(Software(protocol.name, start_s, protocol.rate_bytes_per_s or 0.0))
+            rate = protocol.rate_bytes_per_s or 0.0
+            found.append(Software(protocol.name, start_s, rate, protocol.own_bytes_per_s))
     return tuple(found) or (PLAIN,)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,9 @@ NAMES = ("direct", "pairwise")
 """Algorithms of all_to_all that are here."""
 
 
-def exchange(call: Call, places: Places, start_s: float, *, in_rounds: bool, folded: bool) -> Activities:
+def exchange(
+    call: Call, places: Places, start_s: float, *, in_rounds: bool, folded: bool, own_bytes_per_s: float = np.inf
+) -> Activities:
     """Copies of every rank's own block, then the block for the rank one further on, two further on, and so on.
 
     Args:
@@ -24,24 +28,58 @@ def exchange(call: Call, places: Places, start_s: float, *, in_rounds: bool, fol
         start_s: time that a protocol takes to start [s]; 0 without one.
         in_rounds: whether a rank waits for its blocks of one round before the next one.
         folded: whether transfers that are alike are one, where there are no rounds.
+        own_bytes_per_s: at which the channels of a library copy a rank's own block, before they send [bytes/s]; inf
+            without a library.
     """
     size = call.world_size
     blocks = split(np.array([call.count]), size)[:, 0]
     if folded and not in_rounds and (pairs := kind_pairs(places, blocks)) is not None:
-        elements, loads = pairs
-        return _rows(
-            (elements * call.item_bytes).astype(np.float64), loads, np.zeros(len(elements) + 1, np.int64), (), start_s
-        )
+        work, loads = (pairs.elements * call.item_bytes).astype(np.float64), pairs.loads
+        edges = np.zeros(len(work) + 1, np.int64), np.zeros(0, np.int32)
+        edges, loads = _copied_first(edges, loads, pairs.source, pairs.is_own, own_bytes_per_s)
+        return _rows(work, loads, *edges, start_s)
     ranks = np.arange(size, dtype=np.int32)
     source = np.tile(ranks, size)
     target = (source + np.repeat(ranks, size)) % size
     if blocks[-1] == 0:
         there = blocks[target] > 0
         source, target = source[there], target[there]
-    dep_start, dep = _rounds(source, target, size) if in_rounds else (np.zeros(len(source) + 1, np.int64), ())
-    return _rows(
-        (blocks[target] * call.item_bytes).astype(np.float64), places.transfers(source, target), dep_start, dep, start_s
-    )
+    none = np.zeros(len(source) + 1, np.int64), np.zeros(0, np.int32)
+    edges = _rounds(source, target, size) if in_rounds else none
+    loads = places.transfers(source, target)
+    edges, loads = _copied_first(edges, loads, source.astype(np.int64), source == target, own_bytes_per_s)
+    return _rows((blocks[target] * call.item_bytes).astype(np.float64), loads, *edges, start_s)
+
+
+def _copied_first(
+    edges: tuple[Numbers, NDArray[np.int32]],
+    loads: Loads,
+    source: Numbers,
+    is_own: NDArray[np.bool_],
+    own_bytes_per_s: float,
+) -> tuple[tuple[Numbers, NDArray[np.int32]], Loads]:
+    """Edges and loads where the channels of a library copy a rank's own block first.
+
+    Args:
+        edges: dependencies of each row in CSR form.
+        loads: of each row.
+        source: rank or kind of ranks that each row sends from (n).
+        is_own: rows that are such a copy (n).
+        own_bytes_per_s: at which they copy [bytes/s].
+    """
+    if own_bytes_per_s == np.inf:
+        return edges, loads
+    copy_of = np.full(int(source.max(initial=0)) + 1, -1, np.int64)
+    copy_of[source[is_own]] = np.flatnonzero(is_own)
+    waits = np.where(is_own, -1, copy_of[source])
+    there = waits >= 0
+    start = edges[0] + np.concatenate([np.zeros(1, np.int64), np.cumsum(there)])
+    dep = np.empty(start[-1], np.int32)
+    is_copy = np.zeros(len(dep), bool)
+    is_copy[start[:-1][there]] = True
+    dep[is_copy], dep[~is_copy] = waits[there], edges[1]
+    limit = np.where(is_own, np.minimum(loads.rate_limit, own_bytes_per_s), loads.rate_limit)
+    return (start, dep), replace(loads, rate_limit=limit)
 
 
 def _rounds(source: NDArray[np.int32], target: NDArray[np.int32], size: int) -> tuple[Numbers, NDArray[np.int32]]:
@@ -69,11 +107,11 @@ def _rounds(source: NDArray[np.int32], target: NDArray[np.int32], size: int) -> 
 
 
 def _rows(
-    work: NDArray[np.float64], loads: Loads, dep_start: Numbers, dep: NDArray[np.int32] | tuple[()], start_s: float
+    work: NDArray[np.float64], loads: Loads, dep_start: Numbers, dep: NDArray[np.int32], start_s: float
 ) -> Activities:
     count = len(work)
     latency_s, rate_limit = loads.latency_s, loads.rate_limit
-    load_start, dep = loads.start, np.asarray(dep, np.int32)
+    load_start = loads.start
     if start_s > 0.0:
         # One row more in front, which everything without a wait waits for.
         waits = np.diff(dep_start)

@@ -9,7 +9,10 @@ row with the weights of all stands for them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.collectives.bulk.loads import Loads, Numbers, Places, Recipe
 
@@ -17,7 +20,24 @@ WORTH = 4
 """Folding is worth its searches for routes when so many transfers become one."""
 
 
-def kind_pairs(places: Places, blocks: Numbers) -> tuple[Numbers, Loads] | None:
+@dataclass(frozen=True, slots=True)
+class KindPairs:
+    """Rows that stand for all transfers.
+
+    Attributes:
+        elements: of the transfers that each row stands for (r).
+        loads: of each row.
+        source: kind of the ranks that send (r).
+        is_own: whether it is their own block (r).
+    """
+
+    elements: Numbers
+    loads: Loads
+    source: Numbers
+    is_own: NDArray[np.bool_]
+
+
+def kind_pairs(places: Places, blocks: Numbers) -> KindPairs | None:
     """Rows for every pair of kinds, and for every rank's own block.
 
     Args:
@@ -25,7 +45,7 @@ def kind_pairs(places: Places, blocks: Numbers) -> tuple[Numbers, Loads] | None:
         blocks: elements that each rank gets from each other (n).
 
     Returns:
-        The elements and the loads of each row; None where the route of two kinds depends on whose name comes first, or
+        The rows; None where the route of two kinds depends on whose name comes first, or
         there are too many kinds, or a policy gives every pair its own paths.
     """
     if places.fabric.routes_flows:
@@ -41,6 +61,8 @@ def kind_pairs(places: Places, blocks: Numbers) -> tuple[Numbers, Loads] | None:
     rows: list[dict[int, float]] = []
     latency_s: list[float] = []
     rate_limit: list[float] = []
+    source: list[int] = []
+    is_own: list[bool] = []
     for own in range(count):
         for other in range(count):
             if blocks[example[other]] == 0:
@@ -49,11 +71,11 @@ def kind_pairs(places: Places, blocks: Numbers) -> tuple[Numbers, Loads] | None:
             if found is None:
                 return None
             alike = members[own] if own == other else 0
-            for recipe, sent, came, passed in (
+            for number, (recipe, sent, came, passed) in enumerate((
                 (found[0], members[other] - (own == other), members[own] - (own == other),
                  members[own] * members[other] - alike),
                 (found[1], 1, 0, members[own]),
-            ):  # fmt: skip
+            )):  # fmt: skip
                 if recipe is None:
                     continue
                 columns, weights, latency, limit = recipe
@@ -68,11 +90,14 @@ def kind_pairs(places: Places, blocks: Numbers) -> tuple[Numbers, Loads] | None:
                 sizes.append(int(blocks[example[other]]))
                 rows.append(taken)
                 latency_s.append(latency)
+                source.append(own)
+                is_own.append(number == 1)
                 rate_limit.append(limit)
     start = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     resource = np.array([at for row in rows for at in row], np.int32)
     weight_of = np.array([weight for row in rows for weight in row.values()])
-    return np.array(sizes), Loads(start, resource, weight_of, np.array(latency_s), np.array(rate_limit))
+    loads = Loads(start, resource, weight_of, np.array(latency_s), np.array(rate_limit))
+    return KindPairs(np.array(sizes), loads, np.array(source, np.int64), np.array(is_own, np.bool_))
 
 
 def _pair(places: Places, own: Numbers, other: Numbers, same: bool) -> tuple[Recipe | None, Recipe | None] | None:

@@ -11,6 +11,7 @@ and write, with further edges that follow from these.
 - In a second reducing walk every transfer waits for the last addition of the first at its receiver, which reads the
   scratch buffer that the transfer writes to.
 - An addition waits for its transfer and its launch.
+- Where channels of a library copy the sum to the output, that copy stands for the last addition in what comes after.
 - Transfers between two ranks are in the queue of their connection, in the order of their rows.
 """
 
@@ -35,12 +36,19 @@ class Start:
     Attributes:
         start_s: time that a protocol takes to start (c) [s]; zero without one.
         copied: elements that each rank copies from its input to its output (c); empty when none does.
-        copy_loads: what these copies load.
+        copy_loads: what these copies load, and those of sums.
+        own_bytes_per_s: at which the channels of a library copy a rank's own share [bytes/s]; inf without a library.
     """
 
     start_s: NDArray[np.float64]
     copied: Numbers
     copy_loads: Loads | None
+    own_bytes_per_s: float = np.inf
+
+    @property
+    def copies_sums(self) -> bool:
+        """Whether what a rank has summed up last is brought to its output by a copy of its own."""
+        return self.own_bytes_per_s < np.inf
 
 
 @dataclass(slots=True)
@@ -99,11 +107,17 @@ def activities(
             if layers == 3:
                 block.edges.append((sums, rows[:, :, 1]))
             last_sums = sums[-1]
+            if start.copies_sums:
+                blocks.append(block)
+                first += len(block.work)
+                block = own_rows(walk, start, item_bytes)
+                block.edges.append((first + np.arange(last_sums.size).reshape(last_sums.shape), last_sums))
+                last_sums = block.edges[0][0]
             arrivals = [last_sums]
         else:
             arrivals = [*sends[:, :, walk.preceding], *([] if last_sums is None else [last_sums])]
         blocks.append(block)
-        first += rows.size
+        first += len(block.work)
     return joined(blocks)
 
 
@@ -113,6 +127,22 @@ def layers_of(walk: Walk, added: Additions | None) -> int:
         return 1
     assert added is not None, "a reducing walk adds"
     return 3 if bool((added.issue >= 0).any()) else 2
+
+
+def own_rows(walk: Walk, start: Start, item_bytes: int) -> CollectedRows:
+    """Copies of what each rank has summed up of its own chunk, (pieces, c); without edges."""
+    each, pieces = start.copy_loads, len(walk.owned)
+    assert each is not None, "copies load something"
+    return CollectedRows(
+        (walk.owned * item_bytes).astype(np.float64).ravel(),
+        np.where(walk.owned > 0, each.latency_s, 0.0).ravel(),
+        np.tile(np.minimum(each.rate_limit, start.own_bytes_per_s), pieces),
+        np.full(walk.owned.size, -1, np.int32),
+        np.tile(np.diff(each.start), pieces),
+        np.tile(each.resource, pieces),
+        np.tile(each.weight, pieces),
+        [],
+    )
 
 
 def _first_rows(start: Start, count: int, item_bytes: int) -> tuple[list[CollectedRows], int, list[Numbers]]:
@@ -137,7 +167,14 @@ def _first_rows(start: Start, count: int, item_bytes: int) -> tuple[list[Collect
         queue = np.full(count, -1, np.int32)
         blocks.append(
             CollectedRows(
-                work, latency_s, each.rate_limit, queue, np.diff(each.start), each.resource, each.weight, edges
+                work,
+                latency_s,
+                np.minimum(each.rate_limit, start.own_bytes_per_s),
+                queue,
+                np.diff(each.start),
+                each.resource,
+                each.weight,
+                edges,
             )
         )
         roots, first = [rows[None, :]], first + count

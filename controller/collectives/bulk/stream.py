@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from controller.collectives.bulk.additions import Additions
 from controller.collectives.bulk.loads import Loads, Numbers
 from controller.collectives.bulk.phases import Walk
-from controller.collectives.bulk.rows import CollectedRows, Start, joined, layers_of, walk_rows
+from controller.collectives.bulk.rows import CollectedRows, Start, joined, layers_of, own_rows, walk_rows
 from controller.engine.activities import Activities
 from controller.engine.engine import Engine
 from controller.fabric.loads import Fabric
@@ -109,7 +109,7 @@ def _stream(
         copies = _copies(start, chains, item_bytes)
         engine.submit(copies)
         rows += copies.count
-    left = _windows(walks, loads, added, item_bytes, connections, window_rows, chains)
+    left = _windows(walks, loads, start, added, item_bytes, connections, window_rows, chains)
     submitted: deque[tuple[int, _Window]] = deque()
     more = True
     while more or submitted:
@@ -139,6 +139,7 @@ def _stream(
 def _windows(
     walks: Sequence[Walk],
     loads: Sequence[Loads],
+    start: Start,
     added: Additions | None,
     item_bytes: int,
     connections: Sequence[Queues],
@@ -180,12 +181,24 @@ def _windows(
             # The chain that a rank sends first it has from before; `chain` is now the one that it would send next.
             first_rows = _holds(chains[:, of_chain[0]].ravel())
             ends = sums[-1] if walk.reduces else sends[-1][:, walk.preceding]
+            blocks = [block, first_rows, _holds(chains[:, chain].ravel(), last.ravel(), ends.ravel())]
+            if walk.reduces and start.copies_sums and first + steps == walk.steps:
+                blocks.append(_copied_sums(walk, start, item_bytes, rows.size, ends))
+                last_copies = rows.size + 2 * ends.size + np.arange(ends.size)
+                blocks[2].edges[:] = [(last.ravel(), last_copies)]
             yield _Window(
-                joined([block, first_rows, _holds(chains[:, chain].ravel(), last.ravel(), ends.ravel())]),
+                joined(blocks),
                 launches,
                 launched_s,
                 last.ravel(),
             )
+
+
+def _copied_sums(walk: Walk, start: Start, item_bytes: int, first: int, sums: Numbers) -> CollectedRows:
+    """Copies of the sums of a walk's last window, behind its `first` rows and those that hold up chains."""
+    block = own_rows(walk, start, item_bytes)
+    block.edges.append((first + 2 * sums.size + np.arange(sums.size), sums.ravel()))
+    return block
 
 
 def open_connections(engine: Engine, connections: Sequence[Queues], first: int) -> None:
@@ -216,7 +229,7 @@ def _copies(start: Start, chains: Queues, item_bytes: int) -> Activities:
     block = CollectedRows(
         (start.copied * item_bytes).astype(np.float64),
         np.where(start.copied > 0, each.latency_s, 0.0),
-        each.rate_limit,
+        np.minimum(each.rate_limit, start.own_bytes_per_s),
         np.full(count, -1, np.int32),
         np.diff(each.start),
         each.resource,

@@ -119,7 +119,8 @@ def time_in_bulk(
     if call.collective == "all_to_all" or size == 1:
         _check_room(ground.topology, call, 0)
         base_s = max(_starts(costs, call, protocol, places, np.arange(size)))
-        rows = exchange(call, places, base_s, in_rounds=name == "pairwise", folded=folded)
+        own = protocol.own_bytes_per_s or np.inf
+        rows = exchange(call, places, base_s, in_rounds=name == "pairwise", folded=folded, own_bytes_per_s=own)
         return Bulk(_end_of(ground.fabric, rows), size * min(size, call.count), rows.count, len(np.unique(places.kind)))
     phases = WALKS[call.collective, name](call)
     _check_room(ground.topology, call, phases.scratch)
@@ -210,14 +211,17 @@ def _material(
     ranks, places, costs = classes.example, ground.places, ground.costs
     summed = [_folded(walk, each, classes, places) for walk, each in zip(phases.walks, loads, strict=True)]
     start = np.array(_starts(costs, call, protocol, places, ranks))
-    copies = places.transfers(ranks.astype(np.int32), ranks.astype(np.int32)) if phases.copied.size else None
     reducing = [walk for walk in walks if walk.reduces]
+    own = protocol.own_bytes_per_s or np.inf
+    copies = None
+    if phases.copied.size or (reducing and own < np.inf):
+        copies = places.transfers(ranks.astype(np.int32), ranks.astype(np.int32))
     added = None
     if reducing:
         sizes = np.unique(np.concatenate([np.zeros(1, np.int64), *(walk.owned.ravel() for walk in reducing)]))
         added = additions(call, costs, places, ranks, sizes)
     copied = phases.copied[ranks] if phases.copied.size else phases.copied
-    return summed, Start(start, copied, copies), added
+    return summed, Start(start, copied, copies, own), added
 
 
 def _folded(walk: Walk, each: Loads, classes: Classes, places: Places) -> Loads:

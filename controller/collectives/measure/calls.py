@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from controller.collectives.call import Call
+from controller.collectives.exchange import Software
 from controller.collectives.measure.verify import Array, seeded_input, wrong_count
 from controller.collectives.protocol import PLAIN, Protocol, with_start
 from controller.collectives.table import BUS_FACTORS, Algorithm, algorithm, is_file
@@ -59,7 +60,7 @@ class MeasuredCall:
         return self.algbw_bytes_per_s * BUS_FACTORS[self.call.collective].of(self.call.world_size)
 
 
-def plan_of(call: Call, run: Algorithm, name: str = "") -> Plan:
+def plan_of(call: Call, run: Algorithm, name: str = "", protocol: Protocol = PLAIN) -> Plan:
     """The plan of a call.
 
     Args:
@@ -67,10 +68,11 @@ def plan_of(call: Call, run: Algorithm, name: str = "") -> Plan:
         run: the algorithm.
         name: of the algorithm; that of its function when absent. One that ends in ``.xml`` is a file that says itself
             what waits for what.
+        protocol: whose channels copy what stays on a rank; its other costs are those of the topology as it sees it.
     """
     title = f"{call.collective} {name or run.__name__} {call.count} {call.dtype}"
     build = PlanBuilder(title, derives=not is_file(name))
-    run(call.exchange(build))
+    run(call.exchange(build, Software(protocol.name, own_bytes_per_s=protocol.own_bytes_per_s)))
     return build.plan()
 
 
@@ -80,7 +82,7 @@ def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> MeasuredCall:
     Raises:
         UnknownAlgorithm: no such collective or algorithm.
     """
-    plan = plan_of(call, algorithm(call.collective, name), name)
+    plan = plan_of(call, algorithm(call.collective, name), name, protocol)
     return MeasuredCall(call, name, protocol.name, with_start(plan, call.group, protocol))
 
 
