@@ -30,10 +30,10 @@ class Cable:
     failed: bool = False
     shared: bool = False
 
-    def link(self, name: str, a: Endpoint, b: Endpoint) -> Link:
-        """The link of this cable from `a` to `b`."""
+    def link(self, name: str, a: Endpoint, b: Endpoint, dimension: int = -1) -> Link:
+        """The link of this cable from `a` to `b`, in a dimension of a torus."""
         rates = self.forward_bytes_per_s, self.backward_bytes_per_s
-        return Link(name, a, b, *rates, self.latency_s, self.constants, self.shared)
+        return Link(name, a, b, *rates, self.latency_s, self.constants, self.shared, dimension)
 
     def scaled(self, share: float, why: str) -> Cable:
         """The same with `share` of the capacity in each direction; `why` ends the source of both."""

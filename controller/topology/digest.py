@@ -42,7 +42,8 @@ def digest_of(
         "switches": list(switches),
         "links": [
             [link.name, str(link.a), str(link.b), float(link.forward_bytes_per_s), float(link.backward_bytes_per_s),
-             float(link.latency_s), *(["shared"] if link.shared else [])]
+             float(link.latency_s), *(["shared"] if link.shared else []),
+             *([link.dimension] if link.dimension >= 0 else [])]
             for link in links
         ],
         "options": dict(options),

@@ -1,4 +1,4 @@
-"""Routes between devices: fewest hops, then least latency, then the first names.
+"""Routes between devices: fewest hops, then least latency, then dimensions of a torus in order, then the first names.
 
 A route passes through switches only. A device ends it: a GPU with a PCIe port and an NVLink port is no bridge between
 the two, and a CPU forwards nothing, since the root complex it holds is declared as a switch (``root``).
@@ -30,6 +30,7 @@ class Routes:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._switches = frozenset(topology.switches)
+        self._has_dimensions = any(link.dimension >= 0 for link in topology.links)
         self._hops: dict[str, list[tuple[str, Hop]]] = {name: [] for name in (*topology.devices, *topology.switches)}
         # The same, those to switches and those to each device apart.
         self._inner: dict[str, list[tuple[str, Hop]]] = {name: [] for name in self._hops}
@@ -47,7 +48,7 @@ class Routes:
         self._hops_to: dict[str, dict[str, int]] = {}
 
     def route(self, a: str, b: str) -> Route:
-        """The route from device `a` to device `b`; the way back takes the same links.
+        """The route from device `a` to device `b`; the way back takes the same links, but in a torus.
 
         Raises:
             UnknownDevice: the topology has no device of one of the names.
@@ -57,6 +58,10 @@ class Routes:
             for name in (a, b):
                 if name not in self._topology.devices:
                     raise UnknownDevice(f"no device {name!r}{hint(name, self._topology.devices, 'devices')}")
+            if self._has_dimensions:
+                hops = self._search(a, b)
+                self._found[a, b] = Route(hops, math.fsum(hop.link.latency_s for hop in hops)) if hops else HERE
+                return self._found[a, b]
             # One direction decides for both, or a tie could be broken differently on the way back.
             hops = self._search(min(a, b), max(a, b))
             latency_s = math.fsum(hop.link.latency_s for hop in hops)
@@ -120,12 +125,13 @@ class Routes:
         return self._hops_to[goal]
 
     def _search(self, start: str, goal: str) -> tuple[Hop, ...]:
-        """Uniform-cost search; the cost orders by hops, latency, names and so leaves no ties."""
-        frontier: list[tuple[int, float, tuple[str, ...], int, str, tuple[Hop, ...]]] = [(0, 0.0, (), 0, start, ())]
+        """Uniform-cost search; the cost orders by hops, latency, dimensions, names and so leaves no ties."""
+        frontier: list[tuple[int, float, tuple[int, ...], tuple[str, ...], int, str, tuple[Hop, ...]]]
+        frontier = [(0, 0.0, (), (), 0, start, ())]
         sequence = 0
         done: set[str] = set()
         while frontier:
-            count, latency_s, names, _, vertex, hops = heapq.heappop(frontier)
+            count, latency_s, dimensions, names, _, vertex, hops = heapq.heappop(frontier)
             if vertex == goal:
                 return hops
             if vertex in done or (vertex != start and vertex not in self._switches):
@@ -135,7 +141,8 @@ class Routes:
             for head, hop in (*self._inner[vertex], *self._outer.get((vertex, goal), ())):
                 if head not in done:
                     sequence += 1
-                    cost = (count + 1, latency_s + hop.link.latency_s, (*names, hop.link.name), sequence)
+                    order = (*dimensions, hop.link.dimension) if self._has_dimensions else ()
+                    cost = (count + 1, latency_s + hop.link.latency_s, order, (*names, hop.link.name), sequence)
                     heapq.heappush(frontier, (*cost, head, (*hops, hop)))
         raise NoRoute(self._no_route(start, goal))
 

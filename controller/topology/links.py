@@ -131,7 +131,7 @@ def declared_links(
     vertices.check_ports(woven)
     for many in woven.links:
         for name, a, b in many.links:
-            take(many.name, many.cable.link(name, a, b), many.place, many.cable)
+            take(many.name, many.cable.link(name, a, b, many.dimension), many.place, many.cable)
     for index, damage in enumerate(declaration.damage):
         _damage(vertices.document, links, copies, failed, damage, ("damage", index))
     for override in overrides:

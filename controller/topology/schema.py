@@ -67,6 +67,7 @@ class Link:
         latency_s: paid once by a transfer that passes [s].
         constants: ``forward``, ``backward`` and ``latency`` with kind and source; empty when built in code.
         shared: both directions share one capacity, that of forward: a bus, or a half-duplex cable.
+        dimension: of the torus that it lies in, whose routes take dimensions in order; -1 elsewhere.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Link:
     latency_s: float
     constants: Mapping[str, Constant] = field(default_factory=dict, compare=False, repr=False)
     shared: bool = False
+    dimension: int = -1
 
 
 @dataclass(frozen=True, slots=True)

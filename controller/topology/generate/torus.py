@@ -1,7 +1,8 @@
 """A torus of any number of dimensions: a router a host, linked to the next one in every dimension, ends joined.
 
 A dimension of size 2 has one link, not two. Where one switch of the host leaves it (a chip's own router), that switch
-is the router; otherwise there is a switch ``router<i>`` and `host_link` joins the host to it.
+is the router; otherwise there is a switch ``router<i>`` and `host_link` joins the host to it. Routes take the first
+dimension first (Dally and Seitz, IEEE Trans. Computers 1987), as the routers of tori do.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class Torus(FabricBlock):
             for router, uplinks in zip(routers, ends, strict=True):
                 for end in uplinks:
                     down.join(end, router)
-        links = weaver.links("torus", self.link, "link")
         stride = self.host_count
-        for size in self.dimensions:
+        for dimension, size in enumerate(self.dimensions):
+            links = weaver.links("torus", self.link, "link", dimension)
             stride //= size
             for index, router in enumerate(routers):
                 at = index // stride % size

@@ -42,6 +42,7 @@ class WovenLinks:
         place: where the file declares them.
         where: that, as file and line.
         links: (name, end, end) of each.
+        dimension: of the torus that they lie in, -1 elsewhere.
     """
 
     name: str
@@ -49,6 +50,7 @@ class WovenLinks:
     place: Place
     where: str
     links: list[tuple[str, Endpoint, Endpoint]] = field(default_factory=list)
+    dimension: int = -1
 
     def join(self, a: Endpoint, b: Endpoint) -> None:
         """Adds the link from `a` to `b`, named by its ends."""
@@ -130,17 +132,18 @@ class Weaver:
         self.expansion.switches[name] = ""
         return Endpoint(name)
 
-    def links(self, name: str, wire: Wire | Cable, key: str) -> WovenLinks:
+    def links(self, name: str, wire: Wire | Cable, key: str, dimension: int = -1) -> WovenLinks:
         """A new set of links that one key of the block declares.
 
         Args:
             name: of all of them, for overrides.
             wire: what they are made of.
             key: of the block.
+            dimension: of the torus that they lie in, -1 elsewhere.
         """
         place = ("fabric", *key.split("."))
         cable = wire if isinstance(wire, Cable) else cable_of(wire, self._document.where(place))
-        made = WovenLinks(name, cable, place, self._document.where(place))
+        made = WovenLinks(name, cable, place, self._document.where(place), dimension=dimension)
         self.expansion.links.append(made)
         return made
 
