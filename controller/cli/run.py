@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 @click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
 @node_timeout_option
 @click.option("--ray", metavar="ADDRESS", help="Place node processes on a Ray cluster: auto, HOST:PORT (--live).")
+@click.option(
+    "--dtype", metavar="TYPE", help="Element type of a virtual run, in place of the model's: bf16, fp16, fp32."
+)
+@click.option(
+    "--quantization", metavar="FORMAT", help="Weights in fp8, fp8-block, int8, int4, mxfp4 or none (--virtual)."
+)
 @click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
 @click.option(
     "--effective-context",
@@ -142,6 +148,8 @@ def _print(experiment: Experiment, details: bool) -> None:
     from controller.report.run_lines import run_lines
 
     click.echo(run_lines(experiment).text())
+    for note in experiment.shape.notes:
+        click.echo(f"not modelled  {note}")
     for change in experiment.outcome.link_changes:
         click.echo(f"link        {change_text(change)}")
     if details:

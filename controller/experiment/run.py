@@ -37,6 +37,8 @@ def run_experiment(request: RunSpec, *, progress: ProgressSink | None = None) ->
         if request.local and value is not None:
             raise BadWorkload(f"{option} is for node processes, and --local starts none: write --live in its place")
     if request.live or request.local:
+        if request.dtype is not None:
+            raise BadWorkload(f"--dtype {request.dtype} is of virtual runs: remove it, or --{request.executor}")
         if shape.without_values:
             raise BadWorkload(
                 f"{shape.name} cannot run with values: {shape.without_values[0]}; remove --{request.executor}"

@@ -10,6 +10,7 @@ from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import PROMPT_TOKENS, RunSpec, training_seq
 from controller.faults.schedule import with_faults
 from controller.models.catalog import load_model
+from controller.models.formats import in_formats
 from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.training_scenario import TrainingScenario
@@ -30,7 +31,7 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
     strategy = lookup(request.strategy)
     strategy.read_options(request.options)
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
-    shape = load_model(request.model)
+    shape = in_formats(load_model(request.model), request.dtype, request.quantization)
     check_model(strategy, shape)
     return strategy, with_faults(topology, request.faults), shape
 

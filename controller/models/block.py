@@ -22,6 +22,7 @@ from controller.models.experts import Experts
 from controller.models.feed_forward import feed_forward_of
 from controller.models.linear import linear, linear_backward
 from controller.models.norm import Weights, norm, norm_backward
+from controller.models.quantization import PACKED
 from controller.models.shape import ModelShape
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import View
@@ -154,8 +155,18 @@ class Block:
 
     def projected(self, s: Script, attention: Value, axes: tuple[Size, ...]) -> Value:
         """Output projection (*axes, n) of `attention`, in any form of (..., h*d)."""
-        width = as_view(self.weights["o.weight"]).shape[1]
+        width = self._attention_width()
         return self.linear(s, "o", attention.reshape(*axes, width), "o_proj")
+
+    def _attention_width(self) -> int:
+        """Columns of all heads here; rows of packed weights do not tell it, so then those that make q do."""
+        weight = as_view(self.weights["o.weight"])
+        if weight.buffer.dtype != PACKED:
+            return weight.buffer.shape[1]
+        if "q.weight" in self.weights:
+            return as_view(self.weights["q.weight"]).buffer.shape[0]
+        group = self.shape.heads // self.shape.kv_heads
+        return as_view(self.weights["qkv.weight"]).buffer.shape[0] * group // (group + 2)
 
     def fed_forward(self, s: Script, x: Value) -> Value:
         """Feed-forward of the normed `x`."""

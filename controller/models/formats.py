@@ -1,0 +1,50 @@
+"""Element type and quantisation that a user asks for in place of what a configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from controller.errors import BadWorkload
+from controller.models.quantization import Quantization, not_timed
+from controller.models.shape import ModelShape
+
+DTYPES = ("bf16", "fp16", "fp32")
+FORMATS: Mapping[str, Quantization | None] = {
+    "none": None,
+    "fp8": Quantization("fp8, one scale a matrix", 8, 0, 0, 0, notes=(not_timed("fp8"),)),
+    "fp8-block": Quantization("fp8, blocks of 128 x 128", 8, 0, 32, 0, notes=(not_timed("fp8"),)),
+    "int8": Quantization("int8, one scale a row", 8, 0, 32, 0, notes=(not_timed("int8"),)),
+    "int4": Quantization("int4, groups of 128", 4, 128, 16, 4, notes=(not_timed("int4"),)),
+    "mxfp4": Quantization("mxfp4, blocks of 32", 4, 32, 8, 0, notes=(not_timed("mxfp4"),)),
+}
+"""Formats by name; scales and zero points as GPTQ, fp8 of vLLM and the OCP's MX have them."""
+
+
+def in_formats(shape: ModelShape, dtype: str | None, quantization: str | None) -> ModelShape:
+    """The shape in other formats than it was published in; None keeps what it has.
+
+    Raises:
+        BadWorkload: an unknown format, or one that the model cannot have.
+    """
+    if dtype is not None:
+        if dtype not in DTYPES:
+            raise BadWorkload(f"--dtype {dtype!r}: element types of runs are {', '.join(DTYPES)}; choose one of them")
+        shape = replace(shape, dtype=dtype)
+    if quantization is None:
+        return shape
+    if quantization not in FORMATS:
+        raise BadWorkload(f"--quantization {quantization!r}: formats are {', '.join(FORMATS)}; choose one of them")
+    if shape.parts:
+        raise BadWorkload(
+            f"--quantization {quantization}: {shape.name} has {' and '.join(shape.parts)}, whose weights are not "
+            f"quantised here; remove the option"
+        )
+    old = () if shape.quantization is None else shape.quantization.notes
+    found = FORMATS[quantization]
+    new = () if found is None else found.notes
+
+    def said(notes: tuple[str, ...]) -> tuple[str, ...]:
+        return (*(note for note in notes if note not in old), *new)
+
+    return replace(shape, quantization=found, notes=said(shape.notes), without_values=said(shape.without_values))
