@@ -53,6 +53,11 @@ class Block:
         """The part that makes what is cached, and attends to it."""
         return attention_of(self.shape)
 
+    @property
+    def sinks(self) -> tuple[Operand, ...]:
+        """The weight of attention sinks; strategies that merge partial attentions would count it once a part."""
+        return (self.weights["sinks.weight"],) if self.shape.sinks else ()
+
     def qkv(self, s: Script, x: Source, position: Size = 0) -> tuple[Value, Value, Value]:
         """Norm, projections, norms of q and k, rotation; `position` is that of the first token."""
         normed = self.before(s, "attn_norm", x)
@@ -97,9 +102,8 @@ class Block:
         Returns:
             Attention (rows, tokens, h*d).
         """
-        attended = s.op(
-            "prefill_attention", q, k, v, scale=self.shape.attention_scale, window=self.shape.window(self.layer)
-        )
+        scale, window = self.shape.attention_scale, self.shape.window(self.layer)
+        attended = s.op("prefill_attention", q, k, v, *self.sinks, scale=scale, window=window)
         return s.op("from_heads", attended)
 
     def to_heads(self, s: Script, x: Source, out: Operand | None = None) -> Value:
@@ -135,7 +139,7 @@ class Block:
         assert isinstance(width, int), "widths are never open"
         query = q.reshape(q.shape[0], width // self.shape.head_dim, self.shape.head_dim)
         out, lse = s.results(
-            "decode_attention", query, *(each for pair in segments for each in pair), on=on,
+            "decode_attention", query, *(each for pair in segments for each in pair), *self.sinks, on=on,
             tokens=tuple(tokens), starts=tuple(starts), scale=self.shape.attention_scale,
         )  # fmt: skip
         assert isinstance(out, Value) and isinstance(lse, Value)

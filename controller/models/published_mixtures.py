@@ -30,6 +30,15 @@ def _mixture(
     )  # fmt: skip
 
 
+def _alternating(layers: int) -> tuple[bool, ...]:
+    """The first layer slides, the second does not, and so on."""
+    return tuple(layer % 2 == 0 for layer in range(layers))
+
+
+def _gpt_oss_experts(count: int, chosen: int, intermediate: int) -> ExpertShape:
+    return ExpertShape(count, chosen, intermediate, score="chosen_softmax", router_bias=True, bias=True, clamped=True)
+
+
 def _deepseek_v2(
     name: str, layers: int, hidden: int, heads: int, intermediate: int, experts: ExpertShape, query_rank: int
 ) -> ModelShape:  # fmt: skip
@@ -54,6 +63,11 @@ MIXTURES = (
         ),
         _OWN.format("DeepSeek-V3"), intermediate=96, vocab=384, positions=512, head_dim=16, dtype="fp32",
         latent=LatentShape(kv_rank=24, rope_dim=8, value_dim=12, query_rank=20),
+    ),
+    _mixture(
+        "tiny-gpt-oss", "gpt_oss", 2, 64, 4, 2, _gpt_oss_experts(6, 2, 40), _OWN.format("GPT-OSS"),
+        intermediate=40, vocab=384, positions=512, head_dim=16, eps=1e-5, dtype="fp32", biases=True, sinks=True,
+        window=8, slides=_alternating(2),
     ),
     _mixture(
         "mixtral-8x7b", "mixtral", 32, 4_096, 32, 8, ExpertShape(8, 2, 14_336, normalise=True),
@@ -85,6 +99,15 @@ MIXTURES = (
         "DeepSeek-AI 2024, arXiv 2412.19437, section 4.2; deepseek-ai/DeepSeek-V3 config.json, without its MTP layer",
         intermediate=18_432, vocab=129_280, positions=163_840, bos=0, eos=(1,),
         latent=LatentShape(kv_rank=512, rope_dim=64, value_dim=128, query_rank=1_536),
+    ),
+    *(
+        _mixture(
+            name, "gpt_oss", layers, 2_880, 64, 8, _gpt_oss_experts(count, 4, 2_880),
+            "OpenAI 2025, arXiv 2508.10925, section 2; openai/" + name + " config.json",
+            intermediate=2_880, vocab=201_088, positions=131_072, head_dim=64, eps=1e-5, theta=150_000.0, biases=True,
+            sinks=True, window=128, slides=_alternating(layers), eos=(200_002,),
+        )
+        for name, layers, count in (("gpt-oss-20b", 24, 32), ("gpt-oss-120b", 36, 128))
     ),
 )  # fmt: skip
 """In the order of the catalog."""

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-LINEARS = ("q", "k", "v", "o", "gate", "up", "down", "qkv", "kv", "head")
-"""Matrices that may be quantised."""
+EXPERTS = ("expert_gate", "expert_up", "expert_down")
+"""Matrices of experts, a matrix for each in one tensor."""
+LINEARS = (
+    *("q", "k", "v", "o", "gate", "up", "down", "qkv", "kv", "head", "q_down", "kv_down"),
+    *("shared_gate", "shared_up", "shared_down", *EXPERTS),
+)
+"""Matrices that may be quantised; those that decoding absorbs (``k_up``, ``v_up``) stay as servers keep them."""
 PACKED = "uint8"
 """Element type of packed rows."""
 
@@ -64,10 +69,10 @@ def stored(
         dtype: where it is not quantised.
         extents: of the weight.
     """
-    if quantization is None or len(extents) != 2:
+    if quantization is None or not name.endswith(("weight", "head")) or len(extents) < 2:
         return dtype, extents
     matrix = name.removesuffix(".weight").rpartition(".")[2]
     parts = {"qkv": ("q", "k", "v"), "kv": ("k", "v")}.get(matrix, (matrix,))
     if matrix not in LINEARS or set(parts) & set(quantization.skipped):
         return dtype, extents
-    return PACKED, (extents[0], quantization.row_bytes(extents[1]))
+    return PACKED, (*extents[:-1], quantization.row_bytes(extents[-1]))

@@ -17,8 +17,8 @@ from node.hardware.operations.attributes import CompleteAttributes
 
 
 def prefill_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
-    """q (b, h, t, d), k (b, g, t, d), v (b, g, t, d) -> (b, h, t, d)."""
-    q, k, v = inputs
+    """q (b, h, t, d), k (b, g, t, d), v (b, g, t, d)[, sinks (h)] -> (b, h, t, d)."""
+    q, k, v = inputs[:3]
     batch, heads, tokens, dim = q.shape
     groups = k.shape[1]
     if groups != heads:
@@ -28,6 +28,14 @@ def prefill_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attri
         v = v[:, :, None].expand(wide).reshape(q.shape)
     window = attributes.integer("window")
     windowed = 0 < window < tokens
+    if len(inputs) == 4:
+        scores = torch.matmul(q.float(), k.float().transpose(2, 3)) * attributes.number("scale")
+        if attributes["causal"]:
+            scores.masked_fill_(~_window_mask(tokens, window or tokens), -torch.inf)
+        sinks = inputs[3].float().view(1, heads, 1, 1).expand(*scores.shape[:3], 1)
+        weights = torch.softmax(torch.cat((scores, sinks), -1), -1)[..., :-1]
+        outputs[0].copy_(torch.matmul(weights, v.float()))
+        return
     outputs[0].copy_(
         functional.scaled_dot_product_attention(
             q,
@@ -74,7 +82,7 @@ def block_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attribu
 
 
 def decode_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
-    """q (b, h, d), k1, v1[, k2, v2, ...] each (b, g, T, d) -> out (b, h, d), lse fp32 (b, h)."""
+    """q (b, h, d), k1, v1[, k2, v2, ...] each (b, g, T, d)[, sinks (h)] -> out (b, h, d), lse fp32 (b, h)."""
     q = inputs[0]
     batch, heads, dim = q.shape
     groups = inputs[1].shape[1]
@@ -89,6 +97,9 @@ def decode_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrib
             scores.append(torch.bmm(query, keys.transpose(1, 2)))
             values.append(v.view(batch * groups, length, dim)[:, start:stop])
     out, lse = outputs
+    if len(inputs) % 2 == 0:  # the last one has no value, and so no columns in the sum below
+        sinks = inputs[-1].float().view(1, groups, heads // groups, 1)
+        scores.append(sinks.expand(batch, *sinks.shape[1:]).reshape(batch * groups, heads // groups, 1))
     if not scores:
         out.zero_()
         lse.fill_(-torch.inf)

@@ -110,7 +110,7 @@ def test_baselines(strategy: str, batch: int) -> None:
     generated(live(strategy, batch=batch, prompt_tokens=6, output_tokens=6))
 
 
-@pytest.mark.parametrize("model", ["tiny-mixtral", "tiny-deepseek"])
+@pytest.mark.parametrize("model", ["tiny-mixtral", "tiny-deepseek", "tiny-gpt-oss"])
 def test_experts_and_latents(model: str) -> None:
     generated(live("gpu_only", model, batch=3, prompt_tokens=7, output_tokens=9))
 

@@ -13,6 +13,10 @@ NAMES = {
     "down_proj": "down",
 }  # fmt: skip
 """Names of transformers -> ours, of what a method may leave as it is."""
+OF_EVERY_LAYER = {
+    "model.layers.*.self_attn": ("q", "k", "v", "o"), "model.layers.*.mlp.router": (), "model.embed_tokens": (),
+}  # fmt: skip
+"""Patterns of transformers -> our names of the matrices that they leave as they are, where those may be quantised."""
 
 
 def read_quantization(config: Config) -> Quantization | None:
@@ -57,7 +61,9 @@ def _skipped(config: Config, *keys: str) -> tuple[str, ...]:
     for key in keys:
         for name in config.optional(key) or ():
             last = str(name).rstrip("$").rpartition(".")[2]
-            if "lm_head" in str(name):
+            if name in OF_EVERY_LAYER:
+                names.extend(OF_EVERY_LAYER[name])
+            elif "lm_head" in str(name):
                 names.append("head")
             elif last in NAMES and "layers." not in str(name):
                 names.append(NAMES[last])

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from controller.errors import UnknownModel
+from controller.models.huggingface.deepseek import read_deepseek_v2, read_deepseek_v3
 from controller.models.huggingface.falcon import read_falcon
 from controller.models.huggingface.gemma import read_gemma2, read_gemma3, read_gemma3_text
 from controller.models.huggingface.gpt import read_gpt2, read_gpt_neox
 from controller.models.huggingface.harmless import HARMLESS
 from controller.models.huggingface.keys import Config
 from controller.models.huggingface.llama import read_granite, read_llama, read_mistral, read_phi3
+from controller.models.huggingface.mixtures import read_gpt_oss, read_mixtral, read_qwen3_moe
 from controller.models.huggingface.olmo import read_olmo2
 from controller.models.huggingface.opt import read_opt
 from controller.models.huggingface.quantised import read_quantization
@@ -38,6 +40,11 @@ READERS: Mapping[str, Callable[[Config], ModelShape]] = {
     "RefinedWeb": read_falcon,
     "RefinedWebModel": read_falcon,
     "olmo2": read_olmo2,
+    "mixtral": read_mixtral,
+    "qwen3_moe": read_qwen3_moe,
+    "gpt_oss": read_gpt_oss,
+    "deepseek_v2": read_deepseek_v2,
+    "deepseek_v3": read_deepseek_v3,
 }
 """Model types that can be read."""
 

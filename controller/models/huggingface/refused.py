@@ -1,4 +1,4 @@
-"""Families whose layers are not dense: refused with what they need."""
+"""Families whose layers have parts that no shape expresses: refused with what they need."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from controller.models.huggingface.keys import Config
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 LATENT_KEYS = ("kv_lora_rank",)
 FAMILIES: Mapping[str, str] = {
-    "mixtral": "a mixture of experts",
     "qwen2_moe": "a mixture of experts with shared ones",
-    "qwen3_moe": "a mixture of experts",
-    "gpt_oss": "a mixture of experts",
-    "deepseek_v2": "a mixture of experts with latent attention",
-    "deepseek_v3": "a mixture of experts with latent attention",
     "olmoe": "a mixture of experts",
     "granitemoe": "a mixture of experts",
     "phimoe": "a mixture of experts",
@@ -23,8 +18,12 @@ FAMILIES: Mapping[str, str] = {
 }
 
 
+MIXTURES = ("mixtral", "qwen3_moe", "gpt_oss", "deepseek_v2", "deepseek_v3")
+"""Families whose readers take experts."""
+
+
 def refuse_other_layers(config: Config, model_type: object) -> None:
-    """Refuses what is not a dense decoder with attention over keys and values.
+    """Refuses other mixtures of experts, and experts or latents in a family that has none.
 
     Raises:
         UnknownModel: such a model, with what it is.
@@ -32,8 +31,10 @@ def refuse_other_layers(config: Config, model_type: object) -> None:
     if isinstance(model_type, str) and model_type in FAMILIES:
         raise config.refuse(
             f"'model_type' is {model_type!r}, {FAMILIES[model_type]}, which is not read from a file; choose a dense "
-            f"model, or a named one of windtunnel models"
+            f"model, or one of {', '.join(MIXTURES)}"
         )
+    if model_type in MIXTURES:
+        return
     for key in EXPERT_KEYS:
         if config.optional(key) is not None and config.integer(key) > 1:
             raise config.refuse(f"{key!r} is {config.optional(key)!r}; mixtures of experts are not supported")

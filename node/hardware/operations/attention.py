@@ -48,10 +48,12 @@ def _check_groups(operation: str, heads: int, key: TensorType, operand: str) -> 
 
 def _check_prefill(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
     name = "prefill_attention"
-    expect_counts(name, "q, k, v -> out", inputs, outputs, (3,), (1,))
-    q, k, v = inputs
+    expect_counts(name, "q, k, v[, sinks] -> out", inputs, outputs, (3, 4), (1,))
+    q, k, v = inputs[:3]
     expect_float(name, "q", q)
     expect_rank(name, "q", q, "(b, h, t, d)", 4)
+    if len(inputs) == 4:
+        expect_like(name, "sinks", inputs[3], TensorType((q.shape[1],), q.dtype), "a logit of every head")
     batch, heads, tokens, dim = q.shape
     expect_rank(name, "k", k, "(b, g, t, d)", 4)
     _check_groups(name, heads, k, "k")
@@ -68,14 +70,14 @@ def _check_prefill(inputs: Types, outputs: Types, attributes: CompleteAttributes
 
 
 def _prefill_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
-    q, k, v = inputs
+    q, k = inputs[:2]
     batch, heads, tokens, dim = q.shape
     causal, window = bool(attributes["causal"]), attributes.integer("window")
     pairs = attended_pairs(tokens, causal, window)
     return Demand(
         "prefill_attention",
         4.0 * batch * heads * pairs * dim,
-        (q.nbytes, k.nbytes, v.nbytes),
+        tuple([each.nbytes for each in inputs]),
         (outputs[0].nbytes,),
         q.dtype,
         "tensor",
@@ -167,13 +169,15 @@ def attended_spans(attributes: CompleteAttributes) -> tuple[tuple[int, int], ...
 
 def _check_decode(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
     name = "decode_attention"
-    if len(inputs) < 3 or len(inputs) % 2 == 0 or len(outputs) != 2:
-        refuse_counts(name, "q, k1, v1[, k2, v2, ...] -> out, lse", inputs, outputs)
+    if len(inputs) < 3 or len(outputs) != 2:
+        refuse_counts(name, "q, k1, v1[, k2, v2, ...][, sinks] -> out, lse", inputs, outputs)
     q, first = inputs[0], inputs[1]
     expect_float(name, "q", q)
     expect_rank(name, "q", q, "(b, h, d)", 3)
     batch, heads, dim = q.shape
-    segments = len(inputs) // 2
+    segments = (len(inputs) - 1) // 2
+    if len(inputs) % 2 == 0:
+        expect_like(name, "sinks", inputs[-1], TensorType((heads,), q.dtype), "a logit of every head")
     tokens, starts = attributes.integers("tokens"), attributes.integers("starts")
     if len(tokens) != segments or (starts and len(starts) != segments):
         raise BadAttribute(
@@ -209,6 +213,8 @@ def _decode_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes
     for start, stop in attended_spans(attributes):
         total += stop - start
         reads += [(stop - start) * token_bytes] * 2
+    if len(inputs) % 2 == 0:
+        reads.append(inputs[-1].nbytes)
     dims = {"batch": batch, "heads": heads, "kv_heads": groups, "tokens": total, "head_dim": dim}
     flop = 4.0 * batch * heads * total * dim
     writes = (outputs[0].nbytes, outputs[1].nbytes)
@@ -244,7 +250,8 @@ def _merge_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Deman
 ATTENTION = (
     define(
         "prefill_attention",
-        "q (b, h, t, d), k (b, g, t, d), v (b, g, t, d) -> (b, h, t, d): softmax(scale q k') v; `window` tokens back",
+        "q (b, h, t, d), k (b, g, t, d), v (b, g, t, d)[, sinks (h)] -> (b, h, t, d): softmax(scale q k') v; `window` "
+        "tokens back; a sink is one more logit of its head, without a value",
         _check_prefill,
         _prefill_demand,
         {"scale": (float, None), "causal": (bool, True), "window": (int, 0)},
@@ -260,9 +267,9 @@ ATTENTION = (
     ),
     define(
         "decode_attention",
-        "q (b, h, d), k1 (b, g, T1, d), v1 (b, g, T1, d)[, k2, v2, ...] -> out (b, h, d), lse fp32 (b, h): attention "
-        "of one new token over tokens starts[i]:tokens[i] of each segment, with the log of the sum of the "
-        "exponentials; no token gives 0 and -inf",
+        "q (b, h, d), k1 (b, g, T1, d), v1 (b, g, T1, d)[, k2, v2, ...][, sinks (h)] -> out (b, h, d), "
+        "lse fp32 (b, h): attention of one new token over tokens starts[i]:tokens[i] of each segment, with the log of "
+        "the sum of the exponentials; no token gives 0 and -inf",
         _check_decode,
         _decode_demand,
         {"tokens": (tuple, None), "starts": (tuple, ()), "scale": (float, None)},

@@ -24,6 +24,7 @@ from node.hardware.operations.expect import (
     expect_shape,
     refuse_shape,
 )
+from node.hardware.operations.linear import PACKED
 
 SCORES = ("softmax", "sigmoid", "chosen_softmax")
 """What a gate makes of its logits: a softmax over all experts, a sigmoid each, or a softmax over the chosen ones."""
@@ -106,9 +107,10 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
     expect_rank(name, "rows", rows, "(r, k)", 2)
     expect_rank(name, "w", w, "(e, n, k)", 3)
     experts, columns, length = w.shape
-    if length != rows.shape[1]:
-        refuse_shape(name, "w", w, f"(e, n, {rows.shape[1]})", f"rows has {rows.shape[1]} columns")
-    expect_dtype(name, "w", w, rows.dtype, "rows is")
+    if w.dtype != PACKED:
+        if length != rows.shape[1]:
+            refuse_shape(name, "w", w, f"(e, n, {rows.shape[1]})", f"rows has {rows.shape[1]} columns")
+        expect_dtype(name, "w", w, rows.dtype, "rows is")
     expect_like(name, "ends", ends, TensorType((experts,), "int64"), "the row after the last of every expert")
     if len(inputs) == 4:
         expect_shape(name, "bias", inputs[3], (experts, columns), f"w is {w.shape}")
@@ -126,14 +128,14 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
 def _grouped_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
     """Experts that nobody chose are not read. Tiles are those of all active experts side by side."""
     rows, w, ends = inputs[:3]
-    experts, columns, length = w.shape
+    (experts, columns, stored), length = w.shape, rows.shape[1]
     counts = expert_loads(rows.shape[0], experts, attributes.integers("loads")) if experts else ()
     active = max(1, sum(count > 0 for count in counts))
     item = ITEM_BYTES[w.dtype]
-    reads = [rows.nbytes, min(active, experts) * columns * length * item, ends.nbytes]
+    reads = [rows.nbytes, min(active, experts) * columns * stored * item, ends.nbytes]
     flop = 2.0 * rows.shape[0] * columns * length
     if len(inputs) == 4:
-        reads.append(min(active, experts) * columns * item)
+        reads.append(min(active, experts) * columns * ITEM_BYTES[rows.dtype])
         flop += rows.shape[0] * columns
     dims = {
         "m": -(-rows.shape[0] // active), "n": active * columns, "k": length,
@@ -198,7 +200,8 @@ EXPERTS = (
     define(
         "grouped_linear",
         "rows (r, k), w (e, n, k), ends int64 (e)[, bias (e, n)] -> (r, n): the rows of each expert times the "
-        "transpose of its weight, plus its bias; `loads` is the declared share of each expert, evenly when empty",
+        "transpose of its weight, plus its bias; w may be packed as that of linear; `loads` is the declared share of "
+        "each expert, evenly when empty",
         _check_grouped,
         _grouped_demand,
         {"loads": (tuple, ())},

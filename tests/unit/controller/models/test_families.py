@@ -27,6 +27,11 @@ PUBLISHED |= {
     "falcon-40b": 41_835_970_560 - 65_024 * 8_192,
     "gpt-neox-20b": 20_554_567_680,
 }
+PUBLISHED |= {
+    "mixtral-8x7b": 46_702_792_704, "qwen3-30b-a3b": 30_532_122_624, "deepseek-v2-lite": 15_706_484_224,
+    "deepseek-v2": 235_741_434_880, "gpt-oss-20b": 20_914_757_184,
+    "deepseek-v3": 671_026_419_200,  # the card says 671B; the page counts the layer that predicts further tokens, too
+}  # fmt: skip
 
 
 def model(name: str, **changes: object):
@@ -77,8 +82,8 @@ def test_a_key_that_nobody_reads_is_a_note_and_harmless_ones_are_not(read):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model_type": "mixtral"}, "'model_type' is 'mixtral', a mixture of experts"),
-        ({"model_type": "deepseek_v3"}, "'model_type' is 'deepseek_v3', a mixture of experts with latent attention"),
+        ({"model_type": "olmoe"}, "'model_type' is 'olmoe', a mixture of experts"),
+        ({"model_type": "qwen2_moe"}, "'model_type' is 'qwen2_moe', a mixture of experts with shared ones"),
         ({"num_local_experts": 8}, "'num_local_experts' is 8; mixtures of experts are not supported"),
         ({"kv_lora_rank": 512}, "'kv_lora_rank' is 512; latent attention"),
         ({"quantization_config": {"quant_method": "aqlm"}}, "the method 'aqlm', expected one of fp8"),

@@ -30,6 +30,8 @@ PARAMETERS = {
     "qwen3-30b-a3b": 30_532_122_624,
     "deepseek-v2-lite": 15_706_484_224,
     "deepseek-v2": 235_741_434_880,
+    "gpt-oss-20b": 20_914_757_184,
+    "gpt-oss-120b": 116_829_156_672,
 }
 CARDS = {
     # Total and active parameters as model cards round them [billions], and how far the rounding may be off.
@@ -55,6 +57,15 @@ def test_totals_and_active_parameters_are_those_of_the_cards(name):
 
 def test_deepseek_v3_has_671_billion_parameters_to_a_thousandth():
     assert load_model("deepseek-v3").parameter_count / 671e9 == pytest.approx(1.0, abs=0.001)
+
+
+@pytest.mark.parametrize(("name", "total", "active"), [("gpt-oss-20b", 20.91, 3.61), ("gpt-oss-120b", 116.83, 5.13)])
+def test_gpt_oss_counts_the_embedding_as_inactive(name, total, active):
+    # arXiv 2508.10925, table 1: "Unembedding parameters are counted towards active, but not embeddings".
+    shape = load_model(name)
+    assert shape.parameter_count / 1e9 == pytest.approx(total, abs=0.005)
+    embedding = shape.vocab * shape.hidden
+    assert (shape.active_parameter_count - embedding) / 1e9 == pytest.approx(active, abs=0.005)
 
 
 def test_latents_are_cached_instead_of_keys_and_values():

@@ -52,7 +52,7 @@ def test_the_shortest_runs(local, strategy: str, prompt: int, output: int) -> No
         local.check(run, model, **size)
 
 
-@pytest.mark.parametrize("model", ["tiny-mixtral", "tiny-deepseek"])
+@pytest.mark.parametrize("model", ["tiny-mixtral", "tiny-deepseek", "tiny-gpt-oss"])
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_experts_and_latents_in_gpu_memory(local, model: str, gpus: int) -> None:
     """A prompt expands latents and a new token absorbs them; experts get uneven rows, some of them none."""

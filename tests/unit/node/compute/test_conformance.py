@@ -68,17 +68,25 @@ def plain_attention(q: Array, keys: Array, values: Array, scale: float) -> tuple
     return sum(np.exp(score - lse) * value for score, value in zip(scores, values, strict=True)), lse
 
 
-def plain_prefill(q, k, v, scale, causal=True, window=0):
+def with_sink(out: Array, lse: float, sink: float) -> tuple[Array, float]:
+    """One more logit without a value."""
+    total = np.logaddexp(lse, sink)
+    return out * np.exp(lse - total), total
+
+
+def plain_prefill(q, k, v, sinks=None, *, scale, causal=True, window=0):
     out = np.zeros_like(q)
     per = q.shape[1] // k.shape[1]
     for b, h, t in np.ndindex(q.shape[:3]):
         first = max(0, t + 1 - window) if window else 0
         stop = t + 1 if causal else q.shape[2]
-        out[b, h, t], _ = plain_attention(q[b, h, t], k[b, h // per, first:stop], v[b, h // per, first:stop], scale)
+        made = plain_attention(q[b, h, t], k[b, h // per, first:stop], v[b, h // per, first:stop], scale)
+        out[b, h, t], _ = made if sinks is None else with_sink(*made, sinks[h])
     return (out,)
 
 
 def plain_decode(q, *segments, tokens, scale, starts=()):
+    *segments, sinks = segments if len(segments) % 2 else (*segments, None)
     starts = starts or (0,) * len(tokens)
     out, lse = np.zeros_like(q), np.zeros(q.shape[:2])
     per = q.shape[1] // segments[0].shape[1]
@@ -87,7 +95,8 @@ def plain_decode(q, *segments, tokens, scale, starts=()):
             np.concatenate([s[b, h // per, i:j] for s, i, j in zip(segments[odd::2], starts, tokens, strict=True)])
             for odd in (0, 1)
         )
-        out[b, h], lse[b, h] = plain_attention(q[b, h], keys, values, scale)
+        made = plain_attention(q[b, h], keys, values, scale)
+        out[b, h], lse[b, h] = made if sinks is None else with_sink(*made, sinks[h])
     return out, lse
 
 
@@ -205,6 +214,8 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         Case(same(*[(1, 2, 5, 4)] * 3), same((1, 2, 5, 4)), plain_prefill, {"scale": 0.5, "window": 2}),
         Case(same(*[(1, 2, 5, 4)] * 3), same((1, 2, 5, 4)), plain_prefill, {"scale": 0.5, "window": 9}),
         Case(same(*[(1, 2, 5, 4)] * 3), same((1, 2, 5, 4)), plain_prefill, {"scale": 1, "causal": False}),
+        Case(same((2, 4, 5, 4), (2, 2, 5, 4), (2, 2, 5, 4), (4,)), same((2, 4, 5, 4)), plain_prefill, {"scale": 0.5}),
+        Case(same(*[(1, 2, 5, 4)] * 3, (2,)), same((1, 2, 5, 4)), plain_prefill, {"scale": 0.5, "window": 2}),
     ),
     "block_attention": (
         Case(
@@ -234,6 +245,12 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     ),
     "decode_attention": (
         Case(same((2, 4, 4), *KV), (((2, 4, 4), FP), ((2, 4), F32)), plain_decode, {"tokens": (6,), "scale": 0.5}),
+        Case(
+            same((2, 4, 4), *KV, *KV, (4,)),
+            (((2, 4, 4), FP), ((2, 4), F32)),
+            plain_decode,
+            {"tokens": (5, 2), "starts": (3, 1), "scale": 0.5},
+        ),
         Case(
             same((2, 4, 4), *KV, (2, 2, 3, 4), (2, 2, 3, 4)),
             (((2, 4, 4), FP), ((2, 4), F32)),
