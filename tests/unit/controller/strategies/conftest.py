@@ -32,17 +32,8 @@ SMALL = replace(
     vocab=160, max_positions=32, attention_scale=8**-0.5,
 )  # fmt: skip
 STEPS, BATCH, SEQ = 3, 2, 12
-MODELS = {
-    shape.name: shape
-    for shape in (
-        TINY,
-        LLAMA,
-        GEMMA,
-        load_model("tiny-mixtral"),
-        load_model("tiny-deepseek"),
-        load_model("tiny-gpt-oss"),
-    )
-}
+MIXTURES = tuple(map(load_model, ("tiny-mixtral", "tiny-deepseek", "tiny-gpt-oss")))
+MODELS = {shape.name: shape for shape in (TINY, LLAMA, GEMMA, *MIXTURES)}
 
 
 @lru_cache(maxsize=32)
