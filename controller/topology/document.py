@@ -16,7 +16,8 @@ MAX_DEPTH = 16
 """Deepest nesting [levels]; a topology needs seven, an alias that holds itself has no end."""
 
 MAX_ENTRIES = 200_000
-"""Most entries of a file with every alias written out."""
+"""Most entries of a short file with every alias written out; a longer one may have as many as bytes, which it has not
+without aliases."""
 MAX_INTEGER = 2**63
 
 Place = Sequence[str | int]
@@ -39,6 +40,7 @@ class Document:
         """
         self.path = path
         self._entry_count = 0
+        self._most_entries = MAX_ENTRIES
         self._tree = self._read()
         self.data: dict[str, Any] = self._plain(self._tree, 0)
 
@@ -63,7 +65,9 @@ class Document:
     def _read(self) -> Any:
         parser = YAML(typ="rt", pure=True)
         try:
-            tree = parser.load(self.path.read_text(encoding="utf-8"))
+            text = self.path.read_text(encoding="utf-8")
+            self._most_entries = max(MAX_ENTRIES, len(text))
+            tree = parser.load(text)
         except OSError as error:
             raise BadTopology(f"{self.path}: cannot be read: {error.strerror}; give a readable YAML file") from error
         except UnicodeDecodeError as error:
@@ -85,8 +89,10 @@ class Document:
         if depth > MAX_DEPTH:
             raise BadTopology(f"{self.path}:1: nested deeper than {MAX_DEPTH} levels; is there an alias in itself?")
         self._entry_count += 1
-        if self._entry_count > MAX_ENTRIES:
-            raise BadTopology(f"{self.path}:1: more than {MAX_ENTRIES} entries with its aliases written out; use count")
+        if self._entry_count > self._most_entries:
+            raise BadTopology(
+                f"{self.path}:1: more than {self._most_entries} entries with its aliases written out; use count"
+            )
         if isinstance(node, int) and not -MAX_INTEGER < node < MAX_INTEGER:
             raise BadTopology(f"{self.path}:1: a whole number has {node.bit_length()} bits; at most 63 are read")
         if isinstance(node, CommentedMap):

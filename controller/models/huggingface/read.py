@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from controller.errors import UnknownModel
 from controller.models.huggingface.deepseek import read_deepseek_v2, read_deepseek_v3
@@ -65,7 +66,7 @@ def read_config(path: Path) -> ModelShape:
         raise UnknownModel(f"{path} is nested too deeply; take the file as the model's publisher wrote it") from None
     if not isinstance(keys, dict):
         raise UnknownModel(f"{path} holds {type(keys).__name__}, expected an object with a key 'model_type'")
-    config = Config(path, keys)
+    config = Config(path, _with_quantisation_beside(path, keys))
     model_type = keys.get("model_type")
     refuse_other_layers(config, model_type)
     reader = READERS.get(model_type) if isinstance(model_type, str) else None
@@ -76,3 +77,17 @@ def read_config(path: Path) -> ModelShape:
     without = dict.fromkeys([*config.notes, *(() if quantization is None else quantization.notes)])
     unread = [f"key {key!r} of the configuration is not read" for key in config.left_over() if key not in HARMLESS]
     return replace(shape, quantization=quantization, notes=(*without, *unread), without_values=tuple(without))
+
+
+def _with_quantisation_beside(path: Path, keys: dict[str, Any]) -> dict[str, Any]:
+    """The keys with what ModelOpt writes into a file of its own beside them, ``hf_quant_config.json``."""
+    beside = path.with_name("hf_quant_config.json")
+    if "quantization_config" in keys or path.name != "config.json" or not beside.is_file():
+        return keys
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8"))["quantization"]
+        return {**keys, "quantization_config": {**found, "quant_method": "modelopt"}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnknownModel(
+            f"{beside} has no object 'quantization' ({error}); take the file as it was written"
+        ) from error

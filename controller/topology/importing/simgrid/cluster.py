@@ -109,13 +109,14 @@ def check_attributes(cabling: Cabling, element: Element, hosts: int) -> None:
         notes.append("the loopback of a host, whose memory does that here")
     if "bb_bw" in element.attributes:
         # All traffic of a cluster passes its backbone once, which a switch in the middle does not model.
-        backbone = bandwidth_of(element.need("bb_bw"), element)
-        if backbone < hosts * bandwidth_of(element.need("bw"), element):
+        backbone, one = (bandwidth_of(element.need(key), element) for key in ("bb_bw", "bw"))
+        alone = element.attributes.get("bb_sharing_policy", "SHARED").upper() == "FATPIPE"
+        if backbone < (one if alone else hosts * one):
             raise BadTopology(
                 f"{element.where}: a backbone of {element.need('bb_bw')} that holds up {hosts} hosts of "
                 f"{element.need('bw')} is not a switch: declare it by hand"
             )
-        notes.append("a backbone that is wider than all hosts together, and its latency")
+        notes.append("a backbone that holds nothing up; half of its latency is on each link of a host")
 
 
 def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: ClusterSize) -> None:
@@ -132,7 +133,7 @@ def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: Clus
 
     def wire(a: str, b: str, copies: float = 1, latency: str = "") -> None:
         rate = need("bw") if copies == 1 else f"{bandwidth_of(need('bw'), element) * copies:.17g}Bps"
-        cabling.connect(a, b, element, need("id"), rate, latency or need("lat"), policy)
+        cabling.connect(a, b, element, need("id"), rate, latency or _latency(element), policy)
 
     middle = cabling.switch(router_name(element))
     if "limiter_link" in element.attributes:
@@ -152,6 +153,14 @@ def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: Clus
             for leaf in leaves:
                 for spine in spines:
                     wire(leaf, spine, size.up_cables)
+
+
+def _latency(element: Element) -> str:
+    """Latency of a link of a host, with its half of the backbone's."""
+    if "bb_lat" not in element.attributes or "bb_bw" not in element.attributes:
+        return element.need("lat")
+    own, backbone = (latency_of_text(element.need(key), element) for key in ("lat", "bb_lat"))
+    return f"{own + backbone / 2:.17g}s"
 
 
 def _lay_torus(
@@ -196,11 +205,11 @@ def cluster_fabric(cabling: Cabling, element: Element, size: ClusterSize, hosts:
 
     def wire(copies: float = 1, latency: str = "") -> str:
         # The same checks and sources as a cable that is laid.
-        cabling.connect("a", "b", element, name, element.need("bw"), latency or element.need("lat"), policy)
+        cabling.connect("a", "b", element, name, element.need("bw"), latency or _latency(element), policy)
         link: Connection = cabling.sketch.links.pop()
         rate = bandwidth_of(element.need("bw"), element) * copies
         bandwidth = rate_of(cabling.given, name, where, rate, link.bandwidth.source)
-        wait = latency_of_text(latency or element.need("lat"), element)
+        wait = latency_of_text(latency or _latency(element), element)
         quantity = SourcedQuantity(format_quantity(wait, "s"), "datasheet", link.latency.source)
         shared = ", shared: true" if link.shared else ""
         return f"bandwidth: {bandwidth.yaml}, latency: {quantity.yaml}{shared}"

@@ -111,7 +111,7 @@ class _Platform:
     def route(self, element: Element) -> None:
         zones = element.tag != "route"
         plain = [element.need(side) for side in ("src", "dst")]
-        links = [each.need("id") for each in element.all("link_ctn")]
+        links = [self.whole(each.need("id")) for each in element.all("link_ctn")]
         if not zones and plain[0] == plain[1]:
             self.known(plain[0], element)
             self.sketch.notes.append("the route of a host to itself, which is its own memory here")
@@ -121,6 +121,13 @@ class _Platform:
         if zones:
             self.cabling.forwards.update(ends)
         self.cabling.route(ends[0], ends[1], links, element)
+
+    def whole(self, link: str) -> str:
+        """The link of a direction: one that is SPLITDUPLEX may be called by its halves, ``l_UP`` and ``l_DOWN``."""
+        base, _, half = link.rpartition("_")
+        return (
+            base if link not in self.cabling.links and half in ("UP", "DOWN") and base in self.cabling.links else link
+        )
 
     def known(self, name: str, element: Element) -> str:
         if name not in self.cabling.ends:

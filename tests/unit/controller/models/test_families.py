@@ -144,3 +144,15 @@ def test_layers_have_the_norms_that_their_family_has():
     assert "layers.0.post_attn_norm.weight" in names and "layers.0.attn_norm.weight" not in names
     assert "layers.0.ffn_norm.weight" not in set(weight_shapes(load_model(str(MODELS / "falcon-7b.json"))))
     assert "layers.0.ffn_norm.weight" in set(weight_shapes(load_model(str(MODELS / "falcon-40b.json"))))
+
+
+def test_what_modelopt_writes_beside_a_configuration_is_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(model("llama-2-7b")))
+    beside = tmp_path / "hf_quant_config.json"
+    beside.write_text(json.dumps({"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}))
+    shape = load_model(str(tmp_path))
+    assert shape.quantization is not None and shape.quantization.bits == 8
+    assert any("the cache is counted unquantised" in note for note in shape.notes)
+    beside.write_text("{}")
+    with pytest.raises(UnknownModel, match="has no object 'quantization'"):
+        load_model(str(tmp_path))

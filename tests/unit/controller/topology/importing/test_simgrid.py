@@ -250,3 +250,15 @@ def test_a_host_needs_a_product(tmp_path):
     assert "'alice.example' is a host of a product that the file does not say" in complaint(tmp_path, GRAPH, Given())
     mixed = Given({"alice.example": "xeon_8480", "bob": "xeon_5320"})
     assert imported(tmp_path, GRAPH, mixed).devices["alice_example"].spec.product == "xeon_8480"
+
+
+def test_halves_of_a_duplex_link_are_the_link(tmp_path):
+    halves = GRAPH.replace('link_ctn id="left"', 'link_ctn id="left_UP"')
+    assert len(imported(tmp_path, halves).links) == 2
+
+
+def test_a_wide_backbone_adds_its_latency_alone(tmp_path):
+    flat = imported(tmp_path, cluster("radical='0-3' bb_bw='100GBps' bb_lat='4us'"))
+    assert route(flat, "n-0", "n-1").latency_s == pytest.approx(14e-6)
+    alone = cluster("radical='0-3' bb_bw='2GBps' bb_lat='4us' bb_sharing_policy='FATPIPE'")
+    assert len(imported(tmp_path, alone).links) == 4
