@@ -35,7 +35,7 @@ def calibrate(
 ) -> None:  # fmt: skip
     """Fit the few constants of a device to measurements, report the error on shapes left out, write a sheet."""
     from controller.devices.calibrate.fit import fit_file
-    from controller.devices.calibrate.pasted import read_pasted, refuse_beyond_peak
+    from controller.devices.calibrate.pasted import other_device, read_pasted, refuse_beyond_peak
     from controller.devices.calibrate.sheet import calibrated_sheet
     from controller.devices.predict.products import find_product
     from controller.report.json_output import dumps
@@ -63,7 +63,10 @@ def calibrate(
     found_by: list[dict[str, Any]] = []
     for path in pasted:
         dash = str(path) == "-"
-        tool, found = read_pasted(sys.stdin.read() if dash else path.read_text(encoding="utf-8"), path.name)
+        text = sys.stdin.read() if dash else path.read_text(encoding="utf-8")
+        tool, found = read_pasted(text, path.name)
+        if named := other_device(text, spec):
+            click.echo(f"{path.name} is of {named}; its figures go into the sheet of {base}", err=True)
         refuse_beyond_peak(found, spec, path.name)
         when = date or ("on an unknown date" if dash else _changed(path))
         for each in found:

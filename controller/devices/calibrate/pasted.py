@@ -25,6 +25,12 @@ measured before is 0.87 of a peak or more, as links and memories are."""
 FLASH_MARGIN: Final = 1.1
 """The same for drives, whose datasheets promise less than a new drive may do."""
 
+_GPU_LINE: Final = re.compile(
+    r"^(?:#\s*Rank\s+\d+\b.*?\bdevice\s+\d+\s+\[[^\]]*\]|Device \d+:)\s*([^(\n]+)", re.MULTILINE
+)
+"""How nccl-tests and nvbandwidth name a GPU."""
+_GPU_MODEL: Final = re.compile(r"\b(?:[ABHLV]\d{2,3}S?|GB\d{3}|MI\d{3}X?|RTX \w+ ?\d{4}|P\d{3}|T4)\b")
+
 Reader = Callable[[str, str], list[Found]]
 
 
@@ -42,6 +48,15 @@ def read_pasted(text: str, where: str = "pasted text") -> tuple[str, list[Found]
                 raise BadMeasurements(f"{where}: output of {tool}, but no figure in it that tells a constant")
             return tool, found
     raise BadMeasurements(f"{where}: not the output of {', '.join(_TOOLS)}; paste it whole, with its headings")
+
+
+def other_device(text: str, spec: DeviceSpec) -> str:
+    """The GPU that the output names, where that is another one than `spec`; "" where it is the same, or unnamed."""
+    named = _GPU_LINE.search(without_launcher(text))
+    model = _GPU_MODEL.search(named[1]) if named is not None else None
+    if named is None or model is None or model[0].lower() in f"{spec.product} {spec.description}".lower():
+        return ""
+    return named[1].strip()
 
 
 def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> None:

@@ -175,3 +175,11 @@ def test_pairs_without_nvlink_do_not_make_its_rate():
 def test_nvbandwidth_json():
     case = {"name": "host_to_device_memcpy_ce", "bandwidth_matrix": [["55.1", "55.6"]], "sum": 110.7}
     assert constants(json.dumps({"nvbandwidth": {"testcases": [case]}})) == {"pcie.write": "55.6 GB/s"}
+
+
+def test_figures_of_another_gpu_are_said_to_be(capsys):
+    arguments = ["--pasted", str(PASTED / "nccl_tests_old.txt")]
+    assert main(["calibrate", "--device", "h100_sxm", *arguments]) == 0
+    assert "is of A100-SXM4-40GB; its figures go into the sheet of h100_sxm" in capsys.readouterr().err
+    assert main(["calibrate", "--device", "a100_sxm_40", *arguments]) == 0
+    assert "is of" not in capsys.readouterr().err
