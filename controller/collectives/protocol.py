@@ -10,11 +10,12 @@ topology declares protocols in its options, each with three quantities:
 ``collective.ll.rate``   bytes that one rank can send, or receive, per second
 =======================  ==============================================================================================
 
-and with three more where they apply:
+and with four more where they apply:
 
 =======================  ==============================================================================================
 ``collective.ll.total``  bytes that one rank can send and receive together per second
 ``collective.ll.sms``    streaming multiprocessors that its channels keep from other kernels while it runs
+``collective.ll.fifo``    bytes that one rank's receive buffers hold for sends, over its channels
 ``collective.ll.for``    algorithms that go by it, and by no other: ``nvls,in_switch``
 =======================  ==============================================================================================
 
@@ -24,6 +25,9 @@ ports alone: what a collective costs that is written with ordinary kernels and c
 The channels that send also bring a rank's own share to its output: the copy of an all-gather or an all-to-all, the last
 sum of a reduction (NCCL, src/device: `directCopySend`, `recvReduceCopy`, a send to oneself). That takes them
 ``1 / OWN_COPIES`` of the time of a message of the same size.
+
+A message between any two ranks (all_to_all) arrives in a buffer of its receiver, chunk by chunk, and is copied out
+while the next chunk comes; what came last, all of it where it fits into the buffers, is copied out after it has come.
 
 Simplification: a library has these constants per algorithm; here they are those of its ring where `for` names none.
 A hop that is longer than the one between the first two ranks (another socket, another host) adds the difference of the
@@ -35,6 +39,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from controller.collectives.call import Call
 from controller.collectives.errors import BadCall, UnknownAlgorithm
 from controller.collectives.group import Group, only
 from controller.collectives.in_switch import GATHER, SCATTER
@@ -60,6 +65,7 @@ class Protocol:
         rate_bytes_per_s: of one rank, each way [bytes/s]; None for what its port declares.
         total_bytes_per_s: of one rank, both ways together [bytes/s]; None for no such limit.
         sms: streaming multiprocessors that it takes from other kernels.
+        fifo_bytes: that one rank's receive buffers hold [bytes]; 0 where data arrive in place.
         algorithms: the only ones that go by it, and by it alone; empty for all that no protocol names.
     """
 
@@ -69,6 +75,7 @@ class Protocol:
     rate_bytes_per_s: float | None = None
     total_bytes_per_s: float | None = None
     sms: int = 0
+    fifo_bytes: int = 0
     algorithms: tuple[str, ...] = ()
 
     @property
@@ -86,7 +93,7 @@ OWN_COPIES = 2.0
 """How much faster channels copy within a device than to the next: a step of a ring writes twice, to the own output and
 to the next rank (`recvCopySend`), a copy once. Measured: about 2, over operations, counts and chips, above 1 MiB."""
 _PARTS = {"base": "s", "hop": "s", "rate": "bytes/s"}
-_MORE = ("total", "sms", "for")
+_MORE = ("total", "sms", "fifo", "for")
 
 
 def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
@@ -103,7 +110,8 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
         name, _, what = key.removeprefix(PREFIX).rpartition(".")
         if what not in (*_PARTS, *_MORE) or not name:
             raise BadCall(
-                f"{topology.name}: option {key!r} is none of {PREFIX}NAME.base, .hop, .rate, .total, .sms and .for"
+                f"{topology.name}: option {key!r} is none of {PREFIX}NAME.base, "
+                f".hop, .rate, .total, .sms, .fifo and .for"
             )
         if what == "for":
             named[name] = tuple(each.strip() for each in text.split(","))
@@ -114,7 +122,8 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
             declared.setdefault(name, {})[what] = float(text)
             continue
         try:
-            declared.setdefault(name, {})[what] = parse(text, _PARTS.get(what, "bytes/s"))
+            unit = "bytes" if what == "fifo" else _PARTS.get(what, "bytes/s")
+            declared.setdefault(name, {})[what] = parse(text, unit)
         except BadQuantity as error:
             raise BadCall(f"{topology.name}: option {key}: {error}") from error
     for name in dict.fromkeys((*declared, *named)):
@@ -124,7 +133,7 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
     found = tuple(
         Protocol(
             name, parts["base"], parts["hop"], parts["rate"], parts.get("total"), int(parts.get("sms", 0)),
-            named.get(name, ()),
+            int(parts.get("fifo", 0)), named.get(name, ()),
         )
         for name, parts in declared.items()
     )  # fmt: skip
@@ -177,6 +186,32 @@ def as_seen(topology: Topology, group: Group, protocol: Protocol) -> Topology:
             specs[id(device.spec)] = _without_launches(device.spec, software_s, protocol)
     devices = {name: replace(device, spec=specs[id(device.spec)]) for name, device in bare.devices.items()}
     return replace(bare, devices=devices)
+
+
+def copied_out_s(call: Call, protocol: Protocol) -> float:
+    """How long a rank copies what came last out of its buffers, where all ranks send to all [s].
+
+    Source: NCCL, src/device/sendrecv.h and prims_simple.h: `recv` copies from the FIFO of a connection.
+    """
+    if call.collective != "all_to_all" or call.world_size == 1 or not protocol.own_bytes_per_s:
+        return 0.0
+    received = call.count * call.item_bytes * (call.world_size - 1) / call.world_size
+    return min(received, protocol.fifo_bytes) / protocol.own_bytes_per_s
+
+
+def with_end(plan: Plan, call: Call, protocol: Protocol) -> Plan:
+    """`plan` with what ranks do after the last byte has come."""
+    seconds = copied_out_s(call, protocol)
+    if not seconds:
+        return plan
+    came: dict[str, list[int]] = {name: [] for name in call.group.devices}
+    for index, op in enumerate(plan.ops):
+        if isinstance(op, Transfer):
+            came[op.destinations[0].buffer.device].append(index)
+    ends = [Kernel("delay", name, (), (), {"seconds": seconds}, label="copy out") for name in came]
+    # The delays touch no buffer and every old edge is kept.
+    after = (*plan.after, *(tuple(arrived) for arrived in came.values()))
+    return vouched(Plan(plan.name, (*plan.ops, *ends), after, plan.parameters), plan.origin)
 
 
 def with_start(plan: Plan, group: Group, protocol: Protocol) -> Plan:

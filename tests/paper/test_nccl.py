@@ -9,9 +9,9 @@ table in view. The folder lies beside the checkout; where it is absent everythin
 median error        up to 1 MB   target  above 1 MB   target
 ==================  ===========  ======  ===========  ======
 H100, half          7.6 %        20 %    3.4 %        8 %
-H100, int8          7.6 %        20 %    4.1 %        8 %
-A100, half          2.6 %        20 %    6.2 %        8 %
-A100, int8          4.3 %        20 %    7.4 %        8 %
+H100, int8          7.6 %        20 %    5.0 %        8 %
+A100, half          2.6 %        20 %    3.5 %        8 %
+A100, int8          4.3 %        20 %    6.4 %        8 %
 ==================  ===========  ======  ===========  ======
 """
 

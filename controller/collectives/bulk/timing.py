@@ -18,7 +18,7 @@ from controller.collectives.bulk.symmetry import Classes, every_rank, fold, fold
 from controller.collectives.call import Call
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
-from controller.collectives.protocol import Protocol
+from controller.collectives.protocol import Protocol, copied_out_s
 from controller.engine.activities import Activities
 from controller.engine.engine import Engine
 from controller.execute.template import Costs
@@ -121,7 +121,8 @@ def time_in_bulk(
         base_s = max(_starts(costs, call, protocol, places, np.arange(size)))
         own = protocol.own_bytes_per_s or np.inf
         rows = exchange(call, places, base_s, in_rounds=name == "pairwise", folded=folded, own_bytes_per_s=own)
-        return Bulk(_end_of(ground.fabric, rows), size * min(size, call.count), rows.count, len(np.unique(places.kind)))
+        time_s = _end_of(ground.fabric, rows) + copied_out_s(call, protocol)
+        return Bulk(time_s, size * min(size, call.count), rows.count, len(np.unique(places.kind)))
     phases = WALKS[call.collective, name](call)
     _check_room(ground.topology, call, phases.scratch)
     ranks = np.arange(size, dtype=np.int32)

@@ -41,6 +41,14 @@ NVLS_CHUNKS = ((64, 65_536), (8, 32_768), (2, 16_384))
 """NCCL, src/enqueue.cc: where a message has less than so many loops, the chunk of a channel is at most so large
 [bytes]; each rule goes by the chunk that the one before left, the first by 128 KiB."""
 
+SENDS: Mapping[str, str] = {"all_to_all": "direct"}
+"""Collectives that NCCL makes of sends and receives between all pairs."""
+
+SENT_BY_LL_BYTES = 16_384
+"""NCCL, src/enqueue.cc, NCCL_P2P_LL_THRESHOLD: a message of at most so much a channel goes by LL, a larger one by
+Simple; a further channel is taken for every 64 KiB of it (an eighth of a chunk), so this is the limit of a message too
+[bytes]."""
+
 TREE_PIECES = 8
 """Parts of the data that follow each other through a tree; assumed."""
 
@@ -129,9 +137,13 @@ def choose_nccl(topology: Topology, call: Call) -> AlgorithmChoice:
     library = library_of(topology)
     if library is None:
         raise BadCall(f"{topology.name} declares no options {PREFIX}*; use --algorithm auto, or declare them")
-    alone = [Estimate("ring", "simple", 0.0)]
-    ranked = alone if call.world_size == 1 else estimates(library, call)
-    first = ranked[0]
+    if call.world_size == 1:
+        ranked = [Estimate("ring", "simple", 0.0)]
+    elif call.collective in SENDS:
+        ranked = []
+    else:
+        ranked = estimates(library, call)
+    first = ranked[0] if ranked else _sends(call)
     protocol = protocol_of(topology, first.protocol)
     seen = as_seen(topology, call.group, protocol)
     entry = prepare(replace(call, pieces=_pieces(library, call, first.algorithm)), first.algorithm, protocol)
@@ -139,12 +151,20 @@ def choose_nccl(topology: Topology, call: Call) -> AlgorithmChoice:
     if entry.time_s is None:
         raise BadCall(f"{call.collective} of {call.count} {call.dtype} by {first.algorithm}: {outcome.ended}")
     why = f"NCCL {library.version} expects {first.time_s / MICRO:.4g} us of it"
+    if not ranked:
+        why = f"NCCL sends up to {SENT_BY_LL_BYTES} B to a rank by LL, more by Simple"
     if len(ranked) > 1:
         other = ranked[1]
         why += f"; next is {other.algorithm}/{other.protocol} with {other.time_s / MICRO:.4g} us"
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
     changes = outcome.link_changes
     return AlgorithmChoice(entry, (), bound, steps_of(seen, entry, outcome), why, changes)
+
+
+def _sends(call: Call) -> Estimate:
+    """Sends to all others; NCCL knows no time of them."""
+    block = -(-call.count // call.world_size) * call.item_bytes
+    return Estimate(SENDS[call.collective], "ll" if block <= SENT_BY_LL_BYTES else "simple", 0.0)
 
 
 def _links_gb_per_s(library: NcclLibrary, nodes: int) -> float:

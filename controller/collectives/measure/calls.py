@@ -11,7 +11,7 @@ import numpy as np
 from controller.collectives.call import Call
 from controller.collectives.exchange import Software
 from controller.collectives.measure.verify import Array, seeded_input, wrong_count
-from controller.collectives.protocol import PLAIN, Protocol, with_start
+from controller.collectives.protocol import PLAIN, Protocol, with_end, with_start
 from controller.collectives.table import BUS_FACTORS, Algorithm, algorithm, is_file
 from controller.execute.critical import PathRecord
 from controller.execute.outcome import Outcome
@@ -83,7 +83,8 @@ def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> MeasuredCall:
         UnknownAlgorithm: no such collective or algorithm.
     """
     plan = plan_of(call, algorithm(call.collective, name), name, protocol)
-    return MeasuredCall(call, name, protocol.name, with_start(plan, call.group, protocol))
+    plan = with_start(with_end(plan, call, protocol), call.group, protocol)
+    return MeasuredCall(call, name, protocol.name, plan)
 
 
 def program_of(entries: Sequence[MeasuredCall], seed: int = 0) -> Callable[[Run], CollectiveProgram]:

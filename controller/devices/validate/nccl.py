@@ -42,9 +42,9 @@ TYPES: Final[Mapping[str, str]] = {
 NAMES: Final[Mapping[str, str]] = {"alltoall": "all_to_all"}
 """Collectives that nccl-tests calls otherwise than we do."""
 
-ONE_WAY: Final[Mapping[str, str]] = {"all_to_all": "direct", "broadcast": "chain"}
-"""Collectives that NCCL makes no choice for -> what it does: sends and receives between all pairs, a pipeline along its
-ring. Of its protocols the fastest is taken, since its rule for sends goes by channels that no topology declares."""
+ONE_WAY: Final[Mapping[str, str]] = {"broadcast": "chain"}
+"""Collectives that NCCL makes no choice for -> what it does: a pipeline along its ring. Of its protocols the fastest is
+taken."""
 
 SMALL_BYTES: Final = 1_000_000
 """Rows are told apart here: below, latency counts [bytes]."""

@@ -80,8 +80,8 @@ def test_a_topology_must_say_how_nccl_sees_it():
 
 
 def test_what_nccl_makes_no_choice_for():
-    with pytest.raises(BadCall, match="one way for all_to_all"):
-        choose_nccl(H100, Call("all_to_all", first_ranks(H100, 8), 64))
+    with pytest.raises(BadCall, match="one way for broadcast"):
+        choose_nccl(H100, Call("broadcast", first_ranks(H100, 8), 64))
 
 
 def test_the_command_takes_its_choice(capsys):

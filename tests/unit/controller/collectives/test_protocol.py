@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from controller.collectives.bulk.timing import Ground, time_in_bulk
 from controller.collectives.call import Call
 from controller.collectives.choose.algorithm import choose
+from controller.collectives.choose.nccl import choose_nccl
 from controller.collectives.group import first_ranks
 from controller.collectives.measure.calls import measure, prepare
 from controller.collectives.protocol import (
@@ -109,9 +111,20 @@ def test_the_channels_copy_a_ranks_own_share_too(collective, passes):
     assert entry.time_s == pytest.approx(8.4e-6 + steps_s + chunk_s / 2, rel=2e-3)
 
 
-def test_a_block_for_oneself_goes_before_the_others():
+def test_a_block_for_oneself_goes_before_the_others_and_the_last_chunks_are_copied_out():
     protocol, size = protocol_of(DGX, "simple"), 1 << 30
     entry = prepare(Call("all_to_all", GROUP, size // 4), "direct", protocol)
     measure(as_seen(DGX, GROUP, protocol), entry)
     block_s = size / 8 / 370.8e9
-    assert entry.time_s == pytest.approx((8.4 + 3.4) * 1e-6 + 7 * block_s + block_s / 2, rel=1e-3)
+    assert entry.time_s == pytest.approx(
+        (8.4 + 3.4) * 1e-6 + 7 * block_s + block_s / 2 + (16 << 20) / 741.6e9, rel=1e-4
+    )
+    found = time_in_bulk(Ground(as_seen(DGX, GROUP, protocol), GROUP), entry.call, "direct", protocol)
+    assert found.time_s == pytest.approx(entry.time_s, rel=1e-9)
+
+
+@pytest.mark.parametrize(("count", "protocol"), [(8 * 4096, "ll"), (8 * 4096 + 8, "simple")])
+def test_nccl_sends_small_blocks_by_ll(count, protocol):
+    """16 KiB to each rank, and one element more."""
+    best = choose_nccl(DGX, Call("all_to_all", GROUP, count)).best
+    assert (best.algorithm, best.protocol) == ("direct", protocol)
