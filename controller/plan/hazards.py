@@ -48,12 +48,16 @@ class Hazards:
     def __init__(self) -> None:
         self._ranges: dict[Buffer, list[_Range]] = {}
 
-    def read(self, op: int, view: View, waits: set[int]) -> None:
-        """Records that op number `op` reads `view` and adds to `waits` whom it must follow."""
+    def read(self, op: int, view: View, waits: set[int]) -> bool:
+        """Records that op number `op` reads `view` and adds to `waits` whom it must follow; whether all was written."""
+        written = True
         for piece in self._touched(view):
             if piece.writer != NEVER_WRITTEN:
                 waits.add(piece.writer)
+            else:
+                written = False
             piece.readers.append(op)
+        return written
 
     def write(self, op: int, view: View, waits: set[int]) -> None:
         """Records that op number `op` writes `view` and adds to `waits` whom it must follow."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Container, Sequence
+from typing import NoReturn
 
+from controller.errors import BadPlan
 from controller.plan.arena import Arena, Users
 from controller.plan.emitted import ArenaKey, Launch, Made, Move, Operand
 from controller.plan.hazards import Hazards
 from controller.plan.ops import Buffer, Kernel, Op, Origin, Plan, Transfer, View, vouched
 from controller.plan.size import Affine, Size
-from controller.plan.value import Value
+from controller.plan.value import Value, extents
 from node.hardware.operation import ITEM_BYTES
 
 
@@ -195,7 +197,8 @@ def _edges(
                 if one.buffer in written:  # type: ignore[union-attr]
                     hazards.read(index, one, waits)  # type: ignore[arg-type]
             elif made[one.number].parted:
-                hazards.read(index, _as_part(one, made, parts), waits)
+                if not hazards.read(index, _as_part(one, made, parts), waits):
+                    _refuse_unwritten(each, index, one, made[one.number])
                 users_of[one.number][index] = None
             else:
                 waits.add(makers[one.number])
@@ -244,6 +247,15 @@ def _heir(launch: Launch, position: int, index: int, made: Sequence[Made], inher
         ):
             return one.number
     return None
+
+
+def _refuse_unwritten(emitted: Launch | Move, index: int, value: Value, entry: Made) -> NoReturn:
+    what = emitted.op if isinstance(emitted, Launch) else "move"
+    file, line = entry.line
+    raise BadPlan(
+        f"{file}:{line}: no op has filled all of the value made here when {what} (op {index}"
+        f"{', ' + emitted.label if emitted.label else ''}) reads shape {extents(value.shape)} of it; fill it before"
+    )
 
 
 def _as_part(value: Value, made: Sequence[Made], parts: dict[int, Buffer]) -> View:

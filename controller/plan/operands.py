@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.plan.build import Operand
-from controller.plan.emitted import Made
 from controller.plan.emitted import Operand as Noted
 from controller.plan.ops import Buffer, View
 from controller.plan.signature import Kind, Kinds
@@ -13,12 +12,7 @@ from controller.plan.value import Place, Value, refuse
 
 
 def operands(
-    script: object,
-    op: str,
-    given: Sequence[Value | Operand],
-    place: Place | None,
-    whole: dict[int, View],
-    made: Sequence[Made],
+    script: object, op: str, given: Sequence[Value | Operand], place: Place | None, whole: dict[int, View]
 ) -> tuple[tuple[Noted, ...], Kinds]:
     """Operands with their types.
 
@@ -28,7 +22,6 @@ def operands(
         given: values of the script, buffers and views.
         place: where the op runs; None for a transfer.
         whole: whole views of buffers, by identity; those of new buffers are added.
-        made: values of the script, by number; those of which parts are given are noted.
 
     Raises:
         BadPlan: a value of another script or on another device; names the line of the strategy.
@@ -41,8 +34,6 @@ def operands(
                 refuse(f"{op} uses a value before this script made it: it belongs to another script")
             if place is not None and each.place.device != place.device:
                 refuse(f"{op} runs on {place.device}, but a value that it uses lies in {each.place}; move it first")
-            if each.offset_bytes:
-                made[each.number].parted = True
             noted.append(each)
             kinds.append((each.dtype, each.shape))
             continue
@@ -60,7 +51,10 @@ def operands(
 
 
 def place_of(op: str, inputs: Sequence[Value | Operand]) -> Place:
-    """Where an op without values runs: where its first buffer is."""
+    """Where an op runs: where its first value is or, without one, its first buffer."""
+    for each in inputs:
+        if type(each) is Value:
+            return each.place
     for each in inputs:
         if isinstance(each, Buffer | View):
             buffer = each if isinstance(each, Buffer) else each.buffer

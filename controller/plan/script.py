@@ -18,18 +18,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from controller.errors import BadPlan
+from controller.plan import misuse
 from controller.plan.build import Operand
-from controller.plan.emitted import Launch, Made, Move
+from controller.plan.emitted import Launch, Move
 from controller.plan.emitted import Operand as Noted
+from controller.plan.lifetimes import Lifetimes
 from controller.plan.lowering import Arenas, lower
 from controller.plan.operands import operands, place_of
 from controller.plan.ops import Buffer, OpAttribute, Plan, View
 from controller.plan.signature import Kind, Kinds, Signatures
-from controller.plan.size import Affine, Size
-from controller.plan.value import Place, Value, author, refuse
+from controller.plan.size import Size
+from controller.plan.value import Place, Value, refuse
 from node.errors import NodeError
-from node.hardware.operation import ITEM_BYTES
 
 __all__ = ["Arenas", "Place", "Script", "Source", "Value"]
 
@@ -42,8 +42,6 @@ class Script:
     Attributes:
         name: of the plan.
         arenas: buffers of the values; place them before the plan is submitted.
-        microbatch: values made from now on lie in the arena of this one (a number, or a name where `staging` chose
-            it); sharing would add edges between micro-batches.
     """
 
     def __init__(self, name: str, arenas: Arenas | None = None, bounds: Mapping[str, int] | None = None) -> None:
@@ -54,16 +52,34 @@ class Script:
             arenas: shared with scripts whose plans never run at the same time; None for arenas of its own.
             bounds: largest number of every open size that a value has.
         """
+        if arenas is None:
+            misuse.check_script_name(name)
+            arenas = Arenas(f"{name.replace(' ', '_')}.values")
+        misuse.check_bounds(bounds or {})
         self.name = name
-        self.microbatch: int | str = 0
-        self.arenas = Arenas(f"{name.replace(' ', '_')}.values") if arenas is None else arenas
+        self._microbatch: int | str = 0
+        self.arenas = arenas
         self._signatures = Signatures(bounds or {})
+        self._lifetimes = Lifetimes(self, self._signatures)
         self._emitted: list[Launch | Move] = []
-        self._made: list[Made] = []
         self._whole: dict[int, View] = {}
         """Whole views of buffers, by identity; the view keeps its buffer alive."""
         self._written: dict[Buffer, None] = {}
         self._suffix: str | None = None
+        self._ended = False
+
+    @property
+    def microbatch(self) -> int | str:
+        """Values made from now on lie in the arena of this one (a number, or a name where `staging` chose it).
+
+        Sharing would add edges between micro-batches.
+        """
+        return self._microbatch
+
+    @microbatch.setter
+    def microbatch(self, microbatch: int | str) -> None:
+        misuse.check_name("micro-batch", str(microbatch) if isinstance(microbatch, int) else microbatch)
+        self._microbatch = microbatch
 
     @property
     def emitted(self) -> Sequence[Launch | Move]:
@@ -122,25 +138,21 @@ class Script:
         **attributes: OpAttribute,
     ) -> tuple[Value | View, ...]:
         """Emits a kernel and returns all its results; the arguments are those of `op`."""
-        place = on
-        if place is None:
-            for each in inputs:
-                if type(each) is Value:
-                    place = each.place
-                    break
-            else:
-                place = place_of(op, inputs)
+        if not (type(op) is type(queue) is type(label) is str):
+            misuse.check_texts(op, queue, label)
+        place = place_of(op, inputs) if on is None else misuse.check_place(op, on)
         sources, kinds = self._sources(op, inputs, place)
         written: tuple[Noted, ...] | None = None
-        decided = None if makes is None else tuple(makes)
+        decided = None if makes is None else misuse.check_kinds(op, makes)
         missing: list[int] = []
         if out is not None:
-            outs = (out,) if isinstance(out, Value | Buffer | View) else out
+            outs = misuse.check_outs(op, out)
             written, decided = self._sources(op, [each for each in outs if each is not None], place)
             missing = [index for index, each in enumerate(outs) if each is None]
         try:
             if missing:
                 derived = self._signatures.results(op, kinds, None, attributes)
+                misuse.check_count(op, len(outs), len(derived))
                 for index in missing:
                     assert decided is not None and written is not None
                     decided = (*decided[:index], derived[index], *decided[index:])
@@ -149,9 +161,12 @@ class Script:
             outputs = self._make(place, made, spare=1) if written is None else written
         except NodeError as error:
             refuse(str(error))
+        except TypeError:
+            misuse.check_attributes(op, attributes)
+            raise
         if self._suffix is not None:
             label = (label or op) + self._suffix
-        self._note(Launch(op, place.device, sources, outputs, attributes, queue, label, tuple(after), in_place))
+        self._note(Launch(op, place.device, sources, outputs, attributes, queue, label, self._after(after), in_place))
         return outputs
 
     def move(
@@ -188,6 +203,9 @@ class Script:
         after: Iterable[int] = (),
     ) -> tuple[Value | View, ...]:
         """Emits a transfer with several sources (a reduction) or destinations (a multicast), as `Transfer` has it."""
+        if not (type(queue) is type(label) is str):
+            misuse.check_texts("move", queue, label)
+        misuse.check_lists(sources, to)
         ins, kinds = self._sources("move", sources, None)
         outs: list[Noted] = []
         try:
@@ -195,33 +213,36 @@ class Script:
                 if isinstance(target, Place):
                     outs += self._make(target, kinds[:1])
                 else:
-                    outs += self._sources("move", (target,), None)[0]
+                    misuse.check_target(target)
+                    taken, (kind,) = self._sources("move", (target,), None)
+                    if kind != kinds[0]:
+                        misuse.check_bytes(kinds[0], kind)
+                    outs += taken
         except NodeError as error:
             refuse(str(error))
         outputs = tuple(outs)
         limit = rate_limit_bytes_per_s
-        self._note(Move(ins, outputs, reduction, queue, path, limit, label, tuple(after), connection))
+        self._note(Move(ins, outputs, reduction, queue, path, limit, label, self._after(after), connection))
         return outputs
 
     def empty(self, place: Place, dtype: str, shape: tuple[Size, ...], *, spare: bool = False) -> Value:
         """A value that ops fill part by part, each with a part of it as `out`; nobody has to use a `spare` one."""
+        misuse.check_place("empty", place)
+        kind = misuse.check_kind("empty", (dtype, shape))
         try:
-            (made,) = self._make(place, ((dtype, shape),), spare=0 if spare else 1)
+            (made,) = self._make(place, (kind,), spare=0 if spare else 1)
         except NodeError as error:
             refuse(str(error))
-        self._made[made.number].last = -1
+        self._lifetimes.empty(made)
         return made
 
     def keep(self, values: Iterable[Value]) -> None:
         """Lets nobody before the next op take the bytes of `values`, so that no edge comes from sharing them."""
-        for value in values:
-            made = self._made[value.number]
-            if made.last >= 0:
-                made.last = len(self._emitted) - 1
+        self._lifetimes.keep(values)
 
     def drop(self, value: Value) -> None:
         """Says that nobody reads `value`: only the time of making it counts."""
-        self._made[value.number].used = True
+        self._lifetimes.drop(value)
 
     @contextmanager
     def labelled(self, suffix: str = "") -> Iterator[None]:
@@ -238,14 +259,14 @@ class Script:
 
         None of them takes the bytes of another that has left, whose transfer it would have to wait for.
         """
+        misuse.check_turns(name, turn, turns)
         before, self.microbatch = self.microbatch, f"{self.microbatch}.{name}.{turn % turns}"
-        first = len(self._made)
+        first = len(self._lifetimes.made)
         try:
             yield
         finally:
             self.microbatch = before
-            for made in self._made[first:]:
-                made.last = max(made.last, len(self._emitted) - 1)
+            self._lifetimes.hold_from(first)
 
     def plan(self) -> Plan:
         """The plan of all ops so far; the script ends with it.
@@ -253,48 +274,25 @@ class Script:
         Raises:
             BadPlan: a value that no op uses, or makes; names the line that made it.
         """
-        for made in self._made:
-            if not made.used and not made.spare and made.last >= 0:
-                file, line = made.line
-                raise BadPlan(f"{file}:{line}: the value made here is never used; use it, or remove the op")
-            if made.last < 0 and not made.spare:
-                file, line = made.line
-                raise BadPlan(f"{file}:{line}: no op fills the empty value made here; write it, or remove it")
-        return lower(self.name, self._emitted, self._made, self._written, self.arenas)
+        made = self._lifetimes.check()
+        self._ended = True
+        return lower(self.name, self._emitted, made, self._written, self.arenas)
 
     def _sources(self, op: str, given: Sequence[Source], place: Place | None) -> tuple[tuple[Noted, ...], Kinds]:
         """Operands as values and views, with their types."""
-        return operands(self, op, given, place, self._whole, self._made)
+        return operands(self, op, given, place, self._whole)
 
     def _make(self, place: Place, kinds: Iterable[Kind], spare: int = 9) -> tuple[Value, ...]:
-        """New values of `kinds` in `place`; those from number `spare` on may stay unused."""
-        index, line, made = len(self._emitted), author(), []
-        for position, (dtype, shape) in enumerate(kinds):
-            nbytes, is_open = ITEM_BYTES[dtype], False
-            for extent in shape:
-                if isinstance(extent, Affine):
-                    is_open = True
-                    extent = self._signatures.bound(extent)
-                nbytes *= extent
-            made.append(Value(self, len(self._made), place, dtype, shape))
-            arena = place, dtype, self.microbatch
-            self._made.append(Made(arena, nbytes, is_open, index, index, line, position >= spare))
-        return tuple(made)
+        return self._lifetimes.make(place, self.microbatch, kinds, spare)
+
+    def _after(self, after: Iterable[int]) -> tuple[int, ...]:
+        return () if after == () else misuse.check_after(after, len(self._emitted))
 
     def _note(self, emitted: Launch | Move) -> None:
-        index, made = len(self._emitted), self._made
-        for each in emitted.inputs:
-            if type(each) is Value:
-                entry = made[each.number]
-                entry.last, entry.used = index, True
+        if self._ended:
+            refuse(f"the plan of script {self.name!r} has been made; emit all ops before, or begin another script")
+        self._lifetimes.note(emitted)
         for each in emitted.outputs:
-            if type(each) is Value:
-                entry = made[each.number]
-                if entry.first != index or entry.last != index:  # an empty value, or a part written later
-                    entry.parted = True
-                    if entry.last < 0:
-                        entry.first = index
-                    entry.last = max(entry.last, index)
-            elif type(each) is View:
+            if type(each) is View:
                 self._written[each.buffer] = None
         self._emitted.append(emitted)

@@ -20,6 +20,10 @@ class Affine:
     scale: int = 1
     offset: int = 0
 
+    def __str__(self) -> str:
+        scaled = self.symbol if self.scale == 1 else f"{self.scale}*{self.symbol}"
+        return scaled if not self.offset else f"{scaled} {'-' if self.offset < 0 else '+'} {abs(self.offset)}"
+
     def __mul__(self, factor: int) -> Affine:
         return Affine(self.symbol, self.scale * factor, self.offset * factor)
 

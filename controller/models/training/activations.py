@@ -159,7 +159,7 @@ def _backward_ops(
     layer = _Dry(shape, batch, seq)
     columns = {kind.name: kind.columns for kind in activation_kinds(shape).values()}
     there = {name: source for name, source in layer.kept(columns).items() if name in kept or name == "x"}
-    gradient = layer.script.empty(Place(_DEVICE, _TIER), "fp16", (batch, seq, shape.hidden))
+    gradient = layer.script.move(layer.buffer("gradient", shape.hidden), Place(_DEVICE, _TIER))
     backward(layer.script, layer.block, there, gradient, layer.gradients, whole_block=whole_block)
     return layer.launches
 
