@@ -27,6 +27,8 @@ LLAMA = {
     "rms_norm_eps": 1e-5, "hidden_act": "silu", "torch_dtype": "float32",
 }  # fmt: skip
 
+ASKED = ["--model", "tiny-opt", "--batch", "2", "--seq", "8", "--steps", "2", "--live"]
+
 WRONG = """
 from dataclasses import replace
 
@@ -88,15 +90,22 @@ def test_a_llama_with_grouped_heads(tmp_path: Path):
     trained(RunSpec("train_gpu_only", str(config), batch=3, seq=20, steps=3, live=True, options={"save": "inputs"}))
 
 
-def test_the_command_prints_the_comparison_and_fails_where_values_differ(tmp_path: Path, capsys):
-    asked = ["--model", "tiny-opt", "--batch", "2", "--seq", "8", "--steps", "2", "--live"]
-    assert main(["run", "train_gpu_only", *asked]) == 0
+def test_the_command_prints_the_comparison(capsys):
+    assert main(["run", "train_gpu_only", *ASKED]) == 0
     shown = capsys.readouterr().out
     assert "losses and parameters equal: yes (against torch" in shown
     assert "step 2: loss" in shown and "largest parameter difference" in shown
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("wrong", 1, "losses and parameters equal: NO"),
+        ("silent", 0, "returned no losses, so no value was compared"),
+    ],
+)
+def test_the_command_fails_where_values_differ(tmp_path: Path, capsys, program: str, code: int, said: str):
     file = tmp_path / "wrong.py"
     file.write_text(WRONG)
-    assert main(["run", f"{file}:wrong", *asked]) == 1
-    assert "losses and parameters equal: NO" in capsys.readouterr().out
-    assert main(["run", f"{file}:silent", *asked]) == 0
-    assert "returned no losses, so no value was compared" in capsys.readouterr().out
+    assert main(["run", f"{file}:{program}", *ASKED]) == code
+    assert said in capsys.readouterr().out
