@@ -21,7 +21,7 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
     Raises:
         BadTopology: no YAML, no list below ``faults:``, an unknown or missing key, or a wrong value; file and line.
     """
-    document = Document(path)
+    document = Document(path, "a file of faults is a list below the key 'faults'")
     for key in document.data:
         if key != "faults":
             raise BadTopology(f"{document.where((key,))}: unknown key {key!r}{hint(str(key), ['faults'], 'keys')}")

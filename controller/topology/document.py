@@ -32,13 +32,17 @@ class Document:
         data: plain dicts, lists and scalars.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = "a topology is a mapping with the keys name and hosts") -> None:
         """Reads and parses `path`.
+
+        Args:
+            path: the file.
+            kind: what such a file is, for the error about one that is no mapping.
 
         Raises:
             BadTopology: it cannot be read, is no YAML, repeats a key or is no mapping.
         """
-        self.path = path
+        self.path, self._kind = path, kind
         self._entry_count = 0
         self._most_entries = MAX_ENTRIES
         self._tree = self._read()
@@ -82,7 +86,7 @@ class Document:
             # What the parser runs into with anchors that hold themselves, deep nesting and endless numbers.
             raise BadTopology(f"{self.path}:1: {_parser_complaint(error)}") from None
         if not isinstance(tree, CommentedMap):
-            raise BadTopology(f"{self.path}:1: a topology is a mapping with the keys name and hosts; this is none")
+            raise BadTopology(f"{self.path}:1: {self._kind}; this one is {_what(tree)}")
         return tree
 
     def _plain(self, node: Any, depth: int) -> Any:
@@ -104,6 +108,13 @@ class Document:
             if isinstance(node, plain):
                 return plain(node)
         return node
+
+
+def _what(tree: object) -> str:
+    """What a document is that is no mapping, in words."""
+    if tree is None:
+        return "empty"
+    return "a list" if isinstance(tree, CommentedSeq) else "text or a number"
 
 
 def _yaml_complaint(error: MarkedYAMLError) -> str:

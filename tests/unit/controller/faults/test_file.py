@@ -39,6 +39,8 @@ def test_a_file_declares_links_that_fail_come_back_and_slow_down(file_with):
     ("text", "said"),
     [
         ("fault: []\n", r":1: unknown key 'fault'; did you mean 'faults'"),
+        ("", r":1: a file of faults is a list below the key 'faults'; this one is empty"),
+        ("- {link: a, at: 1 ms}\n", r":1: a file of faults .* is a list"),
         ("faults: []\n", r":1: no faults; write a list"),
         ("faults: {link: a}\n", r":1: no faults; write a list"),
         ("faults:\n  - up0@1 ms\n", r":2: 'up0@1 ms' is not a fault"),
