@@ -9,21 +9,40 @@ Strategies that send queries, keys and values elsewhere use the methods of `Bloc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from controller.models.latent_shape import LatentShape
-from controller.models.norm import norm
+from controller.models.norm import Weights, norm
 from controller.models.shape import ModelShape
 from controller.plan.build import as_view
 from controller.plan.ops import View
 from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size
 
-if TYPE_CHECKING:
-    from controller.models.block import Block
-
 Pair = tuple[Value, Value]
 """Keys and values by heads (rows, g, tokens, d), or latents and rotated keys (rows, 1, tokens, r or p)."""
+
+
+class Layer(Protocol):
+    """What attention needs of its layer, as `Block` has it."""
+
+    @property
+    def shape(self) -> ModelShape: ...
+    @property
+    def layer(self) -> int: ...
+    @property
+    def weights(self) -> Weights: ...
+
+    def before(self, s: Script, name: str, x: Source) -> Source: ...
+    def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value: ...
+    def qkv(self, s: Script, x: Source, position: Size = 0) -> tuple[Value, Value, Value]: ...
+    def to_heads(self, s: Script, x: Source) -> Value: ...
+    def prefill_attention(self, s: Script, q: Source, k: Source, v: Source) -> Value: ...
+    def decode_attention(
+        self, s: Script, q: Value, segments: Sequence[tuple[Source, Source]], tokens: Sequence[Size],
+        starts: Sequence[Size] = (),
+    ) -> tuple[Value, Value]: ...  # fmt: skip
 
 
 class Attention(Protocol):
@@ -32,14 +51,14 @@ class Attention(Protocol):
     def cached(self, shape: ModelShape) -> tuple[tuple[int, int], tuple[int, int]]:
         """Heads and width of both tensors that are cached."""
 
-    def prompt(self, s: Script, block: Block, x: Source) -> tuple[Value, Pair]:
+    def prompt(self, s: Script, block: Layer, x: Source) -> tuple[Value, Pair]:
         """Attention (rows, tokens, h*d) of a prompt x (rows, tokens, n), and what to cache."""
 
-    def new_token(self, s: Script, block: Block, x: Source, position: Size) -> tuple[tuple[Value, ...], Pair]:
+    def new_token(self, s: Script, block: Layer, x: Source, position: Size) -> tuple[tuple[Value, ...], Pair]:
         """Queries of one token x (rows, n), and what to cache of it."""
 
     def attend(
-        self, s: Script, block: Block, query: tuple[Value, ...], cache: tuple[Source, Source], tokens: Size,
+        self, s: Script, block: Layer, query: tuple[Value, ...], cache: tuple[Source, Source], tokens: Size,
         starts: tuple[Size, ...],
     ) -> Value:  # fmt: skip
         """Attention (rows, h, d) of the queries over `tokens` that are cached."""
@@ -51,17 +70,17 @@ class HeadAttention:
     def cached(self, shape: ModelShape) -> tuple[tuple[int, int], tuple[int, int]]:
         return ((shape.kv_heads, shape.head_dim),) * 2
 
-    def prompt(self, s: Script, block: Block, x: Source) -> tuple[Value, Pair]:
+    def prompt(self, s: Script, block: Layer, x: Source) -> tuple[Value, Pair]:
         q, k, v = [block.to_heads(s, part) for part in block.qkv(s, x)]
         return block.prefill_attention(s, q, k, v), (k, v)
 
-    def new_token(self, s: Script, block: Block, x: Source, position: Size) -> tuple[tuple[Value, ...], Pair]:
+    def new_token(self, s: Script, block: Layer, x: Source, position: Size) -> tuple[tuple[Value, ...], Pair]:
         q, *new = block.qkv(s, x, position)
         k, v = (part.reshape(part.shape[0], block.shape.kv_heads, 1, block.shape.head_dim) for part in new)
         return (q,), (k, v)
 
     def attend(
-        self, s: Script, block: Block, query: tuple[Value, ...], cache: tuple[Source, Source], tokens: Size,
+        self, s: Script, block: Layer, query: tuple[Value, ...], cache: tuple[Source, Source], tokens: Size,
         starts: tuple[Size, ...],
     ) -> Value:  # fmt: skip
         attention, _ = block.decode_attention(s, query[0], [cache], (tokens,), starts)
@@ -77,7 +96,7 @@ class LatentAttention:
     def cached(self, shape: ModelShape) -> tuple[tuple[int, int], tuple[int, int]]:
         return (1, self.latent.kv_rank), (1, self.latent.rope_dim)
 
-    def prompt(self, s: Script, block: Block, x: Source) -> tuple[Value, Pair]:
+    def prompt(self, s: Script, block: Layer, x: Source) -> tuple[Value, Pair]:
         shape = block.shape
         q, q_rope, c, k_rope = self._projected(s, block, x, 0)
         k, v = (block.linear(s, name, c, "kv_up") for name in ("k_up", "v_up"))
@@ -90,7 +109,7 @@ class LatentAttention:
             k_rope.reshape(rows, 1, tokens, self.latent.rope_dim),
         )
 
-    def new_token(self, s: Script, block: Block, x: Source, position: Size) -> tuple[tuple[Value, ...], Pair]:
+    def new_token(self, s: Script, block: Layer, x: Source, position: Size) -> tuple[tuple[Value, ...], Pair]:
         shape, latent = block.shape, self.latent
         q, q_rope, c, k_rope = self._projected(s, block, x, position)
         rows = q.shape[0]
@@ -100,7 +119,7 @@ class LatentAttention:
         return query, (c.reshape(rows, 1, 1, latent.kv_rank), k_rope.reshape(rows, 1, 1, latent.rope_dim))
 
     def attend(
-        self, s: Script, block: Block, query: tuple[Value, ...], cache: tuple[Source, Source], tokens: Size,
+        self, s: Script, block: Layer, query: tuple[Value, ...], cache: tuple[Source, Source], tokens: Size,
         starts: tuple[Size, ...],
     ) -> Value:  # fmt: skip
         mixed = s.op(
@@ -110,7 +129,7 @@ class LatentAttention:
         return s.op("head_linear", mixed, self._by_heads(block, "v_up"), label="kv_up")
 
     def _projected(
-        self, s: Script, block: Block, x: Source, position: Size
+        self, s: Script, block: Layer, x: Source, position: Size
     ) -> tuple[Value, Value, Value, Value]:  # fmt: skip
         """Queries without and with rotation, (..., h*d) and (..., h*p), latents (..., r) and rotated key (..., p)."""
         shape, latent = block.shape, self.latent
@@ -124,7 +143,7 @@ class LatentAttention:
         q_rope, k_rope = (_rotated(s, block, part, latent.rope_dim, position) for part in (q_rope, k_rope))
         return q, q_rope, norm(s, shape, block.weights, "kv_norm", c), k_rope
 
-    def _by_heads(self, block: Block, name: str) -> View:
+    def _by_heads(self, block: Layer, name: str) -> View:
         """A matrix (h*d, r) as one for every head (h, d, r)."""
         view = as_view(block.weights[f"{name}.weight"])
         rows, rank = view.shape
@@ -147,6 +166,6 @@ def _split(s: Script, joined: Value, last: int) -> Pair:
     return first, second
 
 
-def _rotated(s: Script, block: Block, x: Value, dim: int, position: Size) -> Value:
+def _rotated(s: Script, block: Layer, x: Value, dim: int, position: Size) -> Value:
     theta, factor = block.shape.rotation(block.layer)
     return s.op("rotary", x, head_dim=dim, position=position, theta=theta, factor=factor)

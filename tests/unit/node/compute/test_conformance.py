@@ -58,20 +58,14 @@ PLAIN = {
 }
 
 
-def plain_attention(q: Array, keys: Array, values: Array, scale: float) -> tuple[Array, float]:
-    """One query (d) over tokens (n, d): output (d) and log-sum-exp, by the definition."""
+def plain_attention(q: Array, keys: Array, values: Array, scale: float, sink: float = -np.inf) -> tuple[Array, float]:
+    """One query (d) over tokens (n, d) and a sink: output (d) and log-sum-exp, by the definition."""
     if not len(keys):
         return np.zeros_like(q), -np.inf
     scores = np.array([scale * float(np.dot(q, key)) for key in keys])
     top = scores.max()
-    lse = top + np.log(np.exp(scores - top).sum())
+    lse = np.logaddexp(top + np.log(np.exp(scores - top).sum()), sink)
     return sum(np.exp(score - lse) * value for score, value in zip(scores, values, strict=True)), lse
-
-
-def with_sink(out: Array, lse: float, sink: float) -> tuple[Array, float]:
-    """One more logit without a value."""
-    total = np.logaddexp(lse, sink)
-    return out * np.exp(lse - total), total
 
 
 def plain_prefill(q, k, v, sinks=None, *, scale, causal=True, window=0):
@@ -80,8 +74,8 @@ def plain_prefill(q, k, v, sinks=None, *, scale, causal=True, window=0):
     for b, h, t in np.ndindex(q.shape[:3]):
         first = max(0, t + 1 - window) if window else 0
         stop = t + 1 if causal else q.shape[2]
-        made = plain_attention(q[b, h, t], k[b, h // per, first:stop], v[b, h // per, first:stop], scale)
-        out[b, h, t], _ = made if sinks is None else with_sink(*made, sinks[h])
+        seen = k[b, h // per, first:stop], v[b, h // per, first:stop]
+        out[b, h, t], _ = plain_attention(q[b, h, t], *seen, scale, -np.inf if sinks is None else sinks[h])
     return (out,)
 
 
@@ -95,8 +89,8 @@ def plain_decode(q, *segments, tokens, scale, starts=()):
             np.concatenate([s[b, h // per, i:j] for s, i, j in zip(segments[odd::2], starts, tokens, strict=True)])
             for odd in (0, 1)
         )
-        made = plain_attention(q[b, h], keys, values, scale)
-        out[b, h], lse[b, h] = made if sinks is None else with_sink(*made, sinks[h])
+        sink = -np.inf if sinks is None else sinks[h]
+        out[b, h], lse[b, h] = plain_attention(q[b, h], keys, values, scale, sink)
     return out, lse
 
 
