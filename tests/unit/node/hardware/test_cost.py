@@ -21,6 +21,14 @@ def demand(family, **changes):
     if family == "decode_attention":
         plain = Demand(family, 4.0 * 8 * 40 * 1000 * 128, (81920, 81920000, 81920000), (81920, 1280), "fp16", "tensor",
                        {"batch": 8, "heads": 40, "kv_heads": 40, "tokens": 1000, "head_dim": 128})  # fmt: skip
+    if family == "grouped_gemm":  # eight experts of Mixtral's widths, 512 rows each
+        plain = Demand(family, 2.0 * 4096 * 4096 * 14336, (2 * 4096 * 4096, 2 * 8 * 4096 * 14336), (2 * 4096 * 14336,),
+                       "bf16", "tensor", {"m": 512, "n": 8 * 14336, "k": 4096, "rows": 4096, "experts": 8,
+                                          "active": 8, "most": 512})  # fmt: skip
+    if family == "latent_decode":  # sixteen heads of DeepSeek-V2's widths over 1,000 latents
+        plain = Demand(family, 2.0 * 8 * 16 * 1000 * (2 * 512 + 64), (131072, 16384, 8192000, 1024000),
+                       (131072, 512), "bf16", "tensor", {"batch": 8, "heads": 16, "kv_heads": 1, "tokens": 1000,
+                                                         "rank": 512, "rope": 64})  # fmt: skip
     return dataclasses.replace(plain, **changes)
 
 
