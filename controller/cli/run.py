@@ -150,6 +150,10 @@ def _print(experiment: Experiment, details: bool) -> None:
     click.echo(run_lines(experiment).text())
     for note in experiment.shape.notes:
         click.echo(f"not modelled  {note}")
+    if experiment.shape.experts is not None and not details:
+        # Times of experts depend on how tokens fall on them, which no configuration says; details have every note.
+        for note in experiment.outcome.notes:
+            click.echo(f"note        {note}")
     for change in experiment.outcome.link_changes:
         click.echo(f"link        {change_text(change)}")
     if details:

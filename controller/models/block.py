@@ -167,6 +167,8 @@ class Block:
         weight = as_view(self.weights["o.weight"])
         if weight.buffer.dtype != PACKED:
             return weight.buffer.shape[1]
+        if self.shape.latent is not None:
+            return self.shape.heads * self.shape.latent.value_dim
         if "q.weight" in self.weights:
             return as_view(self.weights["q.weight"]).buffer.shape[0]
         group = self.shape.heads // self.shape.kv_heads

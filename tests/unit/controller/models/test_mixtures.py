@@ -59,6 +59,12 @@ def test_quantised_experts_run_and_are_faster_than_whole_ones(tmp_path):
     assert seconds() < 0.8 * seconds(quantization_config=None)
 
 
+@pytest.mark.parametrize("name", ["deepseek-v3", "deepseek-v2-lite", "qwen3-30b-a3b"])
+def test_configurations_run(name):
+    spec = RunSpec("gpu_only", str(MODELS / f"{name}.json"), "dgx_h200", batch=2, prompt_tokens=16, output_tokens=2)
+    assert run_experiment(spec).outcome.ok
+
+
 WRONG = [
     ("mixtral-8x7b", {"num_experts_per_tok": 9}, "'num_experts_per_tok' is 9, more than the 8 experts"),
     ("mixtral-8x7b", {"num_local_experts": 0}, "'num_local_experts' is 0"),
