@@ -24,7 +24,8 @@ from controller.cli.options import catalog_option, json_option, node_timeout_opt
     "--algorithm",
     default="auto",
     show_default=True,
-    help="Names or MSCCL .xml files, of which the fastest; auto: all; nccl: its own choice.",
+    help="Names or MSCCL .xml files, of which the fastest; auto: all; nccl: its own choice. Between hosts ring is one "
+    "ring over one NIC of each; rings is one for every rank of a host, over every NIC, as NCCL lays them.",
 )
 @click.option("--protocol", default="auto", show_default=True, help="A protocol of the topology, plain, or auto.")
 @click.option("--pieces", type=int, help="Independent parts of each chunk.  [default: the fastest]")

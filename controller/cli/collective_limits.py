@@ -14,7 +14,7 @@ PLANNED_FLOW_BYTES = 3000
 """The same for a transfer in a plan: (266 - 160) MB for 32,512 of a ring over 128 ranks [bytes]."""
 BULK_FLOW_S = 3e-6
 """To time a flow of all_to_all in bulk: two sizes more at 1,024 ranks took 6.9 s, two more at 512 took 1.7 s [s]."""
-QUADRATIC = frozenset({"direct", "pairwise", "ring", "bidirectional_ring"})
+QUADRATIC = frozenset({"direct", "pairwise", "ring", "rings", "bidirectional_ring"})
 """Algorithms whose plan has a transfer at least for every two ranks, in either direction."""
 LIVE_BYTES_PER_S = 35 * MEGA
 """Bytes of a rank that --live makes, moves and checks: 96 MiB more of a ring of 4 ranks took 2.9 s.

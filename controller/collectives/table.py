@@ -16,6 +16,7 @@ Algorithm = Callable[[Exchange], None]
 COLLECTIVES: Mapping[str, Mapping[str, str]] = {
     "all_reduce": {
         "ring": "controller.collectives.all_reduce_ring:ring",
+        "rings": "controller.collectives.all_reduce_rings:rings",
         "bidirectional_ring": "controller.collectives.all_reduce_bidirectional_ring:bidirectional_ring",
         "double_binary_tree": "controller.collectives.all_reduce_double_binary_tree:double_binary_tree",
         "tree": "controller.collectives.all_reduce_tree:tree",
@@ -31,12 +32,14 @@ COLLECTIVES: Mapping[str, Mapping[str, str]] = {
     },
     "reduce_scatter": {
         "ring": "controller.collectives.reduce_scatter_ring:ring",
+        "rings": "controller.collectives.reduce_scatter_rings:rings",
         "halving": "controller.collectives.reduce_scatter_halving:halving",
         "direct": "controller.collectives.reduce_scatter_direct:direct",
         "in_switch": "controller.collectives.reduce_scatter_in_switch:in_switch",
     },
     "all_gather": {
         "ring": "controller.collectives.all_gather_ring:ring",
+        "rings": "controller.collectives.all_gather_rings:rings",
         "doubling": "controller.collectives.all_gather_doubling:doubling",
         "direct": "controller.collectives.all_gather_direct:direct",
         "in_switch": "controller.collectives.all_gather_in_switch:in_switch",
