@@ -1,14 +1,16 @@
 """What a kernel finds in the last-level cache because it was used a moment ago.
 
 Model: an operand that is used again after `span` bytes of other traffic is found whole while the span fits into what
-the cache effectively holds, not at all once the span is `FADE` times that, and in between by the logarithm. A pattern
-that goes round and round finds nothing of what is larger than a cache that forgets the oldest, so the fade ends at the
-size of the cache and begins below it, where some of its sets overflow already. A cache of two partitions (`l2_parts`),
-each of which keeps its own copy of what all units read, effectively holds `PARTITIONED_SHARE` of its size.
-Source: NVIDIA A100 whitepaper, section on the L2 cache (two partitions). `PARTITIONED_SHARE` and `FADE` are fitted to
-NVIDIA aiconfigurator's GEMM table of H100 SXM, whose weights rotate over up to five copies. Smith, Goodman,
-'Instruction cache replacement policies and organizations', IEEE ToC C-34(3), 1985 (a loop over more than a cache that
-forgets the oldest finds nothing).
+the cache effectively holds, not at all once the span is some factor of that, and in between by the logarithm. One cache
+holds all of its size: what goes round and round in it is found whole up to there, and a pattern that is larger than a
+cache which forgets the oldest finds nothing, so the fade that follows is short (`FADE`). A cache of two partitions
+(`l2_parts`), each of which keeps its own copy of what all units read, effectively holds `PARTITIONED_SHARE` of its
+size, and what is read from one side alone blurs its edge (`PARTITIONED_FADE`).
+Source: NVIDIA A100 whitepaper, section on the L2 cache (two partitions). `PARTITIONED_SHARE` and `PARTITIONED_FADE` are
+fitted to NVIDIA aiconfigurator's GEMM table of H100 SXM, whose weights rotate over up to five copies; `FADE` is read
+off its table of L40S, whose rows at exactly 96 MiB find all and at 1.08 of it nothing. Smith, Goodman, 'Instruction
+cache replacement policies and organizations', IEEE ToC C-34(3), 1985 (a loop over more than a cache that forgets the
+oldest finds nothing).
 Valid for: kernels that are repeated with little between them, as in a benchmark; no other plan claims it, so that its
 operands come from memory.
 Model (processors): the caches of a server keep part of what is passed over again and again, however large it is: their
@@ -32,10 +34,15 @@ from node.hardware.operation import Demand
 
 PARTITIONED_SHARE: Final = 0.62
 """Fitted: share of a partitioned cache that holds different bytes."""
-FADE: Final = 1.2
-"""Fitted: from all to nothing found, the span grows by this factor."""
+PARTITIONED_FADE: Final = 1.2
+"""Fitted: from all to nothing found in a partitioned cache, the span grows by this factor."""
+FADE: Final = 1.1
+"""Measured: the same of a cache of one part."""
 
-_LOG_FADE = log(FADE)
+
+def held_bytes(cache_bytes: float, parts: float = 1.0) -> float:
+    """Different bytes that a cache keeps for all units [bytes]; arguments as in `hit_share`."""
+    return cache_bytes * PARTITIONED_SHARE if parts > 1 else cache_bytes
 
 
 def hit_share(span_bytes: float, cache_bytes: float, parts: float = 1.0) -> float:
@@ -46,12 +53,12 @@ def hit_share(span_bytes: float, cache_bytes: float, parts: float = 1.0) -> floa
         cache_bytes: size of the cache [bytes]; 0 for none.
         parts: partitions that each hold their own copy.
     """
-    holds = cache_bytes * (PARTITIONED_SHARE if parts > 1 else 1.0 / FADE)
+    holds, fade = held_bytes(cache_bytes, parts), PARTITIONED_FADE if parts > 1 else FADE
     if holds <= 0.0:
         return 0.0
     if span_bytes <= holds:
         return 1.0
-    return max(0.0, 1.0 - log(span_bytes / holds) / _LOG_FADE)
+    return max(0.0, 1.0 - log(span_bytes / holds) / log(fade))
 
 
 def held_share(span_bytes: float, cache_bytes: float) -> float:

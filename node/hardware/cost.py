@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.errors import Unsupported
-from node.hardware.attention import decode_ranges, decode_time, prefill_time
+from node.hardware.decode_attention import decode_ranges, decode_time
 from node.hardware.device import ComputeSpec, DeviceSpec
 from node.hardware.elementwise import streaming_time
 from node.hardware.gemm import gemm_time
@@ -26,6 +26,8 @@ from node.hardware.latent_attention import latent_decode_time
 from node.hardware.operation import Demand
 from node.hardware.optimizer import memory_share, optimizer_time
 from node.hardware.peak import choose_unit, peak_flop_per_s, whole_chip
+from node.hardware.prefill_attention import prefill_time
+from node.hardware.quantisation import quantisation_time
 from node.hardware.selection import selection_time
 from node.hardware.traffic import tier_bytes, tiers_latency_s, tiers_time_s
 
@@ -41,6 +43,7 @@ FAMILIES: Final[Mapping[str, Model]] = {
     "latent_prefill": prefill_time,
     "latent_decode": latent_decode_time,
     "optimizer": optimizer_time,
+    "quantisation": quantisation_time,
     "selection": selection_time,
 }
 """Family of a demand -> its model; ``delay`` needs none."""
@@ -93,7 +96,7 @@ def kernel_cost(
     if model is None:
         raise Unsupported(f"no cost model for kernels of family {demand.family!r}; known: delay, {', '.join(FAMILIES)}")
     unit = choose_unit(spec, demand.unit)
-    if demand.family == "selection":
+    if demand.family in ("selection", "quantisation"):
         unit = whole_chip(spec, unit)
     peak = peak_flop_per_s(unit, demand.dtype, spec.product)
     ranges = decode_ranges(demand) if demand.family == "decode_attention" else None

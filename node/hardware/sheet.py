@@ -68,6 +68,8 @@ COMPUTE_NUMBERS: Final[Mapping[str, str]] = {
     "private": "bytes",  # caches of all units together in front of it that hold other lines than it does
     "l2_parts": "count",  # partitions of it that each keep a copy of what all units read
     "bulk_copies": "count",  # 1 when units load tiles by an engine of their own (tensor memory accelerator)
+    "early_start": "count",  # 1 when kernels start before the one before them ends (programmatic dependent launch)
+    "matrix_rows": "count",  # rows of one matrix instruction
     "gemm_efficiency": "ratio",  # share of the peak that the largest tile reaches in a short product
     "sustained_efficiency": "ratio",  # share of the peak that the power limit leaves to long products
     "prefill_efficiency": "ratio",  # share of the peak that the arithmetic of fused attention reaches

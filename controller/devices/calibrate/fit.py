@@ -23,6 +23,7 @@ from controller.devices.validate.measured import MeasuredFile, MeasuredRow
 from controller.errors import BadMeasurements
 from node.hardware.catalog import apply_overrides
 from node.hardware.device import DeviceSpec
+from node.hardware.prefill_attention import HEAD_FLOP, attention_rate
 from node.hardware.sheet import known_paths, skeleton_of
 from node.hardware.units import format_quantity
 
@@ -42,6 +43,7 @@ CONSTANTS: Final[Mapping[str, tuple[str, ...]]] = {
 LARGEST_EFFICIENCY: Final = 1.0
 MOST_ROWS: Final = 1000
 """Rows that a step of the search looks at; more are thinned out evenly."""
+_ATTENTION_SHARE: Final = "tensor.prefill_efficiency"
 _FIRST_STEP, _LAST_STEP = 0.2, 0.004
 
 
@@ -107,14 +109,21 @@ def fit_file(path: Path, spec: DeviceSpec) -> tuple[FittedConstants, DeviceSpec,
 
 
 def _present(spec: DeviceSpec, paths: Sequence[str]) -> list[str]:
-    return [path for path in paths if path in spec.constants]
+    return [path for path in paths if path in spec.constants or path == _ATTENTION_SHARE]
+
+
+def _first_value(spec: DeviceSpec, path: str) -> float:
+    """The sheet's value, or what the model of attention takes where a sheet leaves its share out."""
+    if path in spec.constants:
+        return spec.constants[path].value
+    return attention_rate(spec.computes["tensor"].constants, 1.0, HEAD_FLOP)
 
 
 def _search(
     spec: DeviceSpec, asked: Question, dtype: str, rows: Sequence[MeasuredRow], paths: Sequence[str]
 ) -> dict[str, str]:
     dimensions = known_paths(skeleton_of(spec))
-    values = {path: spec.constants[path].value for path in paths}
+    values = {path: _first_value(spec, path) for path in paths}
 
     def texts(given: Mapping[str, float]) -> dict[str, str]:
         return {path: format_quantity(float(f"{value:.4g}"), dimensions[path]) for path, value in given.items()}

@@ -12,13 +12,15 @@ import difflib
 from collections.abc import Mapping
 from typing import Final
 
+from controller.devices.predict.experts import EXPERTS
 from controller.devices.predict.hosts import HOSTS
 from controller.devices.predict.kernels import KERNELS
+from controller.devices.predict.latents import LATENTS
 from controller.devices.predict.moves import MOVES
 from controller.devices.predict.question import Question
 from controller.errors import BadQuestion
 
-QUESTIONS: Final[Mapping[str, Question]] = {each.name: each for each in (*KERNELS, *MOVES, *HOSTS)}
+QUESTIONS: Final[Mapping[str, Question]] = {each.name: each for each in (*KERNELS, *EXPERTS, *LATENTS, *MOVES, *HOSTS)}
 """Everything that can be asked, by name."""
 
 

@@ -6,18 +6,27 @@ from dataclasses import replace
 from math import ceil
 from typing import Final
 
-from controller.devices.predict.question import Column, Prediction, Question, Sizes, ask_kernel, number
+from controller.devices.predict.question import (
+    Column,
+    Prediction,
+    Question,
+    Sizes,
+    ask_kernel,
+    number,
+    one_after_the_other,
+)
 from controller.errors import BadQuestion
 from node.hardware.device import DeviceSpec
 from node.hardware.operation import ITEM_BYTES, Demand, TensorType
 from node.hardware.operations import complete_attributes, operation
+from node.hardware.operations.row_quantisation import row_quantisation_demand
 
 MOST_COPIES: Final = 5
 """Copies of the weights that kernel databases rotate through at most."""
 
 
 def gemm(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
-    """y (m, n) = x (m, k) times w (n, k) transposed."""
+    """y (m, n) = x (m, k) times w (n, k) transposed; 8-bit floats are quantised from bf16 by a kernel before."""
     m, n, k = (number(sizes, name) for name in ("m", "n", "k"))
     # 8-bit products give 16-bit results.
     out = "bf16" if ITEM_BYTES[dtype] == 1 else dtype
@@ -25,7 +34,10 @@ def gemm(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
     writes = m * n * ITEM_BYTES[out]
     copies = number(sizes, "copies") or _copies(spec, reads[1])
     dims = {"m": m, "n": n, "k": k, "span": copies * reads[1] + reads[0] + writes, "near_span": sum(reads) + writes}
-    return ask_kernel(spec, Demand("gemm", 2.0 * m * n * k, reads, (writes,), dtype, "tensor", dims))
+    product = ask_kernel(spec, Demand("gemm", 2.0 * m * n * k, reads, (writes,), dtype, "tensor", dims))
+    if dtype != "fp8":
+        return product
+    return one_after_the_other(ask_kernel(spec, row_quantisation_demand(m, k)), product)
 
 
 def _copies(spec: DeviceSpec, weight_bytes: int) -> int:
@@ -68,6 +80,10 @@ def prefill_attention(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
     }  # fmt: skip
     flop = 4.0 * batch * heads * pairs * dim
     reads = (q_bytes, kv_bytes, kv_bytes)
+    # The same operands are attended over and over, as a benchmark does; a kernel before adds positions to them.
+    span = float(sum(reads) + q_bytes)
+    fresh = 2 * (q_bytes + 2 * batch * groups * tokens * dim * item)
+    dims |= {"span": span, "near_span": span, "prepare": fresh}
     return ask_kernel(spec, Demand("prefill_attention", flop, reads, (q_bytes,), dtype, "tensor", dims))
 
 

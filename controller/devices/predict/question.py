@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.errors import BadQuestion
 from node.errors import UnknownTier, Unsupported
@@ -131,12 +131,28 @@ def ask_kernel(spec: DeviceSpec, demand: Demand, tier: str = "") -> Prediction:
         raise BadQuestion(f"{spec.product} ({spec.kind}) has no memory, so it runs no kernel; ask about another device")
     cost = kernel_cost(spec, demand, (tier,) * len(demand.reads), (tier,) * len(demand.writes))
     queue = spec.compute_queue
-    start_s = cost.latency_s - (queue.launch_s if queue is not None else 0.0) + graph_start_s(spec)
+    # What attention begins with, lengths and tables, is written by the kernel before.
+    early = not ("attention" in demand.family or "latent" in demand.family)
+    start_s = cost.latency_s - (queue.launch_s if queue is not None else 0.0) + graph_start_s(spec, early)
     parts = {"start": start_s, **cost.parts}
     bound = "start" if start_s > cost.time_s else cost.bound
     moved = float(sum(demand.reads) + sum(demand.writes))
     peak = peak_flop_per_s(choose_unit(spec, demand.unit), demand.dtype, spec.product) if demand.flop else 0.0
     return Prediction(start_s + cost.time_s, bound, parts, demand.flop, demand.dtype, moved, peak)
+
+
+def one_after_the_other(first: Prediction, second: Prediction) -> Prediction:
+    """Two kernels of which the second needs the first; arithmetic, type and peak are those of the second."""
+    parts = dict(second.parts)
+    for name, seconds in first.parts.items():
+        parts[name] = parts.get(name, 0.0) + seconds
+    return replace(
+        second,
+        time_s=first.time_s + second.time_s,
+        bound=second.bound if second.time_s >= first.time_s else first.bound,
+        parts=parts,
+        moved_bytes=first.moved_bytes + second.moved_bytes,
+    )
 
 
 def number(sizes: Sizes, name: str) -> int:

@@ -126,7 +126,7 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
 
 
 def _grouped_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
-    """Experts that nobody chose are not read. Tiles are those of all active experts side by side."""
+    """Experts that nobody chose are not read. Each active expert has tiles of its own, dealt out together."""
     rows, w, ends = inputs[:3]
     (experts, columns, stored), length = w.shape, rows.shape[1]
     counts = expert_loads(rows.shape[0], experts, attributes.integers("loads")) if experts else ()
@@ -138,7 +138,7 @@ def _grouped_demand(inputs: Types, outputs: Types, attributes: CompleteAttribute
         reads.append(min(active, experts) * columns * ITEM_BYTES[rows.dtype])
         flop += rows.shape[0] * columns
     dims = {
-        "m": -(-rows.shape[0] // active), "n": active * columns, "k": length,
+        "m": -(-rows.shape[0] // active), "n": columns, "k": length, "groups": active,
         "rows": rows.shape[0], "experts": experts, "active": active, "most": max(counts, default=0),
     }  # fmt: skip
     return Demand("grouped_gemm", flop, tuple(reads), (outputs[0].nbytes,), rows.dtype, "tensor", dims)

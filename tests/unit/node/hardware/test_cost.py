@@ -18,6 +18,11 @@ def demand(family, **changes):
     if family == "gemm":
         plain = Demand("gemm", 2.0 * 4096**3, (2 * 4096**2,) * 2, (2 * 4096**2,), "bf16", "tensor",
                        {"m": 4096, "n": 4096, "k": 4096})  # fmt: skip
+    if family == "grouped_gemm":
+        plain = Demand(family, 2.0 * 8 * 512 * 4096**2, (2 * 8 * 512 * 4096, 2 * 8 * 4096**2), (2 * 8 * 512 * 4096,),
+                       "bf16", "tensor", {"m": 512, "n": 4096, "k": 4096, "groups": 8})  # fmt: skip
+    if family == "quantisation":
+        plain = Demand(family, 4.0 * GIB, (4 * GIB,), (GIB, 2**18), "fp32", "vector", {"rows": 2**16})
     if family == "decode_attention":
         plain = Demand(family, 4.0 * 8 * 40 * 1000 * 128, (81920, 81920000, 81920000), (81920, 1280), "fp16", "tensor",
                        {"batch": 8, "heads": 40, "kv_heads": 40, "tokens": 1000, "head_dim": 128})  # fmt: skip
@@ -122,7 +127,7 @@ def test_prefill_attention_comes_near_its_share_of_the_peak():
     tokens, pairs = 8192, 8192 * 8193 // 2
     work = Demand("prefill_attention", 4.0 * 2 * 64 * pairs * 128, (tokens * 2**15,) * 3, (tokens * 2**15,), "bf16",
                   "tensor", {"batch": 2, "heads": 64, "kv_heads": 8, "tokens": tokens, "head_dim": 128,
-                             "pairs": pairs})  # fmt: skip
+                             "causal": 1.0, "pairs": pairs})  # fmt: skip
     share = work.flop / 989e12 / cost(spec, work).time_s
     assert 0.45 <= share <= spec.computes["tensor"].constants["prefill_efficiency"]
 

@@ -35,10 +35,10 @@ def test_only_experts_with_rows_are_read():
     assert grouped(100, 8, (1, 1, 0, 0, 0, 0, 0, 0)).reads[1] == 2 * 32 * 64 * 2
 
 
-def test_a_grouped_product_is_its_experts_side_by_side():
+def test_a_grouped_product_is_one_of_each_expert():
     demand = grouped(100, 8)
     assert demand.flop == 2 * 100 * 32 * 64
-    assert (demand.dims["m"], demand.dims["n"], demand.dims["k"]) == (13, 8 * 32, 64)
+    assert [demand.dims[name] for name in ("groups", "m", "n", "k")] == [8, 13, 32, 64]
     assert (demand.dims["active"], demand.dims["most"]) == (8, 13)
     assert grouped(100, 8, (3, 1, 0, 0, 0, 0, 0, 0)).dims["most"] == 75
 
