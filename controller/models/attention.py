@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from controller.models.latent_shape import LatentShape
-from controller.models.norm import Weights, norm
+from controller.models.norm import Fetched, norm
 from controller.models.shape import ModelShape
 from controller.plan.build import as_view
 from controller.plan.ops import View
@@ -32,7 +32,7 @@ class Layer(Protocol):
     @property
     def layer(self) -> int: ...
     @property
-    def weights(self) -> Weights: ...
+    def weights(self) -> Fetched: ...
 
     def before(self, s: Script, name: str, x: Source) -> Source: ...
     def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value: ...
@@ -143,12 +143,15 @@ class LatentAttention:
         q_rope, k_rope = (_rotated(s, block, part, latent.rope_dim, position) for part in (q_rope, k_rope))
         return q, q_rope, norm(s, shape, block.weights, "kv_norm", c), k_rope
 
-    def _by_heads(self, block: Layer, name: str) -> View:
+    def _by_heads(self, block: Layer, name: str) -> Source:
         """A matrix (h*d, r) as one for every head (h, d, r)."""
-        view = as_view(block.weights[f"{name}.weight"])
-        rows, rank = view.shape
+        weight = block.weights[f"{name}.weight"]
+        rows, rank = weight.shape
         assert isinstance(rows, int), "weights are never open"
         heads = block.shape.heads
+        if isinstance(weight, Value):
+            return weight.reshape(heads, rows // heads, rank)
+        view = as_view(weight)
         return View(view.buffer, view.offset_bytes, (heads, rows // heads, rank))
 
 

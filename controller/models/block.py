@@ -21,7 +21,7 @@ from controller.models.attention import Attention, attention_of
 from controller.models.experts import Experts
 from controller.models.feed_forward import feed_forward_of
 from controller.models.linear import linear, linear_backward
-from controller.models.norm import Weights, norm, norm_backward
+from controller.models.norm import Fetched, Weights, norm, norm_backward
 from controller.models.quantization import PACKED
 from controller.models.shape import ModelShape
 from controller.plan.build import Operand, as_view
@@ -39,13 +39,14 @@ class Block:
     Attributes:
         shape: of the model.
         layer: number of the layer, which decides window and rotation.
-        weights: of the layer; ``qkv.weight`` in place of three where one matrix product gives all of them.
+        weights: of the layer; ``qkv.weight`` in place of three where one matrix product gives all of them. Values
+            where a script has fetched them.
         loads: declared share of each expert; empty for even ones.
     """
 
     shape: ModelShape
     layer: int
-    weights: Weights
+    weights: Fetched
     loads: tuple[int, ...] = ()
 
     @property
@@ -54,7 +55,7 @@ class Block:
         return attention_of(self.shape)
 
     @property
-    def sinks(self) -> tuple[Operand, ...]:
+    def sinks(self) -> tuple[Source, ...]:
         """The weight of attention sinks; strategies that merge partial attentions would count it once a part."""
         return (self.weights["sinks.weight"],) if self.shape.sinks else ()
 
@@ -164,15 +165,21 @@ class Block:
 
     def _attention_width(self) -> int:
         """Columns of all heads here; rows of packed weights do not tell it, so then those that make q do."""
-        weight = as_view(self.weights["o.weight"])
-        if weight.buffer.dtype != PACKED:
-            return weight.buffer.shape[1]
+        weight = self.weights["o.weight"]
+        dtype = weight.buffer.dtype if isinstance(weight, View) else weight.dtype
+        if dtype != PACKED:
+            return self._extent("o.weight", 1)
         if self.shape.latent is not None:
             return self.shape.heads * self.shape.latent.value_dim
         if "q.weight" in self.weights:
-            return as_view(self.weights["q.weight"]).buffer.shape[0]
+            return self._extent("q.weight", 0)
         group = self.shape.heads // self.shape.kv_heads
-        return as_view(self.weights["qkv.weight"]).buffer.shape[0] * group // (group + 2)
+        return self._extent("qkv.weight", 0) * group // (group + 2)
+
+    def _extent(self, name: str, axis: int) -> int:
+        extent = self.weights[name].shape[axis]
+        assert isinstance(extent, int), "weights are never open"
+        return extent
 
     def fed_forward(self, s: Script, x: Value) -> Value:
         """Feed-forward of the normed `x`."""

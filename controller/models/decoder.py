@@ -18,6 +18,7 @@ from controller.models.block import Block
 from controller.models.quantization import stored
 from controller.models.shape import ModelShape, layer_shapes, weight_shapes
 from controller.plan.ops import Buffer
+from controller.plan.value import Place
 from node.hardware.operation import ITEM_BYTES
 
 
@@ -32,7 +33,8 @@ class Decoder:
             the final norm and the head.
         fused_qkv: q, k and v come out of one matrix product and a split, instead of three products.
         loads: declared share of each expert; empty for even ones.
-        weights: canonical name to buffer, in the order in which a forward pass reads them.
+        weights: canonical name to buffer, in the order in which a forward pass reads them. Those of layers are in
+            `layers_in` where that is given; a block reads them after `fetched_blocks` brought them.
     """
 
     def __init__(
@@ -46,21 +48,23 @@ class Decoder:
         fused_qkv: bool = False,
         prefix: str = "weights",
         loads: tuple[int, ...] = (),
+        layers_in: Place | None = None,
     ) -> None:
         self.shape, self.device, self.tier, self.dtype = shape, device, tier, dtype
         self.layers = range(shape.layers) if layers is None else layers
         self.fused_qkv, self.loads = fused_qkv, loads
-        self.weights = {
-            name: Buffer(device, tier, f"{prefix}.{name}", *stored(shape.quantization, name, dtype, extents))
-            for name, extents in self._names().items()
-        }
-
+        here = Place(device, tier)
+        self.weights: dict[str, Buffer] = {}
+        for name, extents in self._names().items():
+            place = layers_in or here if name.startswith("layers.") else here
+            kind = stored(shape.quantization, name, dtype, extents)
+            self.weights[name] = Buffer(place.device, place.tier, f"{prefix}.{name}", *kind)
         self._blocks: dict[int, Block] = {}
 
     @property
     def weight_bytes(self) -> int:
-        """Size of the weights that are here [bytes]."""
-        return sum(buffer.nbytes for buffer in self.weights.values())
+        """Size of the weights on the device itself [bytes]."""
+        return sum(buffer.nbytes for buffer in self.weights.values() if buffer.device == self.device)
 
     def block(self, layer: int) -> Block:
         """The block of a layer that is here."""

@@ -12,7 +12,7 @@ from math import prod
 from typing import Protocol
 
 from controller.models.expert_shape import ExpertShape
-from controller.models.norm import Weights
+from controller.models.norm import Fetched
 from controller.models.shape import ModelShape
 from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size
@@ -26,7 +26,7 @@ class Weighted(Protocol):
         """Of the model."""
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> Fetched:
         """Of the layer."""
 
     @property

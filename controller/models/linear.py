@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from controller.models.norm import Weights
+from controller.models.norm import Fetched, Weights
 from controller.plan.script import Script, Source, Value
 
 
-def linear(s: Script, weights: Weights, name: str, x: Source, label: str, out: Source | None = None) -> Value:
+def linear(s: Script, weights: Fetched, name: str, x: Source, label: str, out: Source | None = None) -> Value:
     """The projection `name` of `x`, with its bias where it has one."""
     bias = weights.get(f"{name}.bias")
     return s.op("linear", x, weights[f"{name}.weight"], *(() if bias is None else (bias,)), out=out, label=label)
@@ -14,7 +14,7 @@ def linear(s: Script, weights: Weights, name: str, x: Source, label: str, out: S
 
 def linear_backward(
     s: Script,
-    weights: Weights,
+    weights: Fetched,
     name: str,
     x: Source,
     gradient: Source,

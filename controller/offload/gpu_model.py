@@ -68,14 +68,23 @@ class GpuModel:
         row_ranges: first row and end of each micro-batch.
         scratch: arenas of decode steps.
         loads: declared share of each expert; empty for even ones.
+
+    With `layers_in`, the weights of the layers are in that tier instead, and `fetched_blocks` brings them.
     """
 
-    def __init__(self, scenario: Scenario, microbatches: int = 1, loads: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        microbatches: int = 1,
+        loads: tuple[int, ...] = (),
+        *,
+        layers_in: Place | None = None,
+    ) -> None:
         self.scenario, self.shape, self.loads = scenario, scenario.shape, loads
         batch, shape, dtype = scenario.batch, scenario.shape, scenario.dtype
         self.gpus = [device.name for device in devices(scenario, "gpu", "the weights")[: shape.layers]]
         self._decoders = [
-            Decoder(shape, gpu, "hbm", dtype=dtype, layers=range(start, stop), loads=loads)
+            Decoder(shape, gpu, "hbm", dtype=dtype, layers=range(start, stop), loads=loads, layers_in=layers_in)
             for gpu, (start, stop) in zip(self.gpus, even_ranges(shape.layers, len(self.gpus)), strict=True)
         ]
         self._of_layer = [decoder for decoder in self._decoders for _ in decoder.layers]
@@ -95,6 +104,11 @@ class GpuModel:
     def block(self, layer: int) -> Block:
         """The block of `layer`."""
         return self._of_layer[layer].block(layer)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks, in order."""
+        return [self.block(layer) for layer in range(self.shape.layers)]
 
     @property
     def first_weights(self) -> dict[str, Buffer]:

@@ -1,6 +1,6 @@
 """Every console command of the README and of `help commands` ends well, typed at the top of a bare clone.
 
-Commands run in a folder with the tracked files and the two that the README tells to save. Light ones run with every
+Commands run in a folder with the tracked files and those that the README tells to save. Light ones run with every
 suite, two at a time; those of `HEAVY` only with ``scripts/test slow``, and the table says why.
 """
 
@@ -38,7 +38,8 @@ HEAVY = {
 
 SAVED = {
     "box.yaml": r"^Save this as `box\.yaml`:\n\n```yaml\n(.*?)^```",
-    "near_data.py": r"^Save this as `near_data\.py`:\n\n```python\n(.*?)^```",
+    "my_strategy.py": r"^Save this as `my_strategy\.py`:\n\n```python\n(.*?)^```",
+    "test_my_strategy.py": r"^Save this as `test_my_strategy\.py`;.*?\n\n```python\n(.*?)^```",
 }
 """Files that the README asks to save, and where it has their text."""
 
@@ -156,8 +157,15 @@ def test_the_readme_shows_three_lines_of_output_below_each_command():
     assert [len(lines) for lines in SHOWN_OUTPUT.values() if lines] == [3] * 5
 
 
+def test_the_strategy_of_ones_own_is_short_and_is_run_in_every_way():
+    written = re.search(SAVED["my_strategy.py"], README, re.M | re.S)
+    assert written and len(written[1].splitlines()) <= 30
+    ways = [command for command in shown() if "my_strategy" in command]
+    assert len(ways) == 4 and sum("--live" in way for way in ways) == sum("--local" in way for way in ways) == 1
+
+
 def test_every_command_is_run_and_every_reason_is_needed():
     lines = dict.fromkeys(lines_shown())
-    assert sum(command.count("windtunnel ") for command in shown()) >= len(lines) > 50
+    assert sum(len(command.split(" && ")) for command in shown()) >= len(lines) > 50
     unused = [start for start in HEAVY if not any(command.startswith(start) for command in shown())]
     assert not unused, f"no command that is shown begins so: {unused}"

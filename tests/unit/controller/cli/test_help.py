@@ -62,7 +62,7 @@ def test_paragraphs_fill_the_terminal_and_code_stays(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     assert cli.main(["help", "strategy"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "    def near_data(scenario):" in lines
+    assert "    def streamed(run, scenario):" in lines
     prose = [line for line in lines if line and not line.startswith(" ")]
     assert max(map(len, prose)) <= 60
     assert not [line for line in lines if "```" in line]

@@ -1,0 +1,53 @@
+"""Decoding by one function of the author's own, which emits the layers of a pass.
+
+def layers(s, x, tokens):
+    for block in model.blocks:
+        q, k, v = block.qkv(s, x, tokens.position)
+        x = block.finish(s, x, cache.attend(s, block, q, k, v, tokens))
+    return x
+
+return decode(run, scenario, model, cache, layers)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from controller.models.scenario import Scenario
+from controller.offload.generation import BoundPlan, generate
+from controller.offload.gpu_model import GpuModel
+from controller.offload.kv_cache import NEW_TOKEN, KvCache, Tokens
+from controller.plan.script import Script, Value
+from controller.program.run import GenerationProgram, Run
+
+Layers = Callable[[Script, Value, Tokens], Value]
+"""Emits all layers over a residual stream, (rows, tokens, n) of prompts or (rows, n) of new tokens, and returns it."""
+
+
+class LayerByLayer:
+    """Decoder whose prompts and steps are emitted by the same function."""
+
+    def __init__(self, scenario: Scenario, model: GpuModel, cache: KvCache, layers: Layers) -> None:
+        self._scenario, self._model, self._cache, self._layers = scenario, model, cache, layers
+        self.next_ids, self.logits = model.next_ids, model.logits
+        s = model.script("decode step")
+        (x,) = model.embed(s)
+        model.finish(s, [layers(s, x, NEW_TOKEN)])
+        self._step = s.plan()
+
+    def place(self, run: Run) -> None:
+        self._run = run
+        self._model.place(run)
+        self._cache.place(run)
+
+    def prefill(self) -> Iterator[BoundPlan]:
+        return self._model.prefill(self._run, "decode", lambda s, x, row: self._layers(s, x, Tokens(0, row)))
+
+    def step(self, generated: int) -> BoundPlan:
+        bindings = self._cache.bindings(self._scenario.prompt_tokens + generated)
+        return BoundPlan(self._step, bindings, self._model.scratch)
+
+
+def decode(run: Run, scenario: Scenario, model: GpuModel, cache: KvCache, layers: Layers) -> GenerationProgram:
+    """Greedy decoding of the scenario: weights and token ids in `model`, keys and values in `cache`."""
+    return generate(run, scenario, LayerByLayer(scenario, model, cache, layers))
