@@ -191,7 +191,9 @@ def _ring(library: NcclLibrary, call: Call, nodes: int, index: int, size: int) -
     if PROTOCOLS[index] == "simple" and nodes > 1 and call.collective == "all_reduce":
         # NCCL calls it the plateau of rings: from 64 bytes a channel and rank on.
         latency_us *= 1.4 if size / (library.channels * ranks) >= 64 else 1.0
-    return Estimate("ring", PROTOCOLS[index], latency_us * MICRO + size / (bus * ranks / steps * GIGA))
+    hosts = call.group.by_host()
+    name = "rings" if nodes > 1 and all(len(each) == len(hosts[0]) for each in hosts) else "ring"
+    return Estimate(name, PROTOCOLS[index], latency_us * MICRO + size / (bus * ranks / steps * GIGA))
 
 
 def _tree(library: NcclLibrary, call: Call, nodes: int, index: int, size: int) -> Estimate:
