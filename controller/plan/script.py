@@ -22,7 +22,7 @@ from controller.plan import misuse
 from controller.plan.build import Operand
 from controller.plan.emitted import Launch, Move
 from controller.plan.emitted import Operand as Noted
-from controller.plan.lifetimes import Lifetimes
+from controller.plan.live_ranges import LiveRanges
 from controller.plan.lowering import Arenas, lower
 from controller.plan.operands import operands, place_of
 from controller.plan.ops import Buffer, OpAttribute, Plan, View
@@ -60,7 +60,7 @@ class Script:
         self._microbatch: int | str = 0
         self.arenas = arenas
         self._signatures = Signatures(bounds or {})
-        self._lifetimes = Lifetimes(self, self._signatures)
+        self._lifetimes = LiveRanges(self, self._signatures)
         self._emitted: list[Launch | Move] = []
         self._whole: dict[int, View] = {}
         """Whole views of buffers, by identity; the view keeps its buffer alive."""

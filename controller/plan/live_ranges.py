@@ -13,7 +13,7 @@ from controller.plan.value import Place, Value, author, refuse
 from node.hardware.operation import ITEM_BYTES
 
 
-class Lifetimes:
+class LiveRanges:
     """The values of one script.
 
     Attributes:
