@@ -11,7 +11,7 @@ from controller.offload.gpu_model import rows_view
 from controller.plan.ops import Buffer
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, Size, symbol
-from controller.plan.value import Place
+from controller.plan.value import Place, refuse
 from controller.program.run import Run
 
 
@@ -71,7 +71,13 @@ class KvCache:
 
         Returns:
             Attention (rows, tokens, h*d) or (rows, h, d).
+
+        Raises:
+            BadPlan: one of q, k and v is on another device.
         """
+        for name, part in (("q", q), ("k", k), ("v", v)):
+            if part.place.device != self.home.device:
+                refuse(f"attention runs beside the cache on {self.home.device}, but {name} is in {part.place}; move it")
         shape, kept, position = self._scenario.shape, self._layers[block.layer], tokens.position
         rows = q.shape[0]
         assert isinstance(rows, int), "rows are never open here"

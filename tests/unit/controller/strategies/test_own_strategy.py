@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from controller.errors import BadPlan
 from controller.execute.local import LocalRun
 from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
@@ -51,6 +52,20 @@ def fetching(ahead: int):
 def test_the_strategy_of_the_readme_generates_what_the_plain_model_does(local, model):
     strategy = shown((ROOT / "README.md").read_text(), "streamed")
     local.check(local.generate(strategy, model, "a6000_csd"), model)
+
+
+def test_keys_on_another_device_than_their_cache_name_the_line(local):
+    def strategy(run, scenario):
+        model, cache = GpuModel(scenario), KvCache(scenario, CPU)
+
+        def layers(s, x, tokens):
+            return cache.attend(s, model.blocks[0], *model.blocks[0].qkv(s, x, tokens.position), tokens)
+
+        return decode(run, scenario, model, cache, layers)
+
+    line = strategy.__code__.co_firstlineno + 4
+    with pytest.raises(BadPlan, match=rf"test_own_strategy\.py:{line}: .* on cpu, but q is in gpu\.hbm; move it"):
+        local.generate(strategy, "tiny-opt", "a6000_csd")
 
 
 def test_the_help_page_shows_the_same_strategy():
