@@ -6,8 +6,8 @@ all 6,000 queries and keys of a rank would need more than an A10's peak in the 3
 and its ring attention the zigzag one of the second, on which its code builds.
 
 Both run FlashAttention-2 and not the kernels that the sheets' efficiency was fitted to; `FLASH_ATTENTION_2` is what its
-authors state, and the rows of one GPU check it. The first step of TokenRing is the farthest off: it widens its first
-result to fp32 in a kernel of its own, and the model of attention hides little of its operands behind arithmetic.
+authors state, and the rows of one GPU check it. The first step of TokenRing widens its first result to fp32 in a kernel
+of its own.
 
 What is left out: backward passes, batches of unequal sequences, and that sends take SMs from the computation. The
 library joins partial results in several element-wise kernels where the plan has one, so that zigzag, whose steps are

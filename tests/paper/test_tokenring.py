@@ -3,12 +3,12 @@
 ================================  ==========  =========  =================
 row                               published   ours       target
 ================================  ==========  =========  =================
-A10, TokenRing, step 0 [ms]       3.5         4.03       15 %: a miss, 15.3
+A10, TokenRing, step 0 [ms]       3.5         3.83       15 %
 A10, TokenRing, step 1 [ms]       3.5         3.81       15 %
-A10, TokenRing, step 2 [ms]       4.6         4.33       15 %
+A10, TokenRing, step 2 [ms]       4.6         4.36       15 %
 A10, zigzag, step 1 [ms]          7.6         7.62       calibration
-H800, zigzag / ring               1.64        1.74       15 %
-A100, zigzag / ring               1.59        1.74       15 %
+H800, zigzag / ring               1.64        1.78       15 %
+A100, zigzag / ring               1.59        1.78       15 %
 H800, A100, slow to fast          ring < striped < zigzag   exactly
 ================================  ==========  =========  =================
 """
@@ -31,7 +31,7 @@ def compared():
 
 def test_what_is_met_and_what_is_missed(compared):
     assert {name: row.ok for name, row in compared.items() if row.ok is not None} == {
-        "a10_4_steps: token_ring 0": False,
+        "a10_4_steps: token_ring 0": True,
         "a10_4_steps: token_ring 1": True,
         "a10_4_steps: token_ring 2": True,
         "8_gpus_forward: hgx_h800 zigzag ring": True,
@@ -39,10 +39,6 @@ def test_what_is_met_and_what_is_missed(compared):
         "8_gpus_forward: dgx_a100 zigzag ring": True,
         "8_gpus_forward: dgx_a100 slow_to_fast": True,
     }
-
-
-def test_the_miss_is_a_near_one(compared):
-    assert compared["a10_4_steps: token_ring 0"].error == pytest.approx(0.153, abs=0.02)
 
 
 def test_one_row_is_calibration_and_the_knob_is_what_it_says(compared):
@@ -61,7 +57,8 @@ def test_token_ring_hides_what_zigzag_waits_for():
     token_ring, zigzag = measured("a10_4", "token_ring"), measured("a10_4", "zigzag")
     assert token_ring.time_s < 0.8 * zigzag.time_s
     for step in (0, 1):
-        assert token_ring.steps[step].exposed_s < 0.2e-3
+        # What is sent takes a little longer than the attention that hides it.
+        assert token_ring.steps[step].exposed_s < 0.1 * token_ring.steps[step].time_s
         assert zigzag.steps[step].exposed_s > 3e-3
 
 
