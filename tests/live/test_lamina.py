@@ -65,5 +65,5 @@ def test_the_tensor_parallel_baseline(llama: str) -> None:
 
 def test_a_stream_is_not_for_node_processes() -> None:
     options = {"dop": "1,1", "requests": "azure_code"}
-    with pytest.raises(BadWorkload, match="virtual clock alone"):
+    with pytest.raises(BadWorkload, match="virtual clock only"):
         run_experiment(RunSpec("lamina", "tiny-opt", live=True, options=options))

@@ -41,7 +41,8 @@ def test_the_rate_of_a_connection_can_be_overridden(capsys):
         words = ["--topology", "a10_4", "--seq", "24000", "--set", f"options.connection.rate={rate}", "--json"]
         assert main(["attention", "zigzag", *words]) == 0
         times.append(json.loads(capsys.readouterr().out)["results"][0]["steps"][1]["time_s"])
-    assert times[1] == pytest.approx(2 * times[0], rel=0.001)
+    # At the full rate the first step's attention still takes a little of the second's time.
+    assert times[1] == pytest.approx(2 * times[0], rel=0.05)
 
 
 @pytest.mark.parametrize(

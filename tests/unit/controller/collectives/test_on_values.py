@@ -14,9 +14,9 @@ from controller.collectives.table import COLLECTIVES
 from controller.execute.local import LocalMemory
 from controller.execute.virtual import run_virtual
 from controller.plan.check import check_plan
-from controller.plan.ops import Buffer, Kernel, Plan, Transfer
+from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View
 from controller.plan.script import Place, Script
-from controller.plan.size import symbol
+from controller.plan.size import Size, symbol
 
 ENTRIES = [(collective, name) for collective, names in COLLECTIVES.items() for name in names]
 NAMES = tuple(f"gpu{rank}" for rank in range(8))
@@ -118,12 +118,17 @@ def test_a_closed_tensor_with_fewer_columns_than_ranks_is_cut_flat(group):
     assert set(sent) == {(8,)}
 
 
+def there(device: str, dtype: str, shape: tuple[Size, ...]) -> View:
+    """A tensor of any shape, which may be open, on a device."""
+    return View(Buffer(device, "hbm", f"large_{dtype}", dtype, (4096,)), 0, shape)
+
+
 def test_gathered_values_are_stacked_and_scattered_ones_have_their_width() -> None:
     s = Script("shapes", bounds={"rows": 4})
-    parts = [s.empty(place, "fp16", (ROWS, 10)) for place in HBM[:4]]
+    parts = [there(place.device, "fp16", (ROWS, 10)) for place in HBM[:4]]
     assert [each.shape for each in collective(s, "reduce_scatter", parts)] == [(ROWS, n) for n in (3, 3, 2, 2)]
     assert [each.shape for each in collective(s, "all_gather", parts)] == [(4, ROWS, 10)] * 4
-    flat = [s.empty(place, "fp16", (n,)) for place, n in zip(HBM, (3, 3, 2, 2), strict=False)]
+    flat = [there(place.device, "fp16", (n,)) for place, n in zip(HBM, (3, 3, 2, 2), strict=False)]
     assert [each.shape for each in collective(s, "all_gather", flat)] == [(10,)] * 4
 
 
@@ -197,7 +202,7 @@ def test_a_library_starts_on_every_rank_before_its_first_message_and_sends_at_it
 def refused(match: str, name: str, *shapes, error=BadCall, dtypes=("fp16",), devices=NAMES, **options):
     s = Script("refused", bounds={"rows": 4})
     values = [
-        s.empty(Place(device, "hbm"), dtypes[rank % len(dtypes)], shape)
+        there(device, dtypes[rank % len(dtypes)], shape)
         for rank, (device, shape) in enumerate(zip(devices, shapes, strict=False))
     ]
     with pytest.raises(error, match=match) as raised:
@@ -220,7 +225,7 @@ def test_what_cannot_be_names_the_line_of_the_caller_and_the_fix(group) -> None:
     refused("reduce_scatter in place", "reduce_scatter", *two, in_place=True)
     refused("barrier of .8, 8. columns", "barrier", *two)
     refused("use ring", "all_reduce", *two, algorithm="nvls")
-    refused("no algorithm 'rings'", "all_reduce", *two, algorithm="rings", error=UnknownAlgorithm)
+    refused("no algorithm 'wheel'", "all_reduce", *two, algorithm="wheel", error=UnknownAlgorithm)
     here = [Buffer("gpu0", "hbm", f"out{rank}", "fp16", (8,)) for rank in range(2)]
     refused("rank 1 of all_reduce is gpu1, and its result in out= lies in gpu0.hbm", "all_reduce", *two, out=here)
     refused("with 1 results", "all_reduce", *two, out=here[:1])

@@ -46,6 +46,7 @@ def test_by_hosts_only_what_goes_by_hosts_is_left():
     found = suite(spread(TWO, 6, 2), names(), ("fp32",), by_hosts=True)
     assert {check.name for check in found.checks} == {
         "all_reduce/hierarchical", "all_reduce/three_level", "all_reduce/nvls_tree", "all_to_all/hierarchical",
+        "all_reduce/rings", "all_gather/rings", "reduce_scatter/rings",
     }  # fmt: skip
 
 

@@ -68,9 +68,9 @@ def test_a_causal_mask_is_balanced_by_stripes_and_mirrors_alone():
         entry = prepare(call, name)
         assert measure(topology, entry).ok
         computed[name] = sum(step.attention_s for step in entry.steps)
-    # Operands and the start of tiles are paid for halves as for wholes.
+    # Operands and the start of tiles are paid for halves as for wholes; the longest row of tiles counts, too.
     assert 1.7 < computed["ring"] / computed["zigzag"] < 7.5 / 4
-    assert computed["striped"] == pytest.approx(computed["zigzag"], rel=0.01)
+    assert computed["striped"] == pytest.approx(computed["zigzag"], rel=0.02)
 
 
 def test_one_rank_sends_nothing(attention_call, box):
