@@ -153,7 +153,7 @@ class KvStreaming:
         for hop in hops:
             target: Place | Value = hop
             if share is not None:
-                whole = s.empty(hop, self.scenario.dtype, source.shape)
+                whole = s.empty(hop, self.scenario.dtype, source.shape, partial=True)
                 target = whole.part(0, (share,))
                 source = (
                     source.part(0, (share,)) if isinstance(source, Value) else View(as_view(source).buffer, 0, (share,))

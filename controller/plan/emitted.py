@@ -25,6 +25,7 @@ class Made:
         spare: nobody has to use it, as a further result of an op.
         used: an op reads it.
         parted: ops read or write parts of it.
+        partial: a part that no op fills may be read, since its content does not matter.
     """
 
     arena: ArenaKey
@@ -36,6 +37,7 @@ class Made:
     spare: bool = False
     used: bool = False
     parted: bool = False
+    partial: bool = False
 
 
 @dataclass(slots=True)

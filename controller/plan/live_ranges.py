@@ -70,9 +70,9 @@ class LiveRanges:
                     entry.last = max(entry.last, index)
         self.ops += 1
 
-    def empty(self, value: Value) -> None:
-        """Says that no op has filled `value` yet."""
-        self.made[value.number].last = -1
+    def empty(self, value: Value, *, partial: bool = False) -> None:
+        """Says that no op has filled `value` yet, and whether one has to fill all of it."""
+        self.made[value.number].last, self.made[value.number].partial = -1, partial
 
     def keep(self, values: Iterable[Value]) -> None:
         """Lets `values` live up to the last op so far."""

@@ -197,7 +197,7 @@ def _edges(
                 if one.buffer in written:  # type: ignore[union-attr]
                     hazards.read(index, one, waits)  # type: ignore[arg-type]
             elif made[one.number].parted:
-                if not hazards.read(index, _as_part(one, made, parts), waits):
+                if not hazards.read(index, _as_part(one, made, parts), waits) and not made[one.number].partial:
                     _refuse_unwritten(each, index, one, made[one.number])
                 users_of[one.number][index] = None
             else:

@@ -225,15 +225,23 @@ class Script:
         self._note(Move(ins, outputs, reduction, queue, path, limit, label, self._after(after), connection))
         return outputs
 
-    def empty(self, place: Place, dtype: str, shape: tuple[Size, ...], *, spare: bool = False) -> Value:
-        """A value that ops fill part by part, each with a part of it as `out`; nobody has to use a `spare` one."""
+    def empty(
+        self, place: Place, dtype: str, shape: tuple[Size, ...], *, spare: bool = False, partial: bool = False
+    ) -> Value:
+        """A value that ops fill part by part, each with a part of it as `out`.
+
+        Args:
+            place, dtype, shape: of the value.
+            spare: nobody has to use it.
+            partial: ops may read what none has filled, where only the time of moving the rest counts.
+        """
         misuse.check_place("empty", place)
         kind = misuse.check_kind("empty", (dtype, shape))
         try:
             (made,) = self._make(place, (kind,), spare=0 if spare else 1)
         except NodeError as error:
             refuse(str(error))
-        self._lifetimes.empty(made)
+        self._lifetimes.empty(made, partial=partial)
         return made
 
     def keep(self, values: Iterable[Value]) -> None:

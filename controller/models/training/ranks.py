@@ -69,9 +69,12 @@ class RankScript(Script):
             made.append(results(op, *own, out=None if out is None else _of(out, rank), **given))
         return tuple([Ranks(self, each) for each in zip(*made, strict=True)])
 
-    def empty(self, place: Place, dtype: str, shape: tuple[Size, ...], *, spare: bool = False) -> Value:
+    def empty(
+        self, place: Place, dtype: str, shape: tuple[Size, ...], *, spare: bool = False, partial: bool = False
+    ) -> Value:
         """An empty value on every rank."""
-        return Ranks(self, [self.inner.empty(each, dtype, shape, spare=spare) for each in self.places])
+        empty = self.inner.empty
+        return Ranks(self, [empty(each, dtype, shape, spare=spare, partial=partial) for each in self.places])
 
     def ranks(self, each: Sequence[Source]) -> Ranks:
         """What each rank has, as one value."""
