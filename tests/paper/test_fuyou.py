@@ -89,6 +89,7 @@ def test_the_optimizer_takes_half_of_zero_infinity(results: Results) -> None:
     within(rows)
 
 
+@pytest.mark.timeout(400)
 def test_largest_models() -> None:
     """Exactly for 128 GB; one size below at 256 GB; 276B from there on; 175B on an RTX 4080 with 256 GB."""
     rows = {tuple(row.row.values()): row for row in fuyou_models.largest_rows()}
