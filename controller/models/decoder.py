@@ -12,14 +12,11 @@ for layer in decoder.layers:
 
 from __future__ import annotations
 
-from math import prod
-
 from controller.models.block import Block
 from controller.models.quantization import stored
-from controller.models.shape import ModelShape, layer_shapes, weight_shapes
+from controller.models.shape import ModelShape, weight_shapes
 from controller.plan.ops import Buffer
 from controller.plan.value import Place
-from node.hardware.operation import ITEM_BYTES
 
 
 class Decoder:
@@ -27,11 +24,10 @@ class Decoder:
 
     Attributes:
         shape: of the whole model.
-        device, tier: where the weights lie.
+        device, tier: where the weights are.
         dtype: element type of weights and activations.
         layers: numbers of the layers that are here. The first of the model brings the embedding with it, the last one
             the final norm and the head.
-        fused_qkv: q, k and v come out of one matrix product and a split, instead of three products.
         loads: declared share of each expert; empty for even ones.
         weights: canonical name to buffer, in the order in which a forward pass reads them. Those of layers are in
             `layers_in` where that is given; a block reads them after `fetched_blocks` brought them.
@@ -45,20 +41,18 @@ class Decoder:
         *,
         dtype: str = "fp16",
         layers: range | None = None,
-        fused_qkv: bool = False,
-        prefix: str = "weights",
         loads: tuple[int, ...] = (),
         layers_in: Place | None = None,
     ) -> None:
         self.shape, self.device, self.tier, self.dtype = shape, device, tier, dtype
         self.layers = range(shape.layers) if layers is None else layers
-        self.fused_qkv, self.loads = fused_qkv, loads
+        self.loads = loads
         here = Place(device, tier)
         self.weights: dict[str, Buffer] = {}
         for name, extents in self._names().items():
             place = layers_in or here if name.startswith("layers.") else here
             kind = stored(shape.quantization, name, dtype, extents)
-            self.weights[name] = Buffer(place.device, place.tier, f"{prefix}.{name}", *kind)
+            self.weights[name] = Buffer(place.device, place.tier, f"weights.{name}", *kind)
         self._blocks: dict[int, Block] = {}
 
     @property
@@ -76,15 +70,6 @@ class Decoder:
             self._blocks[layer] = Block(self.shape, layer, weights, self.loads)
         return self._blocks[layer]
 
-    def layer_weight_bytes(self) -> int:
-        """Size of the weights of the largest layer [bytes]."""
-        sizes = []
-        for layer in (0, self.shape.layers - 1):
-            weights = layer_shapes(self.shape, layer).items()
-            kinds = (stored(self.shape.quantization, name, self.dtype, each) for name, each in weights)
-            sizes.append(sum(ITEM_BYTES[kind] * prod(extents) for kind, extents in kinds))
-        return max(sizes)
-
     def _names(self) -> dict[str, tuple[int, ...]]:
         everything = weight_shapes(self.shape)
         first, last = 0 in self.layers, self.shape.layers - 1 in self.layers
@@ -92,20 +77,11 @@ class Decoder:
         for name, extents in everything.items():
             part, _, rest = name.partition(".")
             if part == "layers":
-                number, _, within = rest.partition(".")
-                if int(number) in self.layers:
-                    self._add(wanted, number, within, extents)
+                if int(rest.partition(".")[0]) in self.layers:
+                    wanted[name] = extents
             elif part == "embed":
                 if first or (last and self.shape.tie_word_embeddings):
                     wanted[name] = extents
             elif first if part == "positions" else last:
                 wanted[name] = extents
         return wanted
-
-    def _add(self, wanted: dict[str, tuple[int, ...]], layer: str, within: str, extents: tuple[int, ...]) -> None:
-        matrix, _, kind = within.partition(".")
-        if self.fused_qkv and matrix in ("q", "k", "v"):
-            rows = self.shape.q_size + 2 * self.shape.kv_size
-            wanted[f"layers.{layer}.qkv.{kind}"] = (rows, *extents[1:])
-        else:
-            wanted[f"layers.{layer}.{within}"] = extents

@@ -25,7 +25,7 @@ class PlainSparf(PlainDecoder):
         self._prompt_tokens, self._compression, self._recent = prompt_tokens, compression, recent
 
     def mix(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """See `PlainDecoder.mix`; the prompt attends densely."""
+        """The prompt attends densely, new tokens sparsely."""
         out = super().mix(layer, q, k, v)
         for row in range(q.shape[0]):
             for token in range(self._prompt_tokens, q.shape[1]):

@@ -71,11 +71,6 @@ class FlatLayout:
         """Every tensor within `flat` by name, views over neighbours too."""
         return {name: self.view(flat, name) for name in self.starts}
 
-    def flat_view(self, flat: Operand, name: str) -> View:
-        """The tensor `name` within `flat` as one axis (elements): operand of an optimizer step or a transfer."""
-        view = self.view(flat, name)
-        return View(view.buffer, view.offset_bytes, (prod(self.shape_of(name)),))
-
     def pack(self, tensor: Callable[[str], Array], dtype: Any = np.float32) -> Array:
         """The content of a flat buffer (elements); `tensor` gives the values of a name of this layout."""
         content = np.empty(self.elements, dtype)

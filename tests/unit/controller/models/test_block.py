@@ -43,12 +43,12 @@ class OneDevice:
     Keys and values of a layer end in a cache with room for the whole text; the batch is cut into `mini_batches`.
     """
 
-    def __init__(self, weights, prompt, output_tokens, *, mini_batches=1, fused_qkv=False, backwards=False):
+    def __init__(self, weights, prompt, output_tokens, *, mini_batches=1, backwards=False):
         shape = weights.shape
         self.prompt = np.atleast_2d(np.asarray(prompt, dtype=np.int64))
         self.output_tokens = output_tokens
         rows, tokens = self.prompt.shape
-        self.decoder = Decoder(shape, "gpu", dtype="fp32", fused_qkv=fused_qkv)
+        self.decoder = Decoder(shape, "gpu", dtype="fp32")
         self.memory, self.placed = LocalMemory(backwards=backwards), []
         for name, buffer in self.decoder.weights.items():
             self.memory.place(buffer, weight_content(weights, name))
@@ -147,12 +147,11 @@ def test_tokens_and_logits_are_those_of_the_plain_decoder(shape):
 
 
 @pytest.mark.parametrize("shape", [TINY, GEMMA], ids=lambda shape: shape.name)
-@pytest.mark.parametrize("fused_qkv", [False, True])
-def test_mini_batches_fused_projections_and_any_order_that_the_edges_allow_change_nothing(shape, fused_qkv):
+def test_mini_batches_and_any_order_that_the_edges_allow_change_nothing(shape):
     weights = SeededWeights(shape)
     prompt = prompt_of(shape, rows=4, tokens=6)
     one, logits = OneDevice(weights, prompt, 4).generate()
-    other = OneDevice(weights, prompt, 4, mini_batches=2, fused_qkv=fused_qkv, backwards=True)
+    other = OneDevice(weights, prompt, 4, mini_batches=2, backwards=True)
     two, others = other.generate()
     assert one.tolist() == two.tolist()
     np.testing.assert_allclose(logits, others, atol=1e-4)
@@ -222,12 +221,6 @@ def test_a_pipeline_of_two_devices_holds_every_weight_once_and_the_tied_head_twi
     assert "positions" in first.weights and "positions" not in last.weights
     assert "final_norm.weight" in last.weights and "final_norm.weight" not in first.weights
     assert whole.weight_bytes == TINY.weight_bytes("fp16")
-
-
-def test_layer_weight_bytes_are_those_of_its_buffers():
-    decoder = Decoder(LLAMA, "gpu", fused_qkv=True)
-    held = sum(buffer.nbytes for name, buffer in decoder.weights.items() if name.startswith("layers.1."))
-    assert decoder.layer_weight_bytes() == held
 
 
 def test_positions_beyond_the_table_are_refused():
