@@ -10,8 +10,6 @@ from controller.models.expert_shape import ExpertShape
 if TYPE_CHECKING:
     from torch import Tensor
 
-    Project = Callable[[str, Tensor], Tensor]
-    """The projection of that name, or the norm, of a tensor."""
     Weight = Callable[[str], Tensor]
 
 

@@ -29,7 +29,6 @@ def read_gpt2(config: Config) -> ModelShape:
 def read_gpt_neox(config: Config) -> ModelShape:
     """The shape of a GPT-NeoX or Pythia model."""
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    config.optional("rotary_emb_base")
     theta, factor = rotation(config, default_theta=config.number("rotary_emb_base", 10_000.0))
     partial(config, "rotary_pct", 0.25)
     if config.flag("use_parallel_residual", True):

@@ -1,4 +1,7 @@
-"""Keys that change neither time nor bytes: names, training, generation, and settings of transformers itself."""
+"""Keys that change neither time nor bytes: names, training, generation, and settings of transformers itself.
+
+And those that change values, which no family here can express.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,18 @@ HARMLESS: Final = frozenset({
     # training and initial values
     "initializer_range", "initializer_factor", "attention_dropout", "hidden_dropout", "attn_pdrop", "embd_pdrop",
     "resid_pdrop", "dropout", "activation_dropout", "layerdrop", "classifier_dropout", "attn_dropout", "ffn_dropout",
-    "pretraining_tp", "gradient_checkpointing", "_remove_final_layer_norm", "init_std", "clip_qkv",
+    "pretraining_tp", "gradient_checkpointing", "init_std",
     "router_aux_loss_coef", "output_router_logits", "embedding_dropout", "use_flash_attention_2", "pad_vocab_size",
     # generation and caches
     "use_cache", "pad_token_id", "sep_token_id", "cls_token_id", "decoder_start_token_id", "is_encoder_decoder",
     "is_decoder", "max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "num_beams",
     "cache_implementation", "return_dict", "output_hidden_states", "output_attentions", "torchscript", "use_bfloat16",
-    "_attn_implementation_autoset", "attn_implementation", "unsloth_fixed", "apply_residual_connection_post_layernorm",
-    "reorder_and_upcast_attn", "is_llama_config", "rope_interleaved", "hidden_act", "rotary_emb_fraction", "use_mrope",
+    "_attn_implementation_autoset", "attn_implementation", "unsloth_fixed",
+    "reorder_and_upcast_attn", "is_llama_config", "hidden_act", "use_mrope",
 })  # fmt: skip
 """Keys that nobody needs to read."""
+CHANGE_VALUES: Final = frozenset({
+    "_remove_final_layer_norm", "clip_qkv", "apply_residual_connection_post_layernorm", "rope_interleaved",
+    "rotary_emb_fraction",
+})  # fmt: skip
+"""Keys that no reader knows what to do with and that change what a model computes: runs with values refuse them."""

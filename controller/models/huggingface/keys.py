@@ -25,6 +25,10 @@ MOST_NUMBER = 1e30
 _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value in ([], {})  # a 0 says something, though it equals False
+
+
 class Config:
     """The keys of one configuration file; every refusal names file and key."""
 
@@ -53,7 +57,7 @@ class Config:
 
     def left_over(self) -> list[str]:
         """Keys that nobody has asked for and that hold something."""
-        mine = [key for key, value in self._keys.items() if key not in self.read and value not in (None, False, [], {})]
+        mine = [key for key, value in self._keys.items() if key not in self.read and not _says_nothing(value)]
         return [*mine, *(key for nested in self.nested for key in nested.left_over())]
 
     def _line(self, key: str) -> str:

@@ -30,7 +30,7 @@ def read_mistral(config: Config) -> ModelShape:
 def read_granite(config: Config) -> ModelShape:
     """The shape of a Granite model: a Llama with factors on embedding, attention, residuals and logits."""
     theta, factor = rotation(config)
-    fields = rotary(config, "llama", tied=False)
+    fields = rotary(config, "llama")
     bias = config.flag("attention_bias", False)
     fields |= {"qkv_bias": bias, "output_bias": bias, "ffn_bias": config.flag("mlp_bias", False)}
     fields["attention_scale"] = config.number("attention_multiplier", 1.0)

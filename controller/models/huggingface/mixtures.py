@@ -49,7 +49,7 @@ def read_gpt_oss(config: Config) -> ModelShape:
     bias = config.flag("attention_bias", True)
     fields |= {"qkv_bias": bias, "output_bias": bias}
     config.only("swiglu_limit", 7.0, "the activation of experts is clamped at 7")
-    for key in ("initial_context_length", "experts_per_token", "swiglu_limit"):
+    for key in ("initial_context_length", "experts_per_token"):
         config.optional(key)
     count, chosen = choice(config, "num_local_experts", "num_experts_per_tok", 128, 4)
     window = config.integer("sliding_window", 128)

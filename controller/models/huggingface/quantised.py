@@ -89,8 +89,11 @@ def _fp8(config: Config, found: Mapping[str, Any]) -> Quantization:
 def _gptq(config: Config, found: Mapping[str, Any]) -> Quantization:
     bits, group = _bits(config, "bits"), _group(config, "group_size", default=128)
     head = () if found.get("lm_head") else ("head",)
+    for key in ("dynamic", "modules_in_block_to_quantize"):
+        if config.optional(key):
+            config.note(f"{key}, which treats some matrices otherwise: all are counted in {bits} bits")
     said = f"GPTQ int{bits}, {f'groups of {group}' if group else 'one scale a row'}"
-    return Quantization(said, bits, group, 16, bits, head, (not_timed(f"int{bits}"),))
+    return Quantization(said, bits, group, 16, bits, head, (*config.notes, not_timed(f"int{bits}")))
 
 
 def _awq(config: Config, found: Mapping[str, Any]) -> Quantization:
@@ -106,8 +109,8 @@ def _bitsandbytes(config: Config, found: Mapping[str, Any]) -> Quantization:
     skipped = _skipped(config, "llm_int8_skip_modules")
     if found.get("load_in_4bit", found.get("_load_in_4bit")):
         scale = 8 if found.get("bnb_4bit_use_double_quant") else 32
-        return Quantization("nf4, blocks of 64", 4, 64, scale, 0, ("head", *skipped), (not_timed("nf4"),))
-    return Quantization("int8, one scale a row", 8, 0, 32, 0, ("head", *skipped), (not_timed("int8"),))
+        return Quantization("nf4, blocks of 64", 4, 64, scale, 0, ("head", *skipped), (*config.notes, not_timed("nf4")))
+    return Quantization("int8, one scale a row", 8, 0, 32, 0, ("head", *skipped), (*config.notes, not_timed("int8")))
 
 
 def _mxfp4(config: Config, _: Mapping[str, Any]) -> Quantization:
@@ -117,11 +120,12 @@ def _mxfp4(config: Config, _: Mapping[str, Any]) -> Quantization:
 
 def _modelopt(config: Config, found: Mapping[str, Any]) -> Quantization:
     inner = found.get("quantization", found)
-    kind = str(inner.get("quant_algo", "")).upper()
+    of_inner = Config(config.path, inner)
+    kind, head = str(inner.get("quant_algo", "")).upper(), ("head", *_skipped(of_inner, "exclude_modules", "ignore"))
     if kind == "FP8":
-        return Quantization("fp8, one scale a matrix", 8, 0, 0, 0, ("head",), (not_timed("fp8"),))
+        return Quantization("fp8, one scale a matrix", 8, 0, 0, 0, head, (*of_inner.notes, not_timed("fp8")))
     if kind == "NVFP4":
-        return Quantization("nvfp4, blocks of 16", 4, 16, 8, 0, ("head",), (not_timed("nvfp4"),))
+        return Quantization("nvfp4, blocks of 16", 4, 16, 8, 0, head, (*of_inner.notes, not_timed("nvfp4")))
     raise config.refuse(f"'quant_algo' is {kind!r}, expected FP8 or NVFP4")
 
 

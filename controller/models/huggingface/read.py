@@ -13,7 +13,7 @@ from controller.models.huggingface.deepseek import read_deepseek_v2, read_deepse
 from controller.models.huggingface.falcon import read_falcon
 from controller.models.huggingface.gemma import read_gemma2, read_gemma3, read_gemma3_text
 from controller.models.huggingface.gpt import read_gpt2, read_gpt_neox
-from controller.models.huggingface.harmless import HARMLESS
+from controller.models.huggingface.harmless import CHANGE_VALUES, HARMLESS
 from controller.models.huggingface.keys import Config
 from controller.models.huggingface.llama import read_granite, read_llama, read_mistral, read_phi3
 from controller.models.huggingface.mixtures import read_gpt_oss, read_mixtral, read_qwen3_moe
@@ -74,8 +74,10 @@ def read_config(path: Path) -> ModelShape:
         raise config.refuse(f"model_type is {model_type!r}; supported are {', '.join(READERS)}")
     shape = reader(config)
     quantization = read_quantization(config)
-    without = dict.fromkeys([*config.notes, *(() if quantization is None else quantization.notes)])
-    unread = [f"key {key!r} of the configuration is not read" for key in config.left_over() if key not in HARMLESS]
+    left = [key for key in config.left_over() if key not in HARMLESS]
+    wrong = [f"key {key!r}, which changes values" for key in left if key in CHANGE_VALUES]
+    without = dict.fromkeys([*config.notes, *wrong, *(() if quantization is None else quantization.notes)])
+    unread = [f"key {key!r} of the configuration is not read" for key in left if key not in CHANGE_VALUES]
     return replace(shape, quantization=quantization, notes=(*without, *unread), without_values=tuple(without))
 
 

@@ -162,3 +162,32 @@ def test_what_modelopt_writes_beside_a_configuration_is_read(tmp_path):
     beside.write_text("{}")
     with pytest.raises(UnknownModel, match="has no object 'quantization'"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"quant_method": "bitsandbytes", "load_in_4bit": True, "llm_int8_skip_modules": ["model.layers.3.mlp"]},
+        {"quant_method": "modelopt", "quant_algo": "FP8", "exclude_modules": ["model.layers.3.mlp"]},
+        {"quant_method": "gptq", "bits": 4, "dynamic": {"-:.*down.*": {}}},
+    ],
+)
+def test_what_a_method_treats_otherwise_is_noted(read, method):
+    notes = read(model("llama-2-7b", quantization_config=method)).notes
+    assert any("counted as quantised" in note or "all are counted in 4 bits" in note for note in notes)
+
+
+def test_modelopt_leaves_what_it_excludes_as_it_is(read):
+    method = {"quant_method": "modelopt", "quant_algo": "NVFP4", "exclude_modules": ["lm_head", "down_proj"]}
+    assert set(read(model("llama-2-7b", quantization_config=method)).quantization.skipped) == {"head", "down"}
+
+
+@pytest.mark.parametrize("key", ["clip_qkv", "rope_interleaved", "_remove_final_layer_norm"])
+def test_a_key_that_changes_values_keeps_a_model_from_having_them(read, key):
+    shape = read(model("llama-2-7b", **{key: True}))
+    assert f"key {key!r}, which changes values" in shape.without_values
+
+
+def test_a_zero_says_something_and_is_noted(read):
+    notes = read(model("llama-2-7b", some_gain=0.0, some_flag=False, some_list=[])).notes
+    assert notes == ("key 'some_gain' of the configuration is not read",)
