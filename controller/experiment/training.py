@@ -34,8 +34,6 @@ def run_training(
         UserError: wrong input, or a machine that cannot carry the run; nothing was started.
         RunError: the run itself ended badly.
     """
-    if request.prompt is not None or request.effective_context is not None:
-        raise BadWorkload("--prompt and --effective-context are for generation; training takes --batch, --seq, --steps")
     seq = training_seq(request, shape)
     for name, value in (("--batch", request.batch), ("--seq", seq), ("--steps", request.steps)):
         if value < 1:

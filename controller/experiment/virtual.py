@@ -30,6 +30,8 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
     """
     strategy = lookup(request.strategy)
     strategy.read_options(request.options)
+    if strategy.task == TRAINING and (request.prompt is not None or request.effective_context is not None):
+        raise BadWorkload("--prompt and --effective-context are for generation; training takes --batch, --seq, --steps")
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
     shape = in_formats(load_model(request.model), request.dtype, request.quantization)
     check_model(strategy, shape)

@@ -90,6 +90,16 @@ class Scenario:
             return context_tokens
         return max(round(context_tokens * self.context_scale), min(context_tokens, 1))
 
+    def effective_start(self, first: int, context_tokens: int) -> int:
+        """First token that a window attends to, of `effective_tokens`; as many as without it, at most all.
+
+        Args:
+            first: first token that the window leaves of the real context.
+            context_tokens: of the real context.
+        """
+        attended = context_tokens - min(first, context_tokens)
+        return max(0, self.effective_tokens(context_tokens) - attended)
+
     def workload(self) -> dict[str, Any]:
         """The ``workload`` object of ``run --json``."""
         return {

@@ -21,7 +21,7 @@ from controller.offload.attention_side import LocalSide, RemoteSide, Side
 from controller.offload.generation import BoundPlan
 from controller.offload.gpu_model import PREFILL_TOKENS, rows_view
 from controller.offload.network_stack import NetworkStack
-from controller.offload.piece_cache import FixedCache
+from controller.offload.piece_cache import FixedCache, check_whole_context
 from controller.offload.pieces import HeadPiece, pieces_of
 from controller.offload.rotation import StaggeredBatch, emit_head, emit_rotation, ids_on
 from controller.offload.scratch import Scratch
@@ -70,8 +70,9 @@ class FixedBatch:
             prefill_elsewhere: the prompts' keys and values are there when time starts.
 
         Raises:
-            BadWorkload: fewer sequences than concurrent batches, or more devices than heads.
+            BadWorkload: fewer sequences than concurrent batches, more devices than heads, or an effective context.
         """
+        check_whole_context(scenario)
         if scenario.batch < pools.batches:
             raise BadWorkload(
                 f"{pools.batches} batches follow each other and there are {scenario.batch} sequences; raise --batch "

@@ -96,7 +96,9 @@ class KvCache:
 
     def bindings(self, position: int) -> Mapping[str, int]:
         """Numbers for the open sizes of a step whose new token has this position."""
-        context = self._scenario.effective_tokens(position + 1)
-        layers, shape = range(self._scenario.shape.layers), self._scenario.shape
-        starts = {f"start{layer}": min(shape.first_attended(layer, position + 1), context) for layer in layers}
-        return {"position": position, "context": context, **starts}
+        scenario, context = self._scenario, position + 1
+        starts = {
+            f"start{layer}": scenario.effective_start(scenario.shape.first_attended(layer, context), context)
+            for layer in range(scenario.shape.layers)
+        }
+        return {"position": position, "context": scenario.effective_tokens(context), **starts}

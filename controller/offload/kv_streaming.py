@@ -84,9 +84,9 @@ class KvStreaming:
             bindings |= {"slot": generated, "generated": scenario.effective_tokens(generated)}
         if self._windowed:
             first = max(0, position + 1 - self.shape.sliding_window)
-            bindings["start0"] = min(first, scenario.prompt_tokens)
+            bindings["start0"] = scenario.effective_start(first, scenario.prompt_tokens)
             if generated:
-                bindings["start1"] = min(max(0, first - scenario.prompt_tokens), generated)
+                bindings["start1"] = scenario.effective_start(max(0, first - scenario.prompt_tokens), generated)
         return BoundPlan(self._later if generated else self._first, bindings, self.model.scratch)
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from controller.errors import BadWorkload
+from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.offload.pieces import HeadPiece
 from controller.plan.ops import Buffer, View
@@ -76,6 +78,16 @@ class FixedCache:
         if self._windowed and self._shape.sliding_layers:
             found["start"] = max(0, position + 1 - window)
         return found
+
+
+def check_whole_context(scenario: Scenario) -> None:
+    """Refuses an effective context, which these caches know nothing of.
+
+    Raises:
+        BadWorkload: one is asked for.
+    """
+    if scenario.effective_context is not None:
+        raise BadWorkload("attention over tensor-parallel heads reads the whole context: remove --effective-context")
 
 
 class PooledCache:

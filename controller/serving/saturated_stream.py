@@ -33,7 +33,7 @@ from controller.models.sharding import Sharding
 from controller.offload.attention_side import LocalSide, RemoteSide, Side
 from controller.offload.fixed_batch import Pools
 from controller.offload.network_stack import NetworkStack
-from controller.offload.piece_cache import PooledCache
+from controller.offload.piece_cache import PooledCache, check_whole_context
 from controller.offload.pieces import pieces_of
 from controller.offload.rotation import StaggeredBatch, emit_rotation
 from controller.offload.scratch import Scratch
@@ -103,6 +103,7 @@ def _serve(run: Run, scenario: Scenario, server: Server) -> GenerationProgram:
             f"--batch {scenario.batch} beside --requests: the KV cache decides the batch; remove --batch, or "
             f"bound the batch with --max-batch"
         )
+    check_whole_context(scenario)
     options = StreamOptions.of(scenario.options)
     assert options.requests is not None, "a stream was asked for"
     stream = open_stream(options.requests, scenario.seed)

@@ -74,7 +74,8 @@ class GpuOnly:
         context = self.scenario.effective_tokens(position + 1)
         bindings = {"position": position, "context": context}
         for layer in range(self.shape.layers):
-            bindings[f"start{layer}"] = min(self.shape.first_attended(layer, position + 1), context)
+            first = self.shape.first_attended(layer, position + 1)
+            bindings[f"start{layer}"] = self.scenario.effective_start(first, position + 1)
         return BoundPlan(self._step, bindings, self.model.scratch)
 
     def _emit_prompt(self, s: Script, x: Value, row: Affine) -> Value:

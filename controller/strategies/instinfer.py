@@ -115,7 +115,13 @@ class InstInfer:
             bindings[f"tail{drive}"] = holding.tail
             if self.windowed:
                 window = self.spread.holding(drive, generated, self.shape.sliding_window)
-                bindings |= {f"start{drive}.{segment}": start for segment, start in enumerate(window.starts)}
+                prompt, flushed, tail = window.starts
+                starts = (
+                    scenario.effective_start(prompt, self.spread.shares[drive].prompt_tokens),
+                    scenario.effective_start(flushed, holding.flushed),
+                    tail,
+                )
+                bindings |= {f"start{drive}.{segment}": start for segment, start in enumerate(starts)}
         return self.attention.bindings(bindings)
 
     def _step_plan(self, owners: tuple[int, ...], fills: bool) -> Plan:

@@ -4,7 +4,7 @@ Paper: vLLM (Kwon et al., SOSP 2023), as the recomputing baseline of InstAttenti
 Follows: section 4.5: requests of a batch enter while their blocks of 16 tokens fit, all that run decode together, the
     latest leaves when blocks run out, and a pass over its prompt and its tokens so far brings it back. The cache takes
     what weights and scratch leave of a share of the memory (gpu_memory_utilization, 0.9 unless told otherwise).
-Differs: the blocks of a request lie one behind the other, which changes no byte that a kernel reads, and the pool is no
+Differs: the blocks of a request lie one after the other, which changes no byte that a kernel reads, and the pool is no
     larger than the batch can fill. Iterations of nearly equal rows and mean length are taken as equal, to `GRAIN` steps
     an octave: each such composition is executed once and repeated as often as it occurs, passes first, so that a trace
     shows each once and not in its turn. Passes and kernels are those of the other baselines here (eager, 8,192 prompt
@@ -112,7 +112,8 @@ class PagedServer:
         bindings = {"position": group.context - 1, "context": group.context, "attended": reads}
         for layer in range(shape.layers):
             if shape.window(layer):
-                bindings[f"start{layer}"] = min(shape.first_attended(layer, group.context), reads)
+                first = shape.first_attended(layer, group.context)
+                bindings[f"start{layer}"] = self.scenario.effective_start(first, group.context)
         return self._steps[rows], bindings
 
     def _step_plan(self, rows: int) -> Plan:

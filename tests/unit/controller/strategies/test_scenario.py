@@ -64,3 +64,9 @@ def test_an_effective_context_scales_every_context(scenario: Scenario) -> None:
     half = replace(scenario, effective_context=768.0)
     assert half.context_scale == 0.5
     assert [half.effective_tokens(tokens) for tokens in (0, 1, 2, 1000, 1536)] == [0, 1, 1, 500, 768]
+
+
+def test_a_window_leaves_as_many_tokens_of_an_effective_context_as_of_the_real_one(scenario: Scenario) -> None:
+    half = replace(scenario, effective_context=768.0)
+    assert [scenario.effective_start(first, 1000) for first in (0, 400, 1000, 1200)] == [0, 400, 1000, 1000]
+    assert [half.effective_start(first, 1000) for first in (0, 400, 900, 1000)] == [0, 0, 400, 500]
