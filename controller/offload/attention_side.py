@@ -76,11 +76,8 @@ class RemoteSide:
         self._send(s, here, outgoing, landed, "send kv" if self._overlap else "send qkv")
         # What is on its way keeps its bytes while the layer's own ops go on.
         s.keep([*queries, *(part for parts in outgoing for part in parts)])
-        results = [self._on_memory(s, lane, layer, piece) for piece in self._with(landed)]
+        results = [self._on_memory(s, lane, layer, piece) for piece in zip(self._pieces, landed, strict=True)]
         return self._bring_back(s, there, results)
-
-    def _with(self, landed: list[list[Value]]) -> list[tuple[HeadPiece, list[Value]]]:
-        return list(zip(self._pieces, landed, strict=True))
 
     # -- model's side --------------------------------------------------------------------------------------------------
 

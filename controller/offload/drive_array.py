@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.errors import BadTopology
+from controller.offload.software_path import declared
 from controller.offload.striped import Striped, elements, even_stripes
 from controller.plan.script import Script, Source
 from controller.plan.value import Place
 from controller.topology.schema import Topology
-from node.errors import BadQuantity
-from node.hardware.units import parse
 
 HOST_PATH = "ssd_array.host_path"
 EFFICIENCY = "ssd_array.efficiency"
@@ -56,8 +55,8 @@ class DriveArray:
                 f"choose another --topology, for example server_4090"
             )
         tier = next(iter(drives[0].spec.tiers))
-        efficiency = _declared(topology, EFFICIENCY, "ratio") or 1.0
-        host = _declared(topology, HOST_PATH, "bytes/s") or math.inf
+        efficiency = declared(topology, EFFICIENCY, "ratio") or 1.0
+        host = declared(topology, HOST_PATH, "bytes/s") or math.inf
         # The slowest drive holds a striped request up.
         read = min(drive.spec.tiers[tier].read_bytes_per_s for drive in drives) * efficiency * len(drives)
         write = min(drive.spec.tiers[tier].write_bytes_per_s for drive in drives) * efficiency * len(drives)
@@ -99,21 +98,3 @@ class Requests:
         self._last[drive] = self._s.count
         limit = bytes_per_s / len(self._array.drives)
         self._s.move(source, target, label, rate_limit_bytes_per_s=limit, after=(*before, *after))
-
-
-def _declared(topology: Topology, option: str, dimension: str) -> float | None:
-    """A positive number among the options of the topology; None where it says nothing.
-
-    Raises:
-        BadTopology: not a number, or not above 0.
-    """
-    text = topology.options.get(option)
-    if text is None:
-        return None
-    try:
-        number = float(parse(text, dimension))
-    except BadQuantity as error:
-        raise BadTopology(f"topology {topology.name!r}, option {option}: {error}") from error
-    if number <= 0:
-        raise BadTopology(f"topology {topology.name!r}, option {option} is {text!r}; write a number above 0")
-    return number

@@ -11,14 +11,13 @@ from controller.errors import BadTopology, BadWorkload
 from controller.models.training import Part
 from controller.models.training_scenario import TrainingScenario
 from controller.offload.group_placement import PLACEMENTS, Nodes, TensorGroup
+from controller.offload.software_path import declared
 from controller.offload.striped import Striped, striped_group
 from controller.plan.value import Place
 from controller.program.options import Choice, Options, Parsed, Size, option
 from controller.topology.load_store import reaches
 from controller.topology.schema import Device
-from node.errors import BadQuantity
 from node.hardware.operation import ITEM_BYTES
-from node.hardware.units import parse
 
 BUDGET = "cxl.dram_budget"
 """Option of a topology: DRAM that placements may use unless a run says otherwise."""
@@ -145,11 +144,5 @@ def _budget(scenario: TrainingScenario, cpu: Device, options: HostMemoryOptions)
         return capacity
     if options.dram_budget is not None:
         return min(options.dram_budget, capacity)
-    text = scenario.topology.options.get(BUDGET)
-    if text is None:
-        return capacity
-    try:
-        budget = int(parse(text, "bytes"))
-    except BadQuantity as error:
-        raise BadTopology(f"topology {scenario.topology.name!r}, option {BUDGET}: {error}") from error
-    return min(budget, capacity)
+    budget = declared(scenario.topology, BUDGET, "bytes")
+    return capacity if budget is None else min(int(budget), capacity)

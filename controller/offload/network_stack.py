@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from math import prod
 
 from controller.errors import BadTopology
+from controller.offload.software_path import declared
 from controller.plan.build import as_view
 from controller.plan.script import Script, Source, Value
 from controller.plan.value import Place
 from controller.topology.graph import route
 from controller.topology.schema import Topology
-from node.errors import BadQuantity
-from node.hardware.units import parse
 
 
 class NetworkStack:
@@ -84,18 +83,12 @@ class NetworkStack:
 
     def _option(self, what: str, dimension: str) -> float:
         key = f"stack.{self.name}.{what}"
-        text = self.topology.options.get(key)
-        if text is None:
+        value = declared(self.topology, key, dimension)
+        if value is None:
             raise BadTopology(
                 f"topology {self.topology.name!r} lacks the option {key}, which says what the network stack costs; "
                 f"choose --topology lamina or add it under options:"
             )
-        try:
-            value = float(parse(text, dimension))
-        except BadQuantity as error:
-            raise BadTopology(f"{self.topology.name}: option {key}: {error}") from error
-        if value <= 0:
-            raise BadTopology(f"{self.topology.name}: option {key} is {text}; it must be more than 0")
         return value
 
 

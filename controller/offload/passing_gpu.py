@@ -118,7 +118,7 @@ class PassingGpu:
         )  # fmt: skip
 
     def backward(self, s: Script, layer: int, gradient: Value, names: Sequence[str] = ()) -> None:
-        """Block `layer` backwards; what has not these names is computed again."""
+        """Block `layer` backwards; everything else is computed again."""
         there = self._there(layer, names)
         self.batch.backward(s, layer, self.weights(layer + 1), there, gradient, self.gradients(layer + 1))
 
