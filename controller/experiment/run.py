@@ -5,6 +5,7 @@ from __future__ import annotations
 from controller.errors import BadWorkload
 from controller.execute.strips import Strips
 from controller.execute.trace import Trace
+from controller.experiment.idle import idle_notes
 from controller.experiment.result import Experiment
 from controller.experiment.run_spec import RunSpec
 from controller.experiment.scenario_runner import RunScenario
@@ -36,6 +37,20 @@ def run_experiment(request: RunSpec, *, progress: ProgressSink | None = None) ->
     for option, value in (("--pace", request.pace), ("--ray", request.ray)):
         if request.local and value is not None:
             raise BadWorkload(f"{option} is for node processes, and --local starts none: write --live in its place")
+    experiment = _run(request, strategy, topology, shape, trace, progress)
+    if experiment.outcome.ok:
+        experiment.outcome.notes += idle_notes(topology, experiment.outcome)
+    return experiment
+
+
+def _run(
+    request: RunSpec,
+    strategy: Strategy,
+    topology: Topology,
+    shape: ModelShape,
+    trace: Trace | None,
+    progress: ProgressSink | None,
+) -> Experiment:
     if request.live or request.local:
         if request.dtype is not None:
             raise BadWorkload(f"--dtype {request.dtype} is of virtual runs: remove it, or --{request.executor}")

@@ -134,3 +134,32 @@ def test_a_reference_that_ended_counts_up_to_its_end() -> None:
 def test_a_run_that_stopped_early_is_not_equal() -> None:
     found = compare_generation([[1]], logits(1), [(1, 2, 3)], logits(1, 2, 3))
     assert (found["tokens_equal"], found["tokens_compared"]) == (1, 3)
+
+
+def test_a_value_that_is_no_number_is_not_equal_to_one() -> None:
+    logits = np.zeros((2, 1, 3))
+    found = compare_generation([[1, 1]], [logits[0], np.full((1, 3), np.nan)], [[1, 1]], logits)
+    assert np.isnan(found["max_logit_difference"])
+
+
+@pytest.mark.parametrize("strategy", ["gpu_only", "dram_kv", "instinfer", "vllm_recompute"])
+def test_a_window_and_an_effective_context_go_together(strategy: str) -> None:
+    asked = RunSpec(strategy, "gemma-3-1b", prompt_tokens=1024, output_tokens=4, effective_context=600.0)
+    assert run_experiment(asked).outcome.ok
+
+
+@pytest.mark.parametrize("strategy", ["vllm_tp", "lamina"])
+def test_an_effective_context_that_a_strategy_cannot_read_is_refused(strategy: str) -> None:
+    with pytest.raises(BadWorkload, match="remove --effective-context"):
+        run_experiment(RunSpec(strategy, "opt-1.3b", batch=4, effective_context=20.0))
+
+
+def test_training_has_no_effective_context() -> None:
+    with pytest.raises(BadWorkload, match="are for generation"):
+        run_experiment(RunSpec("zero_offload", "tiny-opt", effective_context=20.0))
+
+
+def test_devices_beside_those_that_work_are_named() -> None:
+    (note,) = run_experiment(replace(SMALL, strategy="flexgen", overrides=("ssd.count=4",))).outcome.notes
+    assert note == "3 of the 4 devices of ssd take no part: ssd1 to ssd3"
+    assert run_experiment(SMALL).outcome.notes == []
