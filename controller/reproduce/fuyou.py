@@ -6,7 +6,8 @@ authors' repository [RA, mark A], second-hand figures of the first version [mark
 TFLOPS follow the papers' convention, 8 P tokens/s, which counts full recomputation whether or not it is done (13B:
 0.10387 TFLOP a token, 175B: 1.400, exact to 0.1 % in the published pairs).
 
-One knob: the efficiency of the drive array, set from the row of two drives. With it the time of a request is that of
+Two constants are set from rows, a row each: what a parameter takes of main memory under ZeRO-Infinity, and the
+efficiency of the drive array, set from the row of two drives. With it the time of a request is that of
 its drives and that in the host (`controller/offload/drive_array.py`). The baselines have the schedule that the paper
 describes and no further loss: what their frameworks lose beyond it is the error of their rows.
 
@@ -25,6 +26,7 @@ from controller.reproduce.fuyou_models import EFFICIENCY, SEQ, Ours, largest_row
 from controller.reproduce.fuyou_stages import price_rows, stage_rows, volume_rows
 from controller.reproduce.largest import placed_bytes
 from controller.reproduce.rows import Paper, PublishedRow, Results, Value, throughput
+from controller.strategies.zero_infinity import BYTES_A_PARAMETER
 
 TFLOP_PER_TOKEN = {"gpt-13b": 0.10387, "gpt-175b": 1.400}
 PEAK_TFLOPS = 165.2
@@ -75,7 +77,8 @@ def paper() -> Paper:
     )  # fmt: skip
     knob = (
         f"efficiency of the drive array {EFFICIENCY:g} (assumed), set from the row of two drives, 13B at batch 32; "
-        f"that time on the drives and in the host (32 GB/s, printed) add up is assumed too"
+        f"that time on the drives and in the host (32 GB/s, printed) add up is assumed too; main memory of "
+        f"ZeRO-Infinity {BYTES_A_PARAMETER:g} bytes a parameter, set from the row of 175B"
     )
     return Paper("fuyou", "Fuyou / LoHan / Ratel: fine-tuning on SSDs with one RTX 4090", runs, rows, knob)
 
@@ -284,7 +287,7 @@ def _size_rows() -> list[PublishedRow]:
         ),
         PublishedRow(
             "volumes", {"model": "175b", "system": "zero_infinity"}, "main_memory", 1.1, "TB", "P",
-            lambda _: placed_bytes(of_memory, "dram") / 1e12, (),
+            lambda _: placed_bytes(of_memory, "dram") / 1e12, (), calibration=True,
         ),
     ]  # fmt: skip
 

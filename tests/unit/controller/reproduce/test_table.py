@@ -43,9 +43,10 @@ def test_a_row_stands_once_and_keys_have_no_spaces(name: str) -> None:
 
 DECLARED_FROM_ROWS = {
     "cloudmatrix384": "a fixed cost an operator at EP 8, and the rates inside of a node",
+    "fuyou": "the drive array, and the main memory of ZeRO-Infinity, each read off a row of its own",
     "cxl": "the rates of memory, card and link, each read off its longest row",
 }
-"""Papers whose text allows several rows to be inputs; their knob names them all."""
+"""Papers of which several rows are inputs; their knob names them all."""
 
 
 @pytest.mark.parametrize("name", PAPERS)
