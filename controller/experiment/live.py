@@ -69,6 +69,8 @@ def run_scenario(
             topology, programs, cluster, trace=trace, record=record, progress=phases.progress, phases=phases
         )
         phases.begin("stop", "stopping the nodes")
+    if outcome.shortages is not None:
+        report_shortage(outcome, None, topology, programs)
     phases.end()
     experiment = Experiment(request, strategy, topology, shape, scenario, outcome, trace, phases_wall_s=phases.wall_s)
     experiment.explanation = record.explain()
