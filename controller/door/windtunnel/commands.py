@@ -1,4 +1,7 @@
-"""`run`, `collective` and `compare`, with the words and defaults of the command line."""
+"""`run`, `collective` and `compare`, with the words and defaults of the command line.
+
+`collective` lacks ``--explain``, which is lines for people.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from node.protocol import NODE_TIMEOUT_S
+
 from .results import FinishedCollective, FinishedComparison, FinishedRun
 
 if TYPE_CHECKING:
     from controller.topology.schema import Fault
 
-Overrides = Mapping[str, object] | Sequence[str]
+Overrides = Mapping[str, object] | Sequence[str] | str
 """``{"csd.count": 4, "csd.flash.read": "11.2 GB/s"}``, or texts as of ``--set``."""
 
 
@@ -30,12 +35,16 @@ def run(
     live: bool = False,
     local: bool = False,
     pace: float | None = None,
+    ray: str | None = None,
+    node_timeout_s: float = NODE_TIMEOUT_S,
+    dtype: str | None = None,
+    quantization: str | None = None,
     effective_context: float | None = None,
     explain: bool = False,
     routing: str | None = None,
     faults: str | Path | Sequence[str] = (),
     overrides: Overrides = (),
-    catalog: Sequence[str | Path] = (),
+    catalog: str | Path | Sequence[str | Path] = (),
     trace: str | Path | None = None,
     report: str | Path | None = None,
     **options: object,
@@ -56,6 +65,9 @@ def run(
         live: on node processes with real tensors.
         local: with real tensors in this process, without nodes.
         pace: hold nodes to device speed, this many times slower; with `live`.
+        ray: address of a Ray cluster that carries the node processes; with `live`.
+        node_timeout_s: how long a node may be silent [s of wall time]; with `live`.
+        dtype, quantization: of a virtual run, in place of the model's.
         effective_context: mean context that decode attention reads [tokens].
         explain: find the critical path.
         routing: over equal paths: single, ecmp, spray or ethereal.
@@ -75,15 +87,16 @@ def run(
 
     request = RunSpec(
         strategy, model, None if topology is None else str(topology), _texts(overrides, routing), _paths(catalog),
-        batch, prompt_tokens, output_tokens, prompt, live, pace, seed=seed, options=_options(options),
-        effective_context=effective_context, trace=_path(trace), seq=seq, steps=steps, explain=explain,
-        report=_path(report), local=local, faults=_faults(faults),
+        batch, prompt_tokens, output_tokens, prompt, live, pace, node_timeout_s, seed, _options(options),
+        effective_context, _path(trace), seq, steps, explain, _path(report), ray, local, _faults(faults), dtype,
+        quantization,
     )  # fmt: skip
     experiment = run_experiment(request)
     if request.trace is not None and experiment.trace is not None:
         from controller.report.chrome_trace import write_chrome_trace
 
-        write_chrome_trace(experiment.trace, request.trace, tuple(experiment.topology.devices))
+        critical = () if experiment.explanation is None else experiment.explanation.segments
+        write_chrome_trace(experiment.trace, request.trace, tuple(experiment.topology.devices), critical)
     if request.report is not None:
         from controller.report.html import write_run_report
 
@@ -96,22 +109,25 @@ def collective(
     *,
     topology: str | Path = "dgx_h100",
     ranks: int | None = None,
-    devices: Sequence[str] | None = None,
+    devices: str | Sequence[str] | None = None,
     algorithm: str = "auto",
     protocol: str = "auto",
     pieces: int | None = None,
     min_bytes: int | str = 8,
     max_bytes: int | str = "128M",
     factor: int = 2,
+    step_bytes: int | str | None = None,
     dtype: str = "fp32",
     root: int = 0,
     live: bool = False,
+    pace: float | None = None,
+    node_timeout_s: float = NODE_TIMEOUT_S,
     seed: int = 0,
     bulk: bool | None = None,
     routing: str | None = None,
     faults: str | Path | Sequence[str] = (),
     overrides: Overrides = (),
-    catalog: Sequence[str | Path] = (),
+    catalog: str | Path | Sequence[str | Path] = (),
 ) -> FinishedCollective:
     """Times a collective for every size, as ``windtunnel collective`` does.
 
@@ -125,9 +141,11 @@ def collective(
         pieces: independent parts of each chunk; None for the fastest.
         min_bytes, max_bytes: smallest and largest size, as a number [bytes] or a text (``"64M"`` is 64 MiB).
         factor: from size to size.
+        step_bytes: from size to size, in place of the factor; as `min_bytes`.
         dtype: element type.
         root: rank of the root.
         live: move real data through node processes and count wrong elements.
+        pace, node_timeout_s: as of `run`.
         seed: of the data.
         bulk: time arrays instead of plans; None for the default.
         routing, faults, overrides, catalog: as of `run`.
@@ -142,9 +160,9 @@ def collective(
 
     smallest, largest = parse_size(str(min_bytes)), parse_size(str(max_bytes))
     spec = CollectiveSpec(
-        name, str(topology), ranks, None if devices is None else tuple(devices), algorithm, protocol, pieces,
-        smallest, largest, factor, dtype=dtype, root=root, live=live, seed=seed, bulk=bulk,
-        overrides=_texts(overrides, routing), catalog=_paths(catalog), faults=_faults(faults),
+        name, str(topology), ranks, _names(devices), algorithm, protocol, pieces, smallest, largest, factor,
+        None if step_bytes is None else parse_size(str(step_bytes)), dtype, root, False, live, pace, node_timeout_s,
+        seed, bulk, _texts(overrides, routing), _paths(catalog), _faults(faults),
     )  # fmt: skip
     return FinishedCollective(run_collective(prepare_collective(spec)))
 
@@ -160,9 +178,10 @@ def compare(
     sweep: Mapping[str, Iterable[object]] | None = None,
     seed: int = 0,
     overrides: Overrides = (),
-    catalog: Sequence[str | Path] = (),
+    catalog: str | Path | Sequence[str | Path] = (),
     out: str | Path | None = None,
     processes: int = 1,
+    ray: str | None = None,
     **options: object,
 ) -> FinishedComparison:
     """Compares schemes on the virtual clock, as ``windtunnel compare`` does.
@@ -173,6 +192,7 @@ def compare(
         sweep: values by key, each of which every candidate is run at: ``{"batch": [16, 64], "csd.count": [1, 2]}``.
         out: folder that keeps finished rows; the same call goes on where it stopped.
         processes: runs at once.
+        ray: address of a Ray cluster to run on.
         options: of the strategies.
 
     Raises:
@@ -189,12 +209,18 @@ def compare(
     )  # fmt: skip
     axes = tuple(parse_axis(f"{key}={','.join(map(str, values))}") for key, values in (sweep or {}).items())
     asked = points(base, tuple(map(parse_candidate, candidates)) or GENERATION, axes)
-    return FinishedComparison(run_grid(asked, folder=_path(out), processes=processes))
+    return FinishedComparison(run_grid(asked, folder=_path(out), processes=processes, ray=ray))
 
 
 def _texts(overrides: Overrides, routing: str | None) -> tuple[str, ...]:
+    if isinstance(overrides, str):
+        overrides = (overrides,)
     pairs = [f"{key}={value}" for key, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
     return (*pairs, *(() if routing is None else (f"options.routing={routing}",)))
+
+
+def _names(devices: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if devices is None else tuple(devices.split(",")) if isinstance(devices, str) else tuple(devices)
 
 
 def _options(options: Mapping[str, object]) -> dict[str, str]:
@@ -216,5 +242,5 @@ def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _paths(paths: Sequence[str | Path]) -> tuple[Path, ...]:
-    return tuple(map(Path, paths))
+def _paths(paths: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))

@@ -92,3 +92,10 @@ def test_a_comparison_has_a_row_for_each_candidate_and_value(capsys):
 def test_wrong_input_raises_the_error_of_the_command_line(call, said):
     with pytest.raises((windtunnel.UserError, windtunnel.UserInput), match=said):
         call()
+
+
+def test_one_text_is_one_text_and_not_its_letters():
+    ours = windtunnel.run("instinfer", **TINY, overrides="csd.count=2")
+    assert ours.time_s == windtunnel.run("instinfer", **TINY, overrides=["csd.count=2"]).time_s
+    table = windtunnel.collective("all_reduce", devices="gpu0,gpu2", min_bytes="1K", max_bytes="3K", step_bytes="1K")
+    assert [row["size_bytes"] for row in table.rows()] == [1024, 2048, 3072]
