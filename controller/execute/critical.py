@@ -150,6 +150,7 @@ class PathRecord:
     overlap: bool = True
     keeps_segments: bool = False
     _done: list[_Done] = field(default_factory=list)
+    _last: _Done | None = None
     _compute: list[FloatArray] = field(default_factory=list)
     _transfer: list[FloatArray] = field(default_factory=list)
     _facts: WeakKeyDictionary[Template, PathFacts] = field(default_factory=WeakKeyDictionary)
@@ -159,6 +160,7 @@ class PathRecord:
     ) -> None:
         """Takes one execution of a template."""
         if not len(start_at):
+            self._last = None
             return
         facts = self._facts.get(template)
         if facts is None:
@@ -166,7 +168,8 @@ class PathRecord:
         if self.overlap:
             self._compute.append(union(start_at[facts.kernels], end_at[facts.kernels]))
             self._transfer.append(union(start_at[facts.transfers], end_at[facts.transfers]))
-        self._done.append(_trace_back(facts, bound, submitted_at, start_at, end_at, self.keeps_segments))
+        self._last = _trace_back(facts, bound, submitted_at, start_at, end_at, self.keeps_segments)
+        self._done.append(self._last)
 
     def add_delay(self, submitted_at: float, end_at: float) -> None:
         """Takes a pause of a program."""
@@ -177,7 +180,9 @@ class PathRecord:
 
     def again(self, submitted_at: float, times: int) -> None:
         """Takes `times` repetitions, from `submitted_at` on, of the plan that was added last."""
-        last = self._done[-1]
+        last = self._last
+        if last is None:
+            return
         end_at = submitted_at + times * (last.end_at - last.submitted_at)
         text = f"{times} repetitions"
         segments = [PathSegment(text, "program", submitted_at, end_at)] if self.keeps_segments else []

@@ -221,9 +221,7 @@ class LiveRun:
 
     def _commit(self, plan: Plan) -> None:
         """Acknowledges the plan: what it wrote to flash survives from here on, on every drive or on none."""
-        touched = self._flash_of.get(plan)
-        if touched is None:
-            touched = self._flash_of.put(plan, self._flash_devices(plan))
+        touched = self._flash_of.of(plan, self._flash_devices)
         if touched:
             self.cluster.commit(touched)
 

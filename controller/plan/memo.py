@@ -30,7 +30,8 @@ class PlanMemo(Generic[Found]):
     def put(self, plan: Plan, found: Found) -> Found:
         """Keeps `found` of `plan` until it is gone, and returns it."""
         key = id(plan)
-        if self._most is not None and len(self._kept) >= self._most and key not in self._kept:
+        self._kept.pop(key, None)
+        if self._most is not None and len(self._kept) >= self._most:
             del self._kept[next(iter(self._kept))]
         self._kept[key] = weakref.ref(plan, lambda _: self._kept.pop(key, None)), found
         return found

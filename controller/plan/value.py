@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from controller.errors import BadPlan
 from controller.plan.size import Affine, Size
 from node.hardware.operation import ITEM_BYTES
 
-_HOUSE = str(Path(__file__).parents[1])
-_STRATEGIES = str(Path(__file__).parents[1] / "strategies")
+_HOUSE = str(Path(__file__).parents[1]) + os.sep
+_STRATEGIES = _HOUSE + "strategies" + os.sep
 _IS_HOUSE: dict[str, bool] = {}
 """File to whether it is part of windtunnel and not of a strategy, whose lines errors name."""
 

@@ -105,7 +105,9 @@ def test_layers_over_two_gpus(config) -> None:
     generated(live("instinfer", config(LLAMA), "gpu.count=2", batch=1, prompt_tokens=5, output_tokens=5))
 
 
-@pytest.mark.parametrize(("strategy", "batch"), [("gpu_only", 1), ("flexgen", 3), ("deepspeed", 2)])
+@pytest.mark.parametrize(
+    ("strategy", "batch"), [("gpu_only", 1), ("flexgen", 3), ("deepspeed", 2), ("dram_kv", 2), ("cxl_kv", 2)]
+)
 def test_baselines(strategy: str, batch: int) -> None:
     generated(live(strategy, batch=batch, prompt_tokens=6, output_tokens=6))
 

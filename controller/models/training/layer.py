@@ -39,7 +39,7 @@ def check_trainable(shape: ModelShape) -> None:
     """Refuses models whose layers have parts that are not trained here.
 
     Raises:
-        BadWorkload: norms of q and k, or norms after attention and feed-forward.
+        BadWorkload: quantised weights, one norm for both parts, norms of q and k, or norms after the parts.
     """
     if shape.quantization is not None or not shape.ffn_norm:
         what = "quantised weights" if shape.quantization is not None else "one norm for attention and feed-forward"

@@ -95,6 +95,8 @@ def test_a_changed_timeline_names_the_line_and_may_be_written(own, tmp_path: Pat
     assert f"{path}:4: 'ended ok at 2000000.000 us' before" in changed_timeline(made, path)
     assert changed_timeline(made, path, update=True) == ""
     assert changed_timeline(made, path) == ""
+    path.write_text(path.read_text() + "\n")
+    assert "'' before, 'end of file' now" in changed_timeline(made, path)
 
 
 class TestOwn(StrategySuite):

@@ -162,3 +162,19 @@ def test_devices_of_a_kind_that_take_turns_are_one_line() -> None:
     shares = path_shares(Explanation(path, 3.5, 0.0, 0.0, 0.0), 4.0)
     assert [(share.resource, share.time_s) for share in shares] == [("csd*.flash", 3.0), ("gpu.hbm", 0.5), ("", 0.5)]
     assert shares[-1].label == "between plans"
+
+
+def test_a_repetition_is_of_the_plan_and_not_of_a_pause_after_it() -> None:
+    source, target, plan = _load()
+
+    def program(run: Run) -> Program:
+        run.place(source, written=True)
+        run.place(target, written=True)
+        done = yield run.submit(plan)
+        yield run.delay(0.5)
+        yield run.repeat(done, 3)
+
+    outcome, shares = _shares(program)
+    times = {share.label: share.time_s for share in shares}
+    assert times["load"] == pytest.approx(outcome.time_s - 0.5)
+    assert times["delay"] == pytest.approx(0.5)
