@@ -17,7 +17,7 @@ from controller.experiment.run_spec import RunSpec
 from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.training_scenario import TrainingScenario
-from controller.program.results import GenerationResult, TrainingResult
+from controller.program.results import TokenResult
 from controller.strategies.entry import Strategy
 from controller.topology.schema import Topology
 
@@ -61,7 +61,7 @@ class Experiment:
         Time is that of the whole run, or of the phase that the result names, where only a part of the run is steady.
         """
         outcome, result = self.outcome, self.outcome.result
-        if not outcome.ok or not isinstance(result, GenerationResult | TrainingResult):
+        if not outcome.ok or not isinstance(result, TokenResult):
             return None
         time_s = outcome.time_s if result.rate_phase is None else outcome.phases.get(result.rate_phase, 0.0)
         return float(result.token_count) / time_s if time_s > 0 else None
@@ -72,7 +72,7 @@ class Experiment:
         if not self.outcome.ok or self.outcome.time_s <= 0:
             return None
         result = self.outcome.result
-        tokens = result.token_count if isinstance(result, GenerationResult | TrainingResult) else 0
+        tokens = result.token_count if isinstance(result, TokenResult) else 0
         return energy_of(self.topology, self.outcome.resources, self.outcome.time_s, float(tokens))
 
     @property

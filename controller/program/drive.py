@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from controller.errors import BadResult, BadWait, Deadlock
 from controller.plan.ops import View
-from controller.program.results import CollectiveResult, GenerationResult, ProgramResult, TrainingResult
+from controller.program.results import ProgramResult
 from controller.program.run import AnyProgram, Array, Wish
 from controller.program.waits import (
     Completion,
@@ -200,11 +200,11 @@ def drive(
 
 
 def _checked_result(value: object) -> ProgramResult | None:
-    if value is None or isinstance(value, GenerationResult | TrainingResult | CollectiveResult):
+    if value is None or isinstance(value, ProgramResult):
         return value
     raise BadResult(
-        f"a program returned {type(value).__name__}; return a GenerationResult, TrainingResult or "
-        f"CollectiveResult, or nothing, and tell people other figures with run.figure(name, value)"
+        f"a program returned {type(value).__name__}; return a GenerationResult, TrainingResult, "
+        f"ServingResult or CollectiveResult, or nothing, and tell people other figures with run.figure(name, value)"
     )
 
 

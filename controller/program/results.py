@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Figure = str | int | float | Mapping[str, Any]
@@ -78,6 +79,127 @@ class TrainingResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Latencies:
+    """A sample of durations.
+
+    Attributes:
+        values_s: in any order [s].
+        counts: how often each value was measured; None for once each.
+    """
+
+    values_s: npt.ArrayLike = ()
+    counts: npt.ArrayLike | None = None
+
+    @property
+    def count(self) -> int:
+        """Size of the sample."""
+        return int(self._counts().sum())
+
+    @property
+    def mean_s(self) -> float:
+        """Arithmetic mean [s].
+
+        Raises:
+            ValueError: an empty sample.
+        """
+        values, counts = self._values(), self._counts()
+        return float((values * counts).sum() / self._checked_count(counts))
+
+    def quantile_s(self, ratio: float) -> float:
+        """The duration that a share `ratio` of the sample does not exceed, with numpy's linear interpolation [s].
+
+        Raises:
+            ValueError: an empty sample.
+        """
+        values, counts = self._values(), self._counts()
+        place = ratio * (self._checked_count(counts) - 1)
+        order = np.argsort(values, kind="stable")
+        # The value at rank r is the first one up to which more than r were counted.
+        ends = np.cumsum(counts[order])
+        low, high = values[order[np.searchsorted(ends, [np.floor(place), np.ceil(place)], side="right")]].tolist()
+        return float(low + (high - low) * (place - np.floor(place)))
+
+    def flat(self, name: str) -> dict[str, Figure]:
+        """Mean, median and 99th percentile by their key in ``--json``; nothing for an empty sample."""
+        if not self.count:
+            return {}
+        return {
+            f"mean_{name}_s": self.mean_s,
+            f"median_{name}_s": self.quantile_s(0.5),
+            f"p99_{name}_s": self.quantile_s(0.99),
+        }
+
+    def _values(self) -> npt.NDArray[np.float64]:
+        return np.asarray(self.values_s, np.float64)
+
+    def _counts(self) -> npt.NDArray[np.int64]:
+        if self.counts is None:
+            return np.ones(len(self._values()), np.int64)
+        return np.asarray(self.counts, np.int64)
+
+    def _checked_count(self, counts: npt.NDArray[np.int64]) -> int:
+        total = int(counts.sum())
+        if not total:
+            raise ValueError("no duration was measured; ask for count first")
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class ServingResult:
+    """What a server did for the requests that it was sent.
+
+    A stream that keeps the server full has no arrivals, so no TTFT or E2E, and counts the tokens of its steady part.
+
+    Attributes:
+        requests: sent.
+        generated_tokens: over all requests.
+        time_s: that the tokens took: from the first arrival to the last token, or of the steady part [s].
+        completed: requests that got their last token; None where single requests are not followed.
+        prompt_tokens: of the completed requests; None like `completed`.
+        ttft_s: from the arrival of each request to its first token.
+        tpot_s: mean time between the tokens of each request, the first one excluded.
+        itl_s: between every two successive tokens of a request.
+        e2e_s: from the arrival of each request to its last token.
+        tokens: ids of each request in order of arrival; empty without values.
+    """
+
+    requests: int
+    generated_tokens: int
+    time_s: float
+    completed: int | None = None
+    prompt_tokens: int | None = None
+    ttft_s: Latencies = field(default=Latencies(), compare=False)
+    tpot_s: Latencies = field(default=Latencies(), compare=False)
+    itl_s: Latencies = field(default=Latencies(), compare=False)
+    e2e_s: Latencies = field(default=Latencies(), compare=False)
+    tokens: Sequence[Sequence[int]] = ()
+
+    @property
+    def token_count(self) -> int:
+        """What throughput counts."""
+        return self.generated_tokens
+
+    @property
+    def rate_phase(self) -> str | None:
+        """The phase whose length throughput divides by; None for the whole run."""
+        return None
+
+    def flat(self) -> dict[str, Figure]:
+        """Figures by their key in ``--json``; no values."""
+        known = {"completed": self.completed, "prompt_tokens": self.prompt_tokens}
+        return {
+            "requests": self.requests,
+            **{name: value for name, value in known.items() if value is not None},
+            "generated_tokens": self.generated_tokens,
+            "serving_s": self.time_s,
+            **self.ttft_s.flat("ttft"),
+            **self.tpot_s.flat("tpot"),
+            **self.itl_s.flat("itl"),
+            **self.e2e_s.flat("e2e"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class CallResult:
     """What one call of a collective came to.
 
@@ -108,4 +230,6 @@ def calls_of(result: ProgramResult | None) -> tuple[CallResult, ...]:
     return result.calls if isinstance(result, CollectiveResult) else ()
 
 
-ProgramResult = GenerationResult | TrainingResult | CollectiveResult
+TokenResult = GenerationResult | TrainingResult | ServingResult
+"""What has a throughput in tokens."""
+ProgramResult = TokenResult | CollectiveResult

@@ -8,7 +8,14 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from controller.plan.ops import Buffer, Plan, View
-from controller.program.results import CollectiveResult, Figure, GenerationResult, ProgramResult, TrainingResult
+from controller.program.results import (
+    CollectiveResult,
+    Figure,
+    GenerationResult,
+    ProgramResult,
+    ServingResult,
+    TrainingResult,
+)
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket, Wait
 from controller.topology.schema import Topology
 
@@ -20,6 +27,7 @@ Program = Generator[Wish, Any, None]
 """A program that hands nothing on."""
 GenerationProgram = Generator[Wish, Any, GenerationResult]
 TrainingProgram = Generator[Wish, Any, TrainingResult]
+ServingProgram = Generator[Wish, Any, ServingResult]
 CollectiveProgram = Generator[Wish, Any, CollectiveResult]
 AnyProgram = Generator[Wish, Any, ProgramResult | None]
 ProgramFunction = Callable[["Run"], AnyProgram]

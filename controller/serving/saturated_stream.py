@@ -41,8 +41,8 @@ from controller.plan.ops import Buffer, Plan, View
 from controller.plan.ranges import even_ranges
 from controller.plan.script import Script
 from controller.plan.size import symbol
-from controller.program.results import GenerationResult
-from controller.program.run import GenerationProgram, Run
+from controller.program.results import Latencies, ServingResult
+from controller.program.run import Run, ServingProgram
 from controller.program.waits import Completion
 from controller.serving.stream_options import StreamOptions
 from controller.workload.files import open_stream
@@ -72,14 +72,14 @@ class Server:
     kv_bytes: Mapping[str, int]
 
 
-def serve_lamina(run: Run, scenario: Scenario, pools: Pools) -> GenerationProgram:
+def serve_lamina(run: Run, scenario: Scenario, pools: Pools) -> ServingProgram:
     """The stream on two pools; a memory device holds nothing but KV cache and the vectors of the current step."""
     share = StreamOptions.of(scenario.options).utilisation
     kv_bytes = {name: int(_capacity(scenario, name) * share) for name in pools.memories}
     return _serve(run, scenario, Server(pools, kv_bytes))
 
 
-def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> GenerationProgram:
+def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> ServingProgram:
     """The stream on tensor-parallel GPUs, with what a server sets aside beside weights and cache."""
     share = StreamOptions.of(scenario.options).utilisation
     devices = pools.replicas[0]
@@ -92,7 +92,7 @@ def serve_tensor_parallel(run: Run, scenario: Scenario, pools: Pools) -> Generat
     return _serve(run, scenario, Server(pools, kv_bytes))
 
 
-def _serve(run: Run, scenario: Scenario, server: Server) -> GenerationProgram:
+def _serve(run: Run, scenario: Scenario, server: Server) -> ServingProgram:
     # A live run is surveyed before nodes start, and is refused then.
     if scenario.weights is not None:
         raise BadWorkload(
@@ -145,27 +145,24 @@ def _result(
     course: Course,
     blocks: int,
     step_s: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> GenerationResult:
+) -> ServingResult:
     rows, context = course.counted
     tokens, time_s = int(rows.sum()), float(step_s.sum())
-    order = np.argsort(step_s, kind="stable")
-    below = np.cumsum(rows[order])
-    late = order[int(np.searchsorted(below, 0.99 * tokens))]
+    between = Latencies(step_s, rows)
     run.figure("trace", stream.name)
-    run.figure("requests", stream.count)
     run.figure("requests_left_out", course.left_out)
     run.figure("preemptions", course.preempted)
     run.figure("kv_capacity_tokens", blocks * BLOCK_TOKENS)
     run.figure("iterations", len(rows))
     run.figure("mean_batch", float(rows.mean()))
     run.figure("mean_context", float(context.sum() / tokens))
-    run.figure("time_between_tokens_mean_s", float((step_s * rows).sum() / tokens))
-    run.figure("time_between_tokens_p99_s", float(step_s[late]))
+    run.figure("time_between_tokens_mean_s", between.mean_s)
+    run.figure("time_between_tokens_p99_s", between.quantile_s(0.99))
     price = _usd_per_hour(scenario, server)
     if price is not None:
         run.figure("usd_per_hour", price)
         run.figure("tokens_per_usd", tokens / time_s * 3600 / price)
-    return GenerationResult(tokens)
+    return ServingResult(stream.count, tokens, time_s, itl_s=between)
 
 
 class _Iterations:

@@ -18,7 +18,7 @@ from controller.offload.fixed_batch import FixedBatch, Pools
 from controller.offload.generation import generate
 from controller.offload.gpu_model import devices
 from controller.program.options import Parsed, option
-from controller.program.run import GenerationProgram, Run
+from controller.program.run import AnyProgram, Run
 from controller.serving.saturated_stream import serve_tensor_parallel
 from controller.serving.stream_options import StreamOptions, has_stream
 
@@ -43,7 +43,7 @@ class TensorParallelOptions(StreamOptions):
     )
 
 
-def vllm_tp(run: Run, scenario: Scenario) -> GenerationProgram:
+def vllm_tp(run: Run, scenario: Scenario) -> AnyProgram:
     """Decoding on tensor-parallel GPUs: a fixed batch, or with ``--requests`` a stream of requests."""
     options = TensorParallelOptions.of(scenario.options)
     scenario = replace(scenario, options=options)

@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.errors import BadResult
 from controller.execute.virtual import run_virtual
-from controller.program.results import CallResult, CollectiveResult, GenerationResult, TrainingResult
+from controller.program.results import (
+    CallResult,
+    CollectiveResult,
+    GenerationResult,
+    Latencies,
+    ServingResult,
+    TrainingResult,
+)
 from controller.topology.loader import load_topology
 
 ONE_GPU = load_topology("a6000_ssd")
@@ -35,6 +44,37 @@ def test_values_are_not_flattened() -> None:
     assert "rate_phase" not in TrainingResult(8).flat()
     assert CollectiveResult((CallResult(1.0), CallResult(2.0))).flat() == {"calls": 2}
     assert CollectiveResult((CallResult(1.0, 0), CallResult(2.0, 3))).flat() == {"calls": 2, "wrong": 3}
+
+
+def test_serving_tells_what_was_measured_and_nothing_else() -> None:
+    full = ServingResult(9, 40, 2.0, itl_s=Latencies([0.1, 0.3], [3, 1]))
+    assert full.flat() == {
+        "requests": 9,
+        "generated_tokens": 40,
+        "serving_s": 2.0,
+        "mean_itl_s": pytest.approx(0.15),
+        "median_itl_s": 0.1,
+        "p99_itl_s": pytest.approx(0.294),
+    }
+    single = ServingResult(2, 6, 1.0, 2, 8, *(Latencies([value]) for value in (0.1, 0.2, 0.3, 0.4)))
+    assert single.flat()["completed"] == 2 and single.flat()["prompt_tokens"] == 8
+    assert [single.flat()[f"p99_{name}_s"] for name in ("ttft", "tpot", "itl", "e2e")] == [0.1, 0.2, 0.3, 0.4]
+    outcome = run_virtual(ONE_GPU, [returning(full)])
+    assert outcome.result is full and outcome.reports()["requests"] == 9
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e3), st.integers(0, 4)), min_size=1, max_size=30), st.floats(0, 1))
+def test_counted_latencies_equal_those_written_out(sample, ratio) -> None:
+    values, counts = (np.array(column) for column in zip(*sample, strict=True))
+    counted, written = Latencies(values, counts), Latencies(np.repeat(values, counts))
+    assert counted.count == written.count == counts.sum()
+    if not counted.count:
+        assert counted.flat("itl") == {}
+        with pytest.raises(ValueError, match="no duration"):
+            counted.quantile_s(ratio)
+        return
+    assert counted.mean_s == pytest.approx(np.mean(written.values_s))
+    assert counted.quantile_s(ratio) == pytest.approx(np.quantile(written.values_s, ratio))
 
 
 @pytest.mark.parametrize("value", [5, {"generated_tokens": 3}, [GenerationResult(3)]])
