@@ -73,8 +73,8 @@ class InstInfer:
     def place(self, run: Run) -> None:
         self._run = run
         self.model.place(run)
-        caches = (cache for layer in self.caches for cache in layer)
-        for buffer in (*(buffer for cache in caches for buffer in cache.buffers), *self.attention.buffers):
+        kept = (buffer for layer in self.caches for cache in layer for buffer in cache.buffers)
+        for buffer in (*kept, *self.attention.buffers):
             run.place(buffer, written=True)
 
     # -- prefill: layer by layer, the KV of a layer leaves while the next one computes --------------------------------
@@ -114,21 +114,16 @@ class InstInfer:
             bindings[f"flushed{drive}"] = scenario.effective_tokens(holding.flushed)
             bindings[f"tail{drive}"] = holding.tail
             if self.windowed:
-                window = self.spread.holding(drive, generated, self.shape.sliding_window)
-                prompt, flushed, tail = window.starts
-                starts = (
-                    scenario.effective_start(prompt, self.spread.shares[drive].prompt_tokens),
-                    scenario.effective_start(flushed, holding.flushed),
-                    tail,
-                )
+                prompt, flushed, tail = self.spread.holding(drive, generated, self.shape.sliding_window).starts
+                prompt = scenario.effective_start(prompt, self.spread.shares[drive].prompt_tokens)
+                starts = prompt, scenario.effective_start(flushed, holding.flushed), tail
                 bindings |= {f"start{drive}.{segment}": start for segment, start in enumerate(starts)}
         return self.attention.bindings(bindings)
 
     def _step_plan(self, owners: tuple[int, ...], fills: bool) -> Plan:
         s = self.model.script("instinfer step" + (" with flush" if fills else ""))
         x = self.model.embed(s)
-        lanes, layers = range(len(x)), range(self.shape.layers)
-        sent: list[list[Sent]] = []
+        lanes, layers, sent = range(len(x)), range(self.shape.layers), list[list[Sent]]()
         for s.microbatch in lanes:
             sent.append(self._send(s, x[len(sent)], 0, owners))
         for layer in layers:
@@ -158,8 +153,7 @@ class InstInfer:
         for drive, (name, q, k, v) in enumerate(zip(self.drives, *parts, strict=True)):
             there = Place(name, "dram")
             query = s.move(q, there, "send q")
-            owns = drive in owners
-            sent.append((query, [s.move(k, there, "send k"), s.move(v, there, "send v")] if owns else ()))
+            sent.append((query, [s.move(k, there, "send k"), s.move(v, there, "send v")] if drive in owners else ()))
         return sent
 
     def _attend(
@@ -173,7 +167,7 @@ class InstInfer:
                 cache.append(s, new, rows, symbol("slot"))
             starts: list[Size] = []
             if self.windowed and self.shape.window(layer):
-                segments = (0, 1, 2) if cache.prompt[0].nbytes else (1, 2)
+                segments = range(0 if cache.prompt[0].nbytes else 1, 3)
                 starts = [symbol(f"start{number}.{segment}") for segment in segments]
             results.append(self.attention.attend(s, self.model.block(layer), drive, lane, q, new, rows, number, starts))
             if fills and drive in owners:
