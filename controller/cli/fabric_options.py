@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from controller.topology.schema import Fault
+    from controller.topology.fault import Fault
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -144,7 +144,7 @@ def _refuse_a_stream(trace: Path | None) -> None:
 
 def _print(experiment: Experiment, details: bool) -> None:
     from controller.cli.run_details import print_details, print_explanation
-    from controller.report.link_changes import change_text
+    from controller.report.link_changes import change_text, part_change_text
     from controller.report.run_lines import run_lines
 
     click.echo(run_lines(experiment).text())
@@ -156,6 +156,8 @@ def _print(experiment: Experiment, details: bool) -> None:
             click.echo(f"note        {note}")
     for change in experiment.outcome.link_changes:
         click.echo(f"link        {change_text(change)}")
+    for change in experiment.outcome.part_changes:
+        click.echo(f"part        {part_change_text(change)}")
     if details:
         click.echo()
         print_details(experiment)

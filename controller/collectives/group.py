@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from controller.collectives.errors import BadCall, BadGroup
 from controller.errors import NoRoute
+from controller.faults.targets import exists
 from controller.topology.graph import route
 from controller.topology.meeting import meeting_of
 from controller.topology.nearest import hint
@@ -153,6 +154,6 @@ def only(topology: Topology, group: Group) -> Topology:
     devices = {name: device for name, device in topology.devices.items() if name in members}
     vertices = members.union(topology.switches)
     links = tuple(link for link in topology.links if link.a.vertex in vertices and link.b.vertex in vertices)
-    names = {link.name for link in links}
-    faults = tuple(fault for fault in topology.faults if fault.link in names)
-    return replace(topology, devices=devices, links=links, faults=faults)
+    kept = replace(topology, devices=devices, links=links)
+    faults = tuple(fault for fault in topology.faults if exists(kept, fault.target))
+    return replace(kept, faults=faults)

@@ -302,7 +302,27 @@ class Engine:
         place = self._store.activity[lies.first + activity]
         if place["work"] > 0.0 and place["rate_limit"] == inf and not bool((given > 0.0).any()):
             raise BadActivities(f"activity {activity} has work and would load nothing: nothing would limit its rate")
-        return float(reweigh_entry()(self._store, lies.first + activity, given))
+        return float(reweigh_entry()(self._store, lies.first + activity, given, float(place["rate_limit"])))
+
+    def limit_rate(self, ticket: int, activity: int, rate_limit: float) -> None:
+        """Change how fast an activity may be from now on; what it has done stays done.
+
+        Raises:
+            UnknownTicket: never handed out, or released already.
+            BadActivities: no such activity, or a limit that is not finite or not > 0.
+        """
+        lies = self._batch(ticket)
+        if not 0 <= activity < lies.template.count:
+            raise BadActivities(f"ticket {ticket} has no activity {activity}; it has {lies.template.count}")
+        if not (isfinite(rate_limit) and rate_limit > 0.0):
+            raise BadActivities(f"rate_limit of activity {activity} cannot be {rate_limit}; finite and > 0")
+        weights = self._loads_of(lies, activity)["weight"].copy()
+        reweigh_entry()(self._store, lies.first + activity, weights, rate_limit)
+
+    def _loads_of(self, lies: Batch, activity: int) -> NDArray[np.void]:
+        start, stop = lies.template.load_start[activity : activity + 2]
+        loads: NDArray[np.void] = self._store.load[lies.first_load + start : lies.first_load + stop]
+        return loads
 
     def _batch(self, ticket: int) -> Batch:
         lies = self._batches.get(ticket)

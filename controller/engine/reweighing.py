@@ -1,4 +1,4 @@
-"""Changes what an activity takes of its resources, wherever in its life it is: a flow that is moved to other links."""
+"""Changes what an activity takes and how fast it may be, wherever in its life it is: flows that move, slow devices."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from controller.engine.records import BEGINNING, ENDED, LATENCY, Store, empty_st
 
 
 @compiled
-def reweigh_activity(store: Store, a: int, weights: NDArray[np.float64]) -> float:
-    """Give the loads of an activity other weights; returns the work that it still has to do.
+def reweigh_activity(store: Store, a: int, weights: NDArray[np.float64], rate_limit: float) -> float:
+    """Give an activity another rate limit and its loads other weights; returns the work that it still has to do.
 
     What flows leaves everything that it loads and begins again at this instant with the work that is left; what does
     not flow yet has nothing to leave.
@@ -60,6 +60,9 @@ def reweigh_activity(store: Store, a: int, weights: NDArray[np.float64]) -> floa
     start = wide(activity[a].load_start)
     for e in range(len(weights)):
         load[start + e].weight = weights[e]
+    activity[a].rate_limit = rate_limit
+    if f >= 0:
+        flow[f].rate_limit = rate_limit
     if begins_again:
         flow[f].rate = 0.0
         flow[f].position = -1
@@ -68,21 +71,21 @@ def reweigh_activity(store: Store, a: int, weights: NDArray[np.float64]) -> floa
 
 
 @cache
-def reweigh_entry() -> Callable[[Store, int, NDArray[np.float64]], float]:
+def reweigh_entry() -> Callable[[Store, int, NDArray[np.float64], float], float]:
     """The compiled function; loaded or compiled when a run first moves a flow."""
     typeof: Callable[[Any], Any] = numba.typeof
     function: Any = _function(fingerprint())
-    compiled_for = (typeof(empty_store()), numba.int64, typeof(np.zeros(0)))
-    made: Callable[[Store, int, NDArray[np.float64]], float] = function.compile(compiled_for)
+    compiled_for = (typeof(empty_store()), numba.int64, typeof(np.zeros(0)), numba.float64)
+    made: Callable[[Store, int, NDArray[np.float64], float], float] = function.compile(compiled_for)
     return made
 
 
 def _function(sources: int) -> Any:
     # What a function closes over is part of the key of numba's cache; see `fingerprint`.
     @entry
-    def reweigh(store: Store, a: int, weights: NDArray[np.float64]) -> float:
+    def reweigh(store: Store, a: int, weights: NDArray[np.float64], rate_limit: float) -> float:
         if sources < 0:
             return -1.0
-        return reweigh_activity(store, a, weights)
+        return reweigh_activity(store, a, weights, rate_limit)
 
     return reweigh

@@ -48,10 +48,10 @@ class LiveRun:
 
     def __init__(self, virtual: VirtualRun, cluster: Cluster, phases: Phases | None = None) -> None:
         self.virtual, self.cluster, self.phases = virtual, cluster, phases
-        if cluster.pace is not None and (virtual.fabric.routes_flows or virtual.link_changes.declared):
+        if cluster.pace is not None and (virtual.fabric.routes_flows or virtual.part_changes.declared):
             raise BadTopology(
                 f"{virtual.topology.name}: nodes hold each transfer to one path and know neither routing "
-                f"({virtual.fabric.routing}) nor links that change; remove --pace, or --routing and every fault"
+                f"({virtual.fabric.routing}) nor parts that change; remove --pace, or --routing and every fault"
             )
         self.topology = virtual.topology
         self.dispatch = Dispatch(virtual.topology, virtual.fabric)

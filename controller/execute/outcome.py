@@ -97,6 +97,7 @@ class Outcome:
         notes: sentences that programs told people.
         shortages: tiers that are too small; None when the run did not run out of memory.
         link_changes: every declared change of a link and whether it happened.
+        part_changes: the same of tiers, ports and devices.
         overruns: ops of a paced run that the machine could not finish in time.
     """
 
@@ -115,6 +116,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     shortages: tuple[Shortage, ...] | None = None
     link_changes: tuple[Mapping[str, Any], ...] = ()
+    part_changes: tuple[Mapping[str, Any], ...] = ()
     overruns: int = 0
 
     @property
@@ -139,6 +141,8 @@ class Outcome:
             found["out_of_memory"] = [one.to_json() for one in self.shortages]
         if self.link_changes:
             found["link_changes"] = [dict(change) for change in self.link_changes]
+        if self.part_changes:
+            found["part_changes"] = [dict(change) for change in self.part_changes]
         return found
 
     def short_reports(self) -> dict[str, str | int | float]:

@@ -19,14 +19,16 @@ from controller.errors import BadWait, Deadlock, OutOfMemory
 from controller.execute.critical import PathRecord
 from controller.execute.flash_traffic import FlashTraffic
 from controller.execute.ledger import Ledger
-from controller.execute.link_changes import LinkChanges, Moved
+from controller.execute.losses import Losses, devices_of, unreachable
 from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
 from controller.execute.outcome import Outcome, Shortage
+from controller.execute.part_changes import Moved, PartChanges
 from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
 from controller.execute.trace import Trace
 from controller.fabric.loads import Fabric
-from controller.faults.schedule import changes_of, may_fail
+from controller.faults.effects import EffectsOf
+from controller.faults.timeline import Timeline
 from controller.plan.check import check_submission
 from controller.plan.extents import check_binding, check_forms, describe
 from controller.plan.memo import PlanMemo
@@ -37,6 +39,7 @@ from controller.program.results import Figure
 from controller.program.run import Content, ProgramFunction, ProgressSink
 from controller.program.waits import Completion, Delay, Event, Fetch, Repeat, Ticket
 from controller.topology.schema import Topology
+from node.protocol import NODE_TIMEOUT_S
 
 MOST_TEMPLATES = 64
 """Plans whose compiled form a run keeps, the latest; a program repeats few, and one that makes a plan a step none."""
@@ -71,7 +74,8 @@ class VirtualRun:
     ) -> None:
         self.topology = topology
         self.trace, self.record = trace, record
-        self.fabric = Fabric(topology, may_fail(topology.faults))
+        effects = EffectsOf(Timeline(topology, topology.faults)).all()
+        self.fabric = Fabric(topology, frozenset().union(*(each.down_links for _, each in effects)))
         self.engine = Engine(
             names=EngineNames(
                 self._activity_name,
@@ -82,7 +86,8 @@ class VirtualRun:
         self.engine.add_resources(self.fabric.capacity)
         self.engine.add_queues(self.fabric.slots)
         self._connection_count = 0
-        self.link_changes = LinkChanges(self.fabric, self.engine, changes_of(topology.faults))
+        self.part_changes = PartChanges(self.fabric, self.engine, effects)
+        self.losses = Losses(topology, NODE_TIMEOUT_S)
         self.costs = Costs(topology, self.fabric)
         self.occupancy = Occupancy(topology, trace)
         self.ledger = Ledger(self.fabric)
@@ -95,7 +100,6 @@ class VirtualRun:
         self._templates: PlanMemo[tuple[object, Template]] = PlanMemo(most=MOST_TEMPLATES)
         self._mark_at = 0.0
         self._ended_last = -1
-        self._faults = Event("faults")
 
     @property
     def now(self) -> float:
@@ -115,8 +119,8 @@ class VirtualRun:
         self.occupancy.set_written(buffer)
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
-        if self.link_changes.next_at <= self.now:
-            self._change_links()
+        if self._next_change_at() <= self.now:
+            self._change_parts()
         is_checked = self._checked.get(plan) is not None
         if not is_checked:
             check_forms(plan)
@@ -126,10 +130,12 @@ class VirtualRun:
             self._checked.put(plan, True)
         else:
             check_binding(plan, bindings)
+        self.losses.check(plan)
         lifetimes = self.occupancy.begin(plan, now=self.now)
         self.flash.add(plan, bindings)
         compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after, self._edged), bindings)
         self._open_connections()
+        full_rate, bound = bound.rate_limit, self.part_changes.submitted(bound, compiled)
         number = self.engine.submit(
             compiled.activities,
             work=bound.work,
@@ -138,7 +144,7 @@ class VirtualRun:
             load_weight=bound.load_weight,
         )
         ticket = Ticket(number, plan.name)
-        moved = Moved(number, compiled, bound) if self.link_changes.declared else None
+        moved = Moved(number, compiled, bound, full_rate) if self.part_changes.declared else None
         kept = bound if moved is None else moved.bound
         self._submissions[number] = _Submission(ticket, compiled, kept, self.now, lifetimes, moved)
         return ticket
@@ -157,12 +163,12 @@ class VirtualRun:
     def _compile(self, plan: Plan, bindings: Bindings) -> tuple[Template, Bound]:
         """The plan's arrays for these sizes; compiled anew only when an op loads other resources than before."""
         kept = self._templates.get(plan)
-        if kept is not None and kept[0] is self.link_changes.epoch:
+        if kept is not None and kept[0] is self.part_changes.epoch:
             bound = kept[1].bind(bindings)
             if bound is not None:
                 return kept[1], bound
         template = Template(plan, self.costs, bindings)
-        self._templates.put(plan, (self.link_changes.epoch, template))
+        self._templates.put(plan, (self.part_changes.epoch, template))
         return template, template.first_bound()
 
     def _open_connections(self) -> None:
@@ -216,7 +222,7 @@ class VirtualRun:
         return Event(name)
 
     def faults(self) -> Event:
-        return self._faults
+        return self.losses.event()
 
     def mark(self, phase: str) -> None:
         self.outcome.phases[phase] = self.outcome.phases.get(phase, 0.0) + self.now - self._mark_at
@@ -251,26 +257,51 @@ class VirtualRun:
 
         Raises:
             LinkFailed: what is left waits on a link that has failed.
+            DeviceUnreachable: what is left waits on a device that is gone, and no program takes that.
             Deadlock: nothing can go on.
         """
         try:
-            ended = self.engine.run(tickets=tickets, until_s=self.link_changes.next_at)
+            ended = self.engine.run(tickets=tickets, until_s=self._next_change_at())
             while not ended:
-                self._change_links()
-                ended = self.engine.run(tickets=tickets, until_s=self.link_changes.next_at)
+                if self._change_parts():
+                    return []
+                ended = self.engine.run(tickets=tickets, until_s=self._next_change_at())
         except EngineError as error:
             if isinstance(error, Stuck):
-                stall = self.link_changes.stall(error, self.now, self._activity_name)
+                stall = self.part_changes.stall(error, self.now, self._activity_name)
                 if stall is not None:
                     raise stall from error
             plans = tuple(self._submissions[number].ticket.plan for number in tickets)
             raise Deadlock(f"plans {', '.join(plans)} cannot end at {self.now} s: {error}", plans) from error
         return [self._close(number) for number in ended]
 
-    def _change_links(self) -> None:
-        """Lets links change that are due now, and moves what took them."""
+    def _next_change_at(self) -> float:
+        return min(self.part_changes.next_at, self.losses.next_at)
+
+    def _change_parts(self) -> bool:
+        """Lets parts change that are due now, and moves what took them; whether a program has been told of a loss.
+
+        Raises:
+            DeviceUnreachable: a device is gone that something still running needs, and no program takes that.
+        """
         running = [entry.moved for entry in self._submissions.values() if entry.moved is not None]
-        self.link_changes.apply(self.now, running)
+        self.part_changes.apply(self.now, running)
+        lost = self.losses.notice(self.now)
+        if not lost:
+            return False
+        if self.losses.tell(lost):
+            return True
+        for each in lost:
+            for plan in running:
+                if self._needs(plan, each.device):
+                    raise unreachable(each, plan.template.plan.name)
+        return False
+
+    def _needs(self, plan: Moved, device: str) -> bool:
+        """Whether an op that has not ended needs `device`."""
+        left = np.flatnonzero(np.isnan(self.engine.end_at(plan.number)))
+        indices = {int(plan.template.op_of[row]) for row in left} - {-1}
+        return any(device in devices_of(plan.template.plan.ops[index]) for index in indices)
 
     def _activity_name(self, number: int, row: int) -> str:
         """What a report of a deadlock calls an activity."""
@@ -313,7 +344,8 @@ class VirtualRun:
     def finish(self) -> None:
         """Fills the outcome with the sums of the run."""
         self.outcome.time_s = self.now
-        self.outcome.link_changes = tuple(self.link_changes.reports)
+        self.outcome.link_changes = tuple(self.part_changes.link_reports)
+        self.outcome.part_changes = tuple(self.part_changes.part_reports)
         self.outcome.resources = self.ledger.resources(self.now)
         self.outcome.op_times = self.ledger.op_times()
         self.outcome.flash = dict(self.flash.uses())

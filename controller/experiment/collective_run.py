@@ -21,7 +21,8 @@ from controller.errors import RunError
 from controller.execute.outcome import Outcome
 from controller.experiment.collective_spec import CollectiveSpec
 from controller.fabric.routing.table import policy_of
-from controller.faults.schedule import with_faults
+from controller.faults.targets import exists
+from controller.faults.timeline import with_faults
 from controller.program.run import ProgressSink
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
@@ -69,9 +70,9 @@ class PreparedCollective:
 
     @property
     def faults_elsewhere(self) -> tuple[str, ...]:
-        """Faults of links that join no two members of the group, and so change nothing."""
-        joined = {link.name for link in only(self.topology, self.group).links}
-        return tuple(fault.text for fault in self.topology.faults if fault.link not in joined)
+        """Faults of parts that the members of the group do not need, and so change nothing."""
+        joined = only(self.topology, self.group)
+        return tuple(fault.text for fault in self.topology.faults if not exists(joined, fault.target))
 
 
 @dataclass(frozen=True)

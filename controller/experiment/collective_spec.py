@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.topology.schema import Fault
+from controller.topology.fault import Fault
 from node.protocol import NODE_TIMEOUT_S
 
 MIB = 2**20

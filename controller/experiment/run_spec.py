@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.execute.critical import PathRecord
 from controller.models.shape import ModelShape
-from controller.topology.schema import Fault
+from controller.topology.fault import Fault
 from node.protocol import NODE_TIMEOUT_S
 
 LIVE_DTYPE = "fp32"

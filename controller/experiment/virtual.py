@@ -8,7 +8,7 @@ from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
 from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import PROMPT_TOKENS, RunSpec, training_seq
-from controller.faults.schedule import with_faults
+from controller.faults.timeline import with_faults
 from controller.models.catalog import load_model
 from controller.models.formats import in_formats
 from controller.models.scenario import Scenario

@@ -24,7 +24,8 @@ from controller.collectives.trees import inorder_tree
 from controller.execute.virtual import run_virtual
 from controller.fabric.loads import Fabric
 from controller.fabric.routing.ethereal import split
-from controller.faults.schedule import parse_fault, with_faults
+from controller.faults.schedule import parse_fault
+from controller.faults.timeline import with_faults
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.program.run import Program, Run

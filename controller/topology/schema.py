@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
 
+from controller.topology.fault import Fault
 from node.hardware.device import Constant, DeviceSpec
 
 
@@ -112,29 +112,6 @@ class Route:
     latency_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A link that fails or slows down in the middle of a run.
-
-    Attributes:
-        text: as ``--fail`` and ``--degrade`` write it.
-        link: which one.
-        share: what is left of its capacity; 0 when it has failed.
-        at_s, until_s: when it begins and ends [s]; inf for good.
-        where: ``FILE:LINE`` of its declaration; "" on the command line.
-    """
-
-    text: str
-    link: str
-    share: float
-    at_s: float
-    until_s: float = inf
-    where: str = field(default="", compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.where}: fault {self.text!r}" if self.where else f"fault {self.text!r}"
-
-
 @dataclass(frozen=True)
 class Topology:
     """A declared cluster.
@@ -150,7 +127,7 @@ class Topology:
         digest: SHA-256 over the resolved content, hex; equal digests give equal times.
         options: what routing and the models of software read, by name.
         rent_usd_per_hour: rent of one device by its product [USD/h]; of no influence on time.
-        faults: links that fail or slow down in the middle of a run, in the order of declaration.
+        faults: what breaks or slows down in the middle of a run, in the order of declaration.
         failed_links: that are declared and pass nothing; no route knows them.
         switch_hosts: the chassis of every switch, "" of one between hosts.
     """

@@ -13,7 +13,8 @@ from controller.collectives.group import first_ranks, only
 from controller.collectives.measure.calls import prepare, program_of
 from controller.errors import BadTopology, LinkFailed
 from controller.execute.live import run_live
-from controller.faults.schedule import parse_fault, with_faults
+from controller.faults.schedule import parse_fault
+from controller.faults.timeline import with_faults
 from controller.launch import launch
 from controller.program.results import calls_of
 from controller.topology.loader import load_topology

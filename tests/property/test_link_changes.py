@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from controller.errors import LinkFailed
 from controller.execute.virtual import run_virtual
-from controller.faults.schedule import parse_fault, with_faults
+from controller.faults.schedule import parse_fault
+from controller.faults.timeline import with_faults
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.topology.schema import Topology
@@ -69,13 +70,17 @@ def test_it_ends_or_names_the_link_and_every_byte_crosses_once(routing, texts, f
     try:
         outcome = run_flows(declared, flows)
     except LinkFailed as stalled:
-        failed = {each.link for each in declared.faults if each.share == 0.0 and each.until_s == inf}
+        failed = {each.target.name for each in declared.faults if share_of(each) == 0.0 and each.until_s == inf}
         assert stalled.links and set(stalled.links) <= failed
         return
     moved = {use.name: use.amount for use in outcome.resources if use.kind == "link"}
     for way in ("up0_{:03}>", "up1_{:03}<", "up1_{:03}>", "up0_{:03}<"):
         total = sum(moved.get(way.format(spine), 0.0) for spine in range(SPINES))
         assert total == pytest.approx(flows * SIZE, rel=1e-9)
+
+
+def share_of(fault) -> float:
+    return 0.0 if fault.kind == "dead" else fault.severity
 
 
 def slow_time(declared: Topology) -> float:
@@ -85,7 +90,10 @@ def slow_time(declared: Topology) -> float:
     left = 2.0 * SIZE
 
     def share(link: str, at: float) -> float:
-        return min((each.share for each in listed if each.link == link and each.at_s <= at < each.until_s), default=1.0)
+        return min(
+            (share_of(each) for each in listed if each.target.name == link and each.at_s <= at < each.until_s),
+            default=1.0,
+        )
 
     for start, end in pairwise((*instants, inf)):
         paths = [min(share(f"up{leaf}_{spine:03}", start) for leaf in range(2)) for spine in range(SPINES)]

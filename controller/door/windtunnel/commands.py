@@ -14,7 +14,7 @@ from node.protocol import NODE_TIMEOUT_S
 from .results import FinishedCollective, FinishedComparison, FinishedRun
 
 if TYPE_CHECKING:
-    from controller.topology.schema import Fault
+    from controller.topology.fault import Fault
 
 Overrides = Mapping[str, object] | Sequence[str] | str
 """``{"csd.count": 4, "csd.flash.read": "11.2 GB/s"}``, or texts as of ``--set``."""

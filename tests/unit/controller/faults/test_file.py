@@ -27,10 +27,10 @@ def test_a_file_declares_links_that_fail_come_back_and_slow_down(file_with):
             "  - link: gpu0.pcie-root\n    at: 0 s\n    capacity: 0.5\n"
         )
     )
-    assert [(one.link, one.share, one.at_s, one.until_s) for one in found] == [
-        ("up0-1", 0.0, 2e-3, inf),
-        ("up0-2", 0.0, 2e-3, 5e-3),
-        ("gpu0.pcie-root", 0.5, 0.0, inf),
+    assert [(one.target.name, one.kind, one.severity, one.at_s, one.until_s) for one in found] == [
+        ("up0-1", "dead", 1.0, 2e-3, inf),
+        ("up0-2", "dead", 1.0, 2e-3, 5e-3),
+        ("gpu0.pcie-root", "bandwidth", 0.5, 0.0, inf),
     ]
     assert found[1].where.endswith("faults.yaml:3")
 

@@ -8,7 +8,10 @@ import pytest
 
 from controller.collectives.group import first_ranks, only
 from controller.errors import BadOverride, BadTopology
-from controller.faults.schedule import Change, changes_of, may_fail, parse_fault, parse_faults, with_faults
+from controller.faults.effects import EffectsOf
+from controller.faults.schedule import parse_fault, parse_faults
+from controller.faults.timeline import Timeline, with_faults
+from controller.topology.fault import BANDWIDTH, DEAD, Component
 from controller.topology.loader import load_topology
 
 DGX = load_topology("dgx_h100")
@@ -17,9 +20,9 @@ LINK = "gpu0.nvlink-nvswitch"
 
 def test_texts():
     fault = parse_fault(" up0 @ 2 ms ")
-    assert (fault.link, fault.share, fault.at_s, fault.until_s) == ("up0", 0.0, 2e-3, inf)
+    assert (fault.target, fault.kind, fault.at_s, fault.until_s) == (Component("link", "up0"), DEAD, 2e-3, inf)
     fault = parse_fault("up0=0.25@1 us:1 s")
-    assert (fault.link, fault.share, fault.at_s, fault.until_s) == ("up0", 0.25, 1e-6, 1.0)
+    assert (fault.kind, fault.severity, fault.at_s, fault.until_s) == (BANDWIDTH, 0.25, 1e-6, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -42,20 +45,18 @@ def test_texts_that_cannot_be_meant(text, said):
 
 
 def test_the_worst_fault_counts_and_what_was_comes_back():
-    faults = [parse_fault(text) for text in ("a=0.5@1 s", "a@2 s:3 s", "b@2 s:4 s", "a=0.8@2 s:6 s")]
-    assert changes_of(faults) == (
-        Change(1.0, "a", 0.5),
-        Change(2.0, "a", 0.0),
-        Change(2.0, "b", 0.0),
-        Change(3.0, "a", 0.5),
-        Change(4.0, "b", 1.0),
-    )
-    assert may_fail(faults) == {"a", "b"}
+    a, b = (f"gpu{index}.nvlink-nvswitch" for index in range(2))
+    texts = (f"{a}=0.5@1 s", f"{a}@2 s:3 s", f"{b}@2 s:4 s", f"{a}=0.8@2 s:6 s")
+    effects = EffectsOf(Timeline.of(DGX, map(parse_fault, texts)))
+    assert effects.instants == (1.0, 2.0, 3.0, 4.0, 6.0)
+    found = [[effects.at(at_s).bandwidth.get(Component("link", link), 1.0) for link in (a, b)] for at_s in range(7)]
+    assert found == [[1.0, 1.0], [0.5, 1.0], [0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.5, 1.0], [0.5, 1.0]]
+    assert effects.at(2.5).down_links == {a, b}
 
 
 def test_faults_name_links_that_there_are():
     declared = with_faults(DGX, parse_faults([f"{LINK}@1 ms"], [f"{LINK}=0.5@2 ms"]))
-    assert [fault.link for fault in declared.faults] == [LINK, LINK]
+    assert [fault.target.name for fault in declared.faults] == [LINK, LINK]
     with pytest.raises(BadTopology, match=r"fault 'gpu0\.nvlnk.*did you mean 'gpu0\.nvlink-nvswitch'"):
         with_faults(DGX, [parse_fault("gpu0.nvlnk-nvswitch@1 ms")])
 
@@ -69,12 +70,15 @@ def test_other_faults_give_another_digest():
 
 def test_what_is_left_of_a_topology_keeps_the_faults_of_its_links():
     declared = with_faults(DGX, map(parse_fault, (f"{LINK}@1 ms", "gpu7.nvlink-nvswitch@2 ms")))
-    assert [fault.link for fault in only(declared, first_ranks(declared, 2)).faults] == [LINK]
+    assert [fault.target.name for fault in only(declared, first_ranks(declared, 2)).faults] == [LINK]
 
 
 def test_options_of_the_command_line():
     found = parse_faults(["a@1 ms"], ["b=0.5@2 ms"])
-    assert [(fault.link, fault.share) for fault in found] == [("a", 0.0), ("b", 0.5)]
+    assert [(fault.target.name, fault.kind, fault.severity) for fault in found] == [
+        ("a", DEAD, 1.0),
+        ("b", BANDWIDTH, 0.5),
+    ]
     with pytest.raises(BadTopology, match="without a share"):
         parse_faults(["a=0.5@1 ms"], [])
     with pytest.raises(BadTopology, match="LINK=SHARE@TIME"):

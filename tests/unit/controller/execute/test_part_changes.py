@@ -6,7 +6,8 @@ import pytest
 
 from controller.errors import BadTopology, LinkFailed
 from controller.execute.virtual import run_virtual
-from controller.faults.schedule import parse_fault, with_faults
+from controller.faults.schedule import parse_fault
+from controller.faults.timeline import with_faults
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.topology.schema import Device, Endpoint, Link, Topology
