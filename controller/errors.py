@@ -12,6 +12,7 @@
     │   ├── UnknownTopic            nothing that `windtunnel help` could explain
     │   ├── BadQuestion             sizes that no prediction can be made for
     │   ├── BadMeasurements         a file of measurements that cannot be used; file and line
+    │   ├── BadDump                 a dump or trace of telemetry that cannot be used (`controller.diagnosis.errors`)
     │   ├── BadPlan                 a plan that cannot be executed anywhere
     │   │   ├── PlanCycle           ops that wait for each other
     │   │   ├── UnorderedAccess     two writers, or a writer and a reader, without an order

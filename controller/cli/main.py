@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "controller.cli.attention:attention",
         "Time attention over one long prompt on several devices, and prove its values live.",
     ),
+    "fault": ("controller.cli.fault.group:fault", "Declare faults, find and blame them, and see what survives."),
     "plan": ("controller.cli.plan:plan", "Look at what a strategy would do, without running it."),
     "strategies": ("controller.cli.lists:strategies", "The strategies, their topologies and their options."),
     "models": ("controller.cli.lists:models", "The models by name."),

@@ -115,7 +115,8 @@ def test_the_wall_clock_and_chance_are_banned_everywhere_but_in_the_clocks():
     assert {"time", "datetime.datetime.now", "random", "pickle", "marshal", "shelve"} <= banned
     assert {"TID", "NPY"} <= set(settings["select"])
     free = {path for path, rules in settings["per-file-ignores"].items() if "TID251" in rules}
-    assert free == {"node/clock.py", "controller/clock.py", "scripts/**", "tests/**"}
+    dumps = "controller/diagnosis/formats/flight_recorder.py"  # reads pickles and constructs nothing
+    assert free == {"node/clock.py", "controller/clock.py", dumps, "scripts/**", "tests/**"}
 
 
 def test_no_line_switches_a_ban_off(sources):

@@ -1,0 +1,9 @@
+"""What can be wrong with telemetry that others wrote."""
+
+from __future__ import annotations
+
+from controller.errors import UserError
+
+
+class BadDump(UserError):
+    """A dump or trace that cannot be used; says which file, and what to do."""
