@@ -71,5 +71,5 @@ def _check(text: str, source: Path, given: Given) -> None:
         try:
             load_topology(str(made), (), given.folders)
         except BadTopology as error:
-            why = re.sub(r"^\S*imported\.yaml:\d+: ", "", str(error))
+            why = "; ".join(re.sub(r"^\S*imported\.yaml:\d+: ", "", line) for line in str(error).splitlines()[:3])
             raise BadTopology(f"{source}: what the file describes is no topology: {why}") from error

@@ -40,6 +40,7 @@ class Cabling:
         self.links: dict[str, Element] = {}
         self.forwards: set[str] = set()
         self._meeting: dict[str, tuple[str, str]] = {}
+        self._fat: list[int] = []
         self._waiting: list[ListedRoute] = []
         self._listed: list[ListedRoute] = []
         self._taken: set[str] = set()
@@ -50,6 +51,12 @@ class Cabling:
             self.ends[name] = self.names.of(name)
             self.sketch.switches.append(self.ends[name])
         return self.ends[name]
+
+    def whole(self, link: str) -> str:
+        """The link of a direction: one that is SPLITDUPLEX may be called by its halves, ``l_UP`` and ``l_DOWN``."""
+        base, _, half = link.rpartition("_")
+        duplex = half in ("UP", "DOWN") and base in self.links and link not in self.links
+        return base if duplex else link
 
     def connect(
         self, a: str, b: str, element: Element, name: str, rate: str, latency: str, policy: str, label: str = ""
@@ -84,20 +91,27 @@ class Cabling:
         Raises:
             BadTopology: no such link, or it lies elsewhere.
         """
-        if link in self._meeting:
-            x, y = self._meeting[link]
+        name = link
+        if link in self._meeting and {a, b} != set(self._meeting[link]) and "." not in a + b and self._is_fat(link):
+            # What limits each flow alone is not shared: it may lie in several places.
+            name = f"{link} {a} {b}"
+        if name in self._meeting:
+            x, y = self._meeting[name]
             if {x, y} != {a, b}:
                 raise BadTopology(
                     f"{element.where}: the link {link!r} joins {x} and {y} already; "
                     f"one that many routes share is not a cable: declare the cluster by hand"
                 )
             return
-        self._meeting[link] = a, b
+        self._meeting[name] = a, b
         declared = self.links[link]
         attributes = declared.attributes
         rate, wait = declared.need("bandwidth"), attributes.get("latency", "0")
         policy = attributes.get("sharing_policy", "SHARED")
-        self.connect(a, b, declared, link, rate, wait, policy, self.names.of(link))
+        if policy.upper() == "FATPIPE" and "." not in a + b:
+            self._fat.append(len(self.sketch.links))
+            policy = "SPLITDUPLEX"
+        self.connect(a, b, declared, link, rate, wait, policy, self.names.of(name))
 
     def route(self, a: str, b: str, links: Iterable[str], element: Element) -> None:
         """Takes a listed route: a cable at once where it is one link.
@@ -131,9 +145,43 @@ class Cabling:
                 middle = self.switch(f"meet_{short.links[0]}_{short.links[1]}")
                 self.use(short.a, middle, short.links[0], short.element)
             self._waiting = left
+        self._widen_fat_pipes()
         self._one_way_each_way()
         self._let_hosts_forward()
         self._same_way_as_listed()
+
+    def _is_fat(self, link: str) -> bool:
+        return self.links[link].attributes.get("sharing_policy", "").upper() == "FATPIPE"
+
+    def _widen_fat_pipes(self) -> None:
+        """Gives a link that limits each flow alone, and none at all, what all hosts together can send.
+
+        Raises:
+            BadTopology: one that a flow alone would feel.
+        """
+        if not self._fat:
+            return
+        fat = set(self._fat)
+        rates = [
+            (parse(link.bandwidth.text, "bytes/s"), link.bandwidth.text)
+            for index, link in enumerate(self.sketch.links)
+            if index not in fat and "." in link.a + link.b
+        ]
+        whole = sum(rate for rate, _ in rates)
+        for index in self._fat:
+            link = self.sketch.links[index]
+            own = parse(link.bandwidth.text, "bytes/s")
+            fastest = max(rates, default=(0.0, ""))
+            if fastest[0] > own:
+                where = link.bandwidth.source.partition(",")[0]
+                raise BadTopology(
+                    f"{where}: {link.name!r} is a FATPIPE of {link.bandwidth.text}, which limits every flow alone, and "
+                    f"a host here sends {fastest[1]}; every link here is shared by its flows: make it SPLITDUPLEX with "
+                    f"what all its flows take together"
+                )
+            source = f"{link.bandwidth.source} for each flow, which no host reaches: the sum of all hosts"
+            wide = SourcedQuantity(format_quantity(max(whole, own), "bytes/s"), link.bandwidth.kind, source)
+            self.sketch.links[index] = replace(link, bandwidth=wide)
 
     def _lay(self, route: ListedRoute) -> bool:
         """Whether the route is all cables now."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from controller.errors import BadTopology
 from controller.topology.importing.markup import Element
+from controller.topology.importing.simgrid.backbone import lay_backbone
 from controller.topology.importing.simgrid.cabling import Cabling
 from controller.topology.importing.simgrid.units import bandwidth_of, latency_of_text
 from controller.topology.importing.sketch import Connection, SourcedQuantity, rate_of
@@ -116,7 +117,6 @@ def check_attributes(cabling: Cabling, element: Element, hosts: int) -> None:
                 f"{element.where}: a backbone of {element.need('bb_bw')} that holds up {hosts} hosts of "
                 f"{element.need('bw')} is not a switch: declare it by hand"
             )
-        notes.append("a backbone that holds nothing up; half of its latency is on each link of a host")
 
 
 def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: ClusterSize) -> None:
@@ -136,6 +136,9 @@ def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: Clus
         cabling.connect(a, b, element, need("id"), rate, latency or _latency(element), policy)
 
     middle = cabling.switch(router_name(element))
+    if size.kind == "FLAT" and "bb_bw" in element.attributes:
+        wait = element.attributes.get("bb_lat", "0")
+        middle = lay_backbone(cabling, router_name(element), element, f"{need('id')}_backbone", need("bb_bw"), wait)
     if "limiter_link" in element.attributes:
         hosts = _limited(cabling, element, hosts)
     match size.kind:

@@ -17,12 +17,17 @@ from controller.topology.importing.simgrid.cluster import (
     lay_cluster,
     radical_of,
 )
+from controller.topology.importing.simgrid.star_zone import ROUTINGS as STAR
+from controller.topology.importing.simgrid.star_zone import lay_star_zone
 from controller.topology.importing.sketch import Chassis, Given, Names, Sketch, first_port
 
 PORTS = ("pcie", "xgmi", "nvlink", "ub", "ici", "hccs", "host")
-PASSED_OVER = ("prop", "config")
+PASSED_OVER = ("prop", "config", "random", "process", "actor", "storage_type", "storage", "mount")
+"""Elements that neither time nor bytes of a transfer hang on; each is noted."""
 SHORTEST = ("floyd", "dijkstra", "dijkstracache")
-ROUTINGS = ("full", "none", "cluster", "", *SHORTEST)
+ROUTINGS = ("full", "none", "", *STAR, *SHORTEST)
+OLDEST_VERSION = 3.0
+"""Versions before it have other units and names of elements."""
 LISTED_HOSTS = 1_024
 """Hosts from which on a cluster that is all of a platform is written as a generated fabric."""
 MOST_LISTED = 8_192
@@ -46,10 +51,20 @@ class _Platform:
                 f"{element.where}: routing={element.attributes['routing']!r} is not read, since its hosts are not "
                 f"joined by cables; use Full, Floyd or Dijkstra"
             )
+        star = element.tag != "platform" and routing in STAR
+        ends: dict[str, str] = {}
         for child in element.children:
             match child.tag:
                 case "zone" | "AS":
                     self.zone(child)
+                case "cabinet" if star:
+                    for number in radical_of(child):
+                        name = cluster_name(child, number)
+                        ends[name] = self.host(name, child)
+                case "host_link" | "backbone" if star:
+                    pass
+                case "trace" | "trace_connect":
+                    self.trace(child)
                 case "host":
                     end = self.host(child.need("id"), child)
                     if routing in SHORTEST:
@@ -67,7 +82,20 @@ class _Platform:
                         raise BadTopology(
                             f"{child.where}: <{other}> is not read; take it out, or declare the cluster by hand"
                         )
-                    self.sketch.notes.append(f"<{other}>")
+                    self.sketch.notes.append(f"<{other}>{_names_of(child)}")
+        if star:
+            lay_star_zone(self.cabling, element, ends)
+        elif routing == "none" and len(list(element.all("host"))) > 1:
+            raise BadTopology(
+                f"{element.where}: routing={element.attributes['routing']!r} is that of hosts without routes, so that "
+                f"nothing could be sent; use Full with routes, Floyd or Dijkstra"
+            )
+
+    def trace(self, element: Element) -> None:
+        """What changes in time: noted with the element that it changes."""
+        if element.tag == "trace_connect":
+            kind, of = element.attributes.get("kind", "HOST_AVAIL"), element.need("element")
+            self.sketch.notes.append(f"{kind} of {of!r}, by which it changes in time (line {element.line})")
 
     def link(self, element: Element) -> None:
         self.left_out(element, LINK_READ, "links")
@@ -111,7 +139,7 @@ class _Platform:
     def route(self, element: Element) -> None:
         zones = element.tag != "route"
         plain = [element.need(side) for side in ("src", "dst")]
-        links = [self.whole(each.need("id")) for each in element.all("link_ctn")]
+        links = [self.cabling.whole(each.need("id")) for each in element.all("link_ctn")]
         if not zones and plain[0] == plain[1]:
             self.known(plain[0], element)
             self.sketch.notes.append("the route of a host to itself, which is its own memory here")
@@ -121,13 +149,6 @@ class _Platform:
         if zones:
             self.cabling.forwards.update(ends)
         self.cabling.route(ends[0], ends[1], links, element)
-
-    def whole(self, link: str) -> str:
-        """The link of a direction: one that is SPLITDUPLEX may be called by its halves, ``l_UP`` and ``l_DOWN``."""
-        base, _, half = link.rpartition("_")
-        return (
-            base if link not in self.cabling.links and half in ("UP", "DOWN") and base in self.cabling.links else link
-        )
 
     def known(self, name: str, element: Element) -> str:
         if name not in self.cabling.ends:
@@ -167,6 +188,7 @@ def simgrid(path: Path, name: str, given: Given) -> Sketch:
         BadTopology: no platform, or one that has no equal here, with its line.
     """
     root = read_markup(path, "platform")
+    _check_version(root)
     platform = _Platform(name, given)
     if platform.only_cluster(root):
         return platform.sketch
@@ -186,3 +208,24 @@ def _parts(element: Element) -> Iterator[Element]:
             yield from _parts(child)
         else:
             yield child
+
+
+def _check_version(root: Element) -> None:
+    """Refuses platforms of before SimGrid 3.5, whose bandwidths are in other units.
+
+    Raises:
+        BadTopology: an older version, or none.
+    """
+    version = root.number("version", 0.0)
+    if version < OLDEST_VERSION:
+        said = f"version={root.attributes['version']!r}" if "version" in root.attributes else "no version"
+        raise BadTopology(
+            f"{root.where}: {said}, where bandwidths had other units; 3 to 4.1 are read: run simgrid_update_xml on the "
+            f"file"
+        )
+
+
+def _names_of(element: Element) -> str:
+    """What a ``config`` or ``prop`` sets, in brackets; "" for others."""
+    names = [each.attributes.get("id", "") for each in ((element,) if element.tag == "prop" else element.all("prop"))]
+    return f" ({', '.join(names)})" if any(names) and element.tag in ("config", "prop") else ""

@@ -8,9 +8,13 @@ import re
 from controller.errors import BadTopology
 from controller.topology.importing.markup import Element
 
-SCALE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
-BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
-SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "m": 60.0, "h": 3600.0}
+SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60}
+_NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+SECONDS = {
+    "": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "m": 60.0, "h": 3600.0, "d": 86400.0,
+    "w": 604800.0,
+}  # fmt: skip
 
 
 def bandwidth_of(text: str, element: Element) -> float:
@@ -19,7 +23,7 @@ def bandwidth_of(text: str, element: Element) -> float:
     Raises:
         BadTopology: not a quantity.
     """
-    match = re.fullmatch(r"([0-9.eE+-]+)\s*(?:([kMGTP]|[KMGTP]i)?([Bb])ps)?", text.strip())
+    match = re.fullmatch(rf"{_NUMBER}\s*(?:([kKMGTPE]|[KMGTPE]i)?([Bb])ps)?", text.strip())
     try:
         amount = float(match[1]) if match else math.nan
     except ValueError:
@@ -35,7 +39,7 @@ def latency_of_text(text: str, element: Element) -> float:
     Raises:
         BadTopology: not a quantity.
     """
-    match = re.fullmatch(r"([0-9.eE+-]+)\s*([a-z]*)", text.strip())
+    match = re.fullmatch(rf"{_NUMBER}\s*([a-z]*)", text.strip())
     try:
         amount = float(match[1]) * SECONDS[match[2]] if match else math.nan
     except (ValueError, KeyError):

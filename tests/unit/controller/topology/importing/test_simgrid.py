@@ -233,7 +233,11 @@ def test_a_fat_tree_cluster_has_its_parallel_links_as_wide_ones(tmp_path):
             "the link 'left' joins alice_example.pcie and middle",
         ),
         (GRAPH.replace("SPLITDUPLEX", "FATPIPE"), 8, "a FATPIPE, which limits every flow alone"),
-        (GRAPH.replace('<router id="middle"/>', '<storage id="s"/>'), 7, "<storage> is not read"),
+        (GRAPH.replace('<router id="middle"/>', '<peer id="s"/>'), 7, "<peer> is not read"),
+        (GRAPH.replace('version="4.1"', 'version="2"'), 3, "version='2', where bandwidths had other units"),
+        (GRAPH.replace(' version="4.1"', ""), 3, "no version, where bandwidths had other units"),
+        (GRAPH.replace("Floyd", "Vivaldi"), 4, "routing='Vivaldi' is not read"),
+        (GRAPH.replace("Floyd", "None"), 4, "routing='None' is that of hosts without routes"),
         (cluster("radical='0-3' topology='DRAGONFLY' topo_parameters='1,1;1,1;1,1;4'"), 4, "DRAGONFLY is not read"),
         (cluster("radical='0-3' topology='TORUS' topo_parameters='3,3'"), 4, "a torus of 3,3 has not 4 hosts"),
         (cluster("radical='a-b'"), 4, "is not a list of ranges"),
@@ -261,4 +265,4 @@ def test_a_wide_backbone_adds_its_latency_alone(tmp_path):
     flat = imported(tmp_path, cluster("radical='0-3' bb_bw='100GBps' bb_lat='4us'"))
     assert route(flat, "n-0", "n-1").latency_s == pytest.approx(14e-6)
     alone = cluster("radical='0-3' bb_bw='2GBps' bb_lat='4us' bb_sharing_policy='FATPIPE'")
-    assert len(imported(tmp_path, alone).links) == 4
+    assert len(imported(tmp_path, alone).links) == 5
