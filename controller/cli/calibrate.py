@@ -35,7 +35,7 @@ def calibrate(
 ) -> None:  # fmt: skip
     """Fit the few constants of a device to measurements, report the error on shapes left out, write a sheet."""
     from controller.devices.calibrate.fit import fit_file
-    from controller.devices.calibrate.pasted import other_device, read_pasted, refuse_beyond_peak
+    from controller.devices.calibrate.pasted import in_sheet, other_device, read_pasted, refuse_beyond_peak
     from controller.devices.calibrate.sheet import calibrated_sheet
     from controller.devices.predict.products import find_product
     from controller.report.json_output import dumps
@@ -67,11 +67,21 @@ def calibrate(
         tool, found = read_pasted(text, path.name)
         if named := other_device(text, spec):
             click.echo(f"{path.name} is of {named}; its figures go into the sheet of {base}", err=True)
+        found, left = in_sheet(found, spec, path.name)
+        for each in left:
+            click.echo(f"left out: {path.name}: {each}", err=True)
+        for caveat in dict.fromkeys(each.caveat for each in found if each.caveat):
+            click.echo(f"{path.name}: {caveat}", err=True)
         refuse_beyond_peak(found, spec, path.name)
         when = date or ("on an unknown date" if dash else _changed(path))
         for each in found:
-            constants[each.path] = (each.text, f"windtunnel calibrate: {each.method}, measured {when}")
-            found_by.append({"tool": tool, "path": each.path, "value": each.text, "method": each.method})
+            constants[each.path] = (
+                each.text,
+                f"windtunnel calibrate: {each.method}, measured {when}{_but(each.caveat)}",
+            )
+            found_by.append(
+                {"tool": tool, "path": each.path, "value": each.text, "method": each.method, "caveat": each.caveat}
+            )
     name = product or f"{base}_calibrated"
     text = calibrated_sheet(base, name, constants, catalog)
     file = None
@@ -106,6 +116,10 @@ def _say_other_device(path: Path, base: str, catalog: tuple[Path, ...]) -> None:
         return  # a name of the user's own, which says nothing of the catalog
     if named != base:
         click.echo(f"{path.name} is named after {named}; its rows are fitted to the sheet of {base}", err=True)
+
+
+def _but(caveat: str) -> str:
+    return f"; {caveat}" if caveat else ""
 
 
 def _changed(path: Path) -> str:

@@ -15,6 +15,7 @@ from controller.devices.calibrate.tools.found import Found, without_launcher
 from controller.devices.calibrate.tools.mlc import read_mlc
 from controller.devices.calibrate.tools.nccl_tests import read_nccl_tests
 from controller.devices.calibrate.tools.nvbandwidth import read_nvbandwidth
+from controller.devices.calibrate.tools.unread import unread_tool
 from controller.errors import BadMeasurements
 from node.hardware.device import DeviceSpec
 from node.hardware.units import format_quantity, parse
@@ -26,7 +27,7 @@ FLASH_MARGIN: Final = 1.1
 """The same for drives, whose datasheets promise less than a new drive may do."""
 
 _GPU_LINE: Final = re.compile(
-    r"^(?:#\s*Rank\s+\d+\b.*?\bdevice\s+\d+\s+\[[^\]]*\]|Device \d+:)\s*([^(\n]+)", re.MULTILINE
+    r"^(?:#?\s*Rank\s+\d+\b.*?\bdevice\s+\d+\s+\[[^\]]*\]|Device \d+:)\s*([^(\n]+)", re.MULTILINE
 )
 """How nccl-tests and nvbandwidth name a GPU."""
 _GPU_MODEL: Final = re.compile(r"\b(?:[ABHLV]\d{2,3}S?|GB\d{3}|MI\d{3}X?|RTX \w+ ?\d{4}|P\d{3}|T4)\b")
@@ -47,6 +48,9 @@ def read_pasted(text: str, where: str = "pasted text") -> tuple[str, list[Found]
             if not found:
                 raise BadMeasurements(f"{where}: output of {tool}, but no figure in it that tells a constant")
             return tool, found
+    other = unread_tool(bare)
+    if other:
+        raise BadMeasurements(f"{where}: the output of {other} is not read; paste that of {', '.join(_TOOLS)}")
     raise BadMeasurements(f"{where}: not the output of {', '.join(_TOOLS)}; paste it whole, with its headings")
 
 
@@ -54,9 +58,31 @@ def other_device(text: str, spec: DeviceSpec) -> str:
     """The GPU that the output names, where that is another one than `spec`; "" where it is the same, or unnamed."""
     named = _GPU_LINE.search(without_launcher(text))
     model = _GPU_MODEL.search(named[1]) if named is not None else None
-    if named is None or model is None or model[0].lower() in f"{spec.product} {spec.description}".lower():
+    if named is None or model is None:
         return ""
-    return named[1].strip()
+    known = f"{spec.product} {spec.description}".lower().replace("_", " ")
+    same = re.search(rf"(?<![a-z0-9]){re.escape(model[0].lower())}(?![a-z0-9])", known)
+    # A card in a slot and a module of the same chip have other links and other power.
+    slot = "pcie" in named[1].lower() and "sxm" in spec.product
+    module = "sxm" in named[1].lower() and "pcie" in spec.product
+    return "" if same and not slot and not module else named[1].strip()
+
+
+def in_sheet(found: Sequence[Found], spec: DeviceSpec, where: str) -> tuple[list[Found], list[str]]:
+    """The constants that the sheet has a place for, and what is to be said of the others.
+
+    Raises:
+        BadMeasurements: none of them has a place.
+    """
+    parts = (*spec.tiers, *spec.ports, *spec.queues, *spec.computes)
+    fitting = [each for each in found if each.path.partition(".")[0] in parts]
+    left = [each for each in found if each not in fitting]
+    if not fitting:
+        raise BadMeasurements(
+            f"{where}: {left[0].path} = {left[0].text} has no place: {spec.product} has no "
+            f"{left[0].path.partition('.')[0]}, only {', '.join(parts)}; give --device the product that was measured"
+        )
+    return fitting, [f"{each.path} = {each.text}: {spec.product} has no {each.path.partition('.')[0]}" for each in left]
 
 
 def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> None:
@@ -71,6 +97,12 @@ def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> 
             continue
         rate = parse(each.text, "bytes/s")
         part = each.path.partition(".")[0]
+        if part in _LANES and rate < LEAST_LINK * constant.value:
+            raise BadMeasurements(
+                f"{where}: {each.path} = {format_quantity(rate, 'bytes/s')} ({each.method}) is less than half of "
+                f"the {format_quantity(constant.value, 'bytes/s')} of {spec.product}, so it is of PCIe or of a few of "
+                f"its links; paste all_gather_perf of GPUs that are joined by all of them"
+            )
         margin = FLASH_MARGIN if part == "flash" else MARGIN[constant.kind]
         if rate > margin * constant.value:
             most = format_quantity(constant.value, "bytes/s")
@@ -79,6 +111,10 @@ def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> 
                 f"{spec.product} ({constant.kind}: {constant.source}); {_ADVICE.get(part, _OTHER)}"
             )
 
+
+_LANES: Final = ("nvlink", "xgmi")
+LEAST_LINK: Final = 0.5
+"""Least that GPUs which are joined by all of their links reach, of what the sheet says."""
 
 _ADVICE: Final = {
     "dram": "if the machine has several sockets, paste the matrix of mlc too, or bind the run to one socket",
@@ -90,11 +126,12 @@ _OTHER: Final = "give the measurement of one device of this product"
 
 _TOOLS: Final[dict[str, tuple[str, Reader]]] = {
     "nvbandwidth": (
-        r"^\s*nvbandwidth Version|^\s*Running \w+_memcpy_|^\s*Running device_local_copy|\"nvbandwidth\"",
+        r"^\s*nvbandwidth Version|^\s*memcpy (?:CE|SM|local) .*bandwidth|^\s*Running \w+_memcpy_"
+        r"|^\s*Running device_local_copy|\"nvbandwidth\"",
         read_nvbandwidth,
     ),
-    "nccl-tests": (r"^\s*#.*(?:busbw|nccl-tests|out-of-place)|\"(?:bus_bw|busbw)\"", read_nccl_tests),
-    "fio": (r"^\s*(?:read|write)\s*: (?:IOPS|io)=|^\s*(?:READ|WRITE): (?:bw|io)=|\"fio version\"", read_fio),
+    "nccl-tests": (r"^\s*#?.*(?:algbw\s+busbw|nccl-tests|out-of-place)|\"(?:bus_bw|busbw)\"", read_nccl_tests),
+    "fio": (r"^\s*(?:read|write)\s*: (?:IOPS|io)=|^\d;fio-|^\s*(?:READ|WRITE): (?:bw|io)=|\"fio version\"", read_fio),
     "Intel MLC": (r"Intel\(R\) Memory Latency Checker|^\s*ALL Reads\s*:|^Measuring idle latencies", read_mlc),
 }
 """Tool -> how its output is known, and its reader."""

@@ -56,8 +56,14 @@ def read_fio(text: str, where: str) -> list[Found]:
     Raises:
         BadMeasurements: several drives, jobs that failed or are missing, or requests that tell no constant.
     """
+    if terse := re.search(r"^\d;fio-[\w.-]+;", text, re.MULTILINE):
+        raise BadMeasurements(
+            f"{where}: the terse output of fio ({terse[0]}...) says neither order nor size of the requests, so it "
+            f"cannot be told which constant it is; paste the normal one, or that of --output-format=json"
+        )
     document = _document(text)
     if document is not None:
+        _refuse_what_failed(document, where)
         groups = _groups_of(document)
     else:
         _refuse_what_is_not_whole(text, where)
@@ -172,10 +178,26 @@ def _rate(line: str, amount: str, scale: str, unit: str) -> float:
 def _document(text: str) -> Mapping[str, Any] | None:
     start = text.find("{")
     try:
-        found = json.loads(text[start:]) if start >= 0 else None
+        # --output-format=normal,json prints its text behind the object.
+        found = json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else None
     except ValueError:
         return None
     return found if isinstance(found, dict) and isinstance(found.get("jobs"), list) else None
+
+
+def _refuse_what_failed(document: Mapping[str, Any], where: str) -> None:
+    """The same of an object: jobs that failed, and several drives."""
+    failed = next((job["error"] for job in document["jobs"] if job.get("error")), None)
+    if failed is not None:
+        raise BadMeasurements(f"{where}: a job ended with error {failed}; paste a run that succeeded")
+    drives = [str(each.get("name")) for each in document.get("disk_util") or () if not each.get("slaves")]
+    whole = {str(each.get("name")) for each in document.get("disk_util") or () if "aggr_util" in each}
+    drives = [name for name in drives if name not in whole] or drives
+    if len(drives) > 1:
+        raise BadMeasurements(
+            f"{where}: the run was over {len(drives)} drives ({', '.join(drives[:4])}); a sheet is one drive, so "
+            f"paste a run on one"
+        )
 
 
 def _groups_of(document: Mapping[str, Any]) -> dict[int, JobGroup]:

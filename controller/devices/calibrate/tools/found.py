@@ -22,11 +22,19 @@ _MOST_LINES = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One constant: its path, quantity with unit, and which line of the output says it."""
+    """One constant that an output tells.
+
+    Attributes:
+        path: of the constant.
+        text: quantity with unit.
+        method: which line of the output says it, and how it was read.
+        caveat: what the output leaves open, in a sentence; "" when nothing.
+    """
 
     path: str
     text: str
     method: str
+    caveat: str = ""
 
 
 def without_launcher(text: str) -> str:

@@ -32,6 +32,9 @@ def read_mlc(text: str, where: str) -> list[Found]:
         found.append(Found("dram.read", f"{middle:.1f} MB/s", said))
     elif reads is not None:
         found.append(_share("dram.read", float(reads[1]), "ALL Reads", len(sockets)))
+    elif loaded := _loaded(text):
+        most = max(rate for _, rate in loaded)
+        found.append(_share("dram.read", most, "the largest rate of the loaded latencies", len(sockets)))
     elif rates:
         own = [rates[node][node] for node in rates if node in rates[node]]
         found.append(Found("dram.read", f"{sum(own):.1f} MB/s", "Intel MLC, diagonal of the matrix of nodes"))
@@ -46,10 +49,28 @@ def read_mlc(text: str, where: str) -> list[Found]:
             found.append(Found("dram.read_latency", f"{mean:.4g} ns", "Intel MLC, diagonal of the idle latencies"))
     elif idle is not None:
         found.append(Found("dram.read_latency", f"{idle[1]} ns", "Intel MLC, idle latency"))
+    elif loaded := _loaded(text):
+        least = min(loaded, key=lambda row: row[1])[0]
+        found.append(Found("dram.read_latency", f"{least:g} ns", "Intel MLC, the latency under the least load"))
     return found
 
 
+def _loaded(text: str) -> list[tuple[float, float]]:
+    """(latency [ns], rate [MB/s]) of the table of loaded latencies, when it was of reads alone."""
+    at = re.search(r"Measuring Loaded Latencies", text)
+    if at is None or not re.search(r"Using Read-only traffic", text[at.end() :]):
+        return []
+    rows = re.findall(rf"^\s*\d+\s+{NUMBER}\s+{NUMBER}\s*$", text[at.end() :], re.MULTILINE)
+    return [(float(wait), float(rate)) for wait, rate in rows]
+
+
 def _share(path: str, rate: float, label: str, sockets: int) -> Found:
+    if sockets < 1:
+        caveat = (
+            "the rate is that of the whole system, and without a matrix of nodes the output does not say how many "
+            "sockets it has"
+        )
+        return Found(path, f"{rate:.1f} MB/s", f"Intel MLC, {label}", caveat)
     if sockets < 2:
         return Found(path, f"{rate:.1f} MB/s", f"Intel MLC, {label}")
     return Found(

@@ -15,7 +15,7 @@ from controller.devices.calibrate.tools.found import Found
 from controller.errors import BadMeasurements
 
 _ROW = re.compile(r"(\d+)\s+\d+\s+(?:u?int\w*|u?char|half|float\w*|double|bfloat16|fp8\w*|f8\w*|f?b?f\d+)\b(.*)$")
-_RANK = re.compile(r"#\s*Rank\s+(\d+)\b.*?\bon\s+(\S+)\s+device\s+\d+\s+\[[^\]]*\]\s*(.*)$", re.MULTILINE)
+_RANK = re.compile(r"^#?\s*Rank\s+(\d+)\b.*?\bon\s+(\S+)\s+device\s+\d+\s+\[[^\]]*\]\s*(.*)$", re.MULTILINE)
 _CELL = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?|N/A|nan|-?inf", re.IGNORECASE)
 SMALLEST_BYTES = 1 << 20
 """Below, a collective is waiting for its messages, and its bandwidth tells nothing of a link."""
@@ -42,9 +42,30 @@ def read_nccl_tests(text: str, where: str) -> list[Found]:
             f"{where}: the largest message has {max(size for size, _ in rows)} bytes, too few to tell the rate of a "
             f"link; run it again with -e 1G"
         )
+    _refuse_other_hosts(document or {}, where)
     port = "xgmi" if re.search(r"\bAMD\b|Instinct|\bgfx9|rccl", text) else "nvlink"
     method = f"nccl-tests, largest bus bandwidth out of place, at {size} bytes"
-    return [Found(f"{port}.{side}", f"{busbw:g} GB/s", method) for side in ("read", "write")]
+    caveat = "; ".join(_open_questions(text, document, port))
+    return [Found(f"{port}.{side}", f"{busbw:g} GB/s", method, caveat) for side in ("read", "write")]
+
+
+def _open_questions(text: str, document: Mapping[str, Any] | None, port: str) -> list[str]:
+    """What the output does not say and the figure hangs on."""
+    found = []
+    if document is None and not _RANK.search(text):
+        found.append("the output names no ranks, so that the figure may be that of a network between hosts")
+    sums = re.search(r"all_?reduce", text, re.IGNORECASE) or re.search(
+        r"^\s*\d+\s+\d+\s+\w+\s+(?:sum|avg)\s+-1\b", text, re.MULTILINE
+    )
+    if (
+        port == "nvlink"
+        and sums
+        and not re.search(r"NCCL_NVLS_ENABLE=0|NCCL_ALGO=\W*(?:ring|tree)", text, re.IGNORECASE)
+    ):
+        found.append(
+            "of an all-reduce that switches add up (NVLS, from Hopper on) the bus bandwidth is more than a link carries"
+        )
+    return found
 
 
 def _rows(text: str) -> list[tuple[int, float]]:
@@ -52,12 +73,13 @@ def _rows(text: str) -> list[tuple[int, float]]:
     found: list[tuple[int, float]] = []
     names: list[str] = []
     for line in text.splitlines():
-        if line.lstrip().startswith("#"):
-            words = line.lstrip("# \t").split()
-            if "size" in words and "busbw" in words:
-                names = words[words.index("time") :] if "time" in words else []
+        words = line.lstrip("# \t").split()
+        if "size" in words and "busbw" in words:
+            # Pages that show Markdown lose the mark before the heading.
+            names = words[words.index("time") :] if "time" in words else []
             continue
-        row = _ROW.search(line)
+        # mpirun --tag-output may put its label into the middle of a line that is written in parts.
+        row = None if line.lstrip().startswith("#") else _ROW.search(re.sub(r"\[\d+\]", " ", line))
         if row is None or "busbw" not in names:
             continue
         cells = row[2].split()[-len(names) :]
@@ -98,3 +120,14 @@ def _refuse_what_is_no_link(text: str, where: str) -> None:
         )
     if re.search(r"Out of bounds values\s*:\s*\d+\s+FAILED", text):
         raise BadMeasurements(f"{where}: the results of the collective are wrong (FAILED); paste a run that is right")
+
+
+def _refuse_other_hosts(document: Mapping[str, Any], where: str) -> None:
+    devices = document.get("devices")
+    entries = [each for each in devices if isinstance(each, dict)] if isinstance(devices, list) else []
+    hosts = {str(each.get("hostname", each.get("host", ""))) for each in entries} - {""}
+    if len(hosts) > 1:
+        raise BadMeasurements(
+            f"{where}: the ranks are on {len(hosts)} hosts, so the figure is that of the network between them and not "
+            f"of a GPU's links; paste a run within one host"
+        )

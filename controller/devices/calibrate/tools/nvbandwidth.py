@@ -14,19 +14,25 @@ PATHS: Final[Mapping[str, str]] = {
     "device_to_host_memcpy_ce": "pcie.read",
     "device_to_device_memcpy_read_ce": "nvlink.read",
     "device_to_device_memcpy_write_ce": "nvlink.write",
+    "multinode_device_to_device_memcpy_read_ce": "nvlink.read",
+    "multinode_device_to_device_memcpy_write_ce": "nvlink.write",
     "device_local_copy": "hbm.read",
 }
 EVEN = 0.75
 """Pairs whose copies differ more than this ratio have no links of one kind between them."""
 
 
+Matrix = list[list[float | None]]
+"""Figures by row and column; None where there is none."""
+
+
 def read_nvbandwidth(text: str, where: str) -> list[Found]:
     """The rate of each kind of copy that says what one port or memory does."""
-    cells = _cells_of(text)
-    found = []
+    matrices = _matrices_of(text)
+    found: dict[str, Found] = {}
     for name, path in PATHS.items():
-        values = sorted(cells.get(name, ()))
-        if not values:
+        values = sorted(_one_each(matrices.get(name, []), by_column=path.startswith("pcie")))
+        if not values or path in found:
             continue
         median, how = values[len(values) // 2], f"median of {len(values)}"
         if path.startswith("nvlink") and values[0] < EVEN * values[-1]:
@@ -34,31 +40,50 @@ def read_nvbandwidth(text: str, where: str) -> list[Found]:
             median, how = values[-1], f"largest of {len(values)}, which are not all joined by NVLink"
         # A copy within a device reads and writes each byte: nvbandwidth counts it once, the bus twice.
         rate = 2 * median if path == "hbm.read" else median
-        found.append(Found(path, f"{rate:g} GB/s", f"nvbandwidth {name}, {how}"))
+        found[path] = Found(path, f"{rate:g} GB/s", f"nvbandwidth {name}, {how}")
+    return list(found.values())
+
+
+def _one_each(matrix: Matrix, by_column: bool) -> list[float]:
+    """Every figure; of copies with the host that of its nearest processor, where several have a row."""
+    if by_column and len(matrix) > 1 and len({len(row) for row in matrix}) == 1:
+        columns = ([cell for cell in column if cell is not None] for column in zip(*matrix, strict=True))
+        return [max(column) for column in columns if column]
+    return [cell for row in matrix for cell in row if cell is not None]
+
+
+def _matrices_of(text: str) -> dict[str, Matrix]:
+    """The matrix of each test: named by the line ``Running`` before it, or by the sum below it."""
+    try:
+        return _matrices_of_document(json.loads(text[text.index("{") :]))
+    except ValueError:
+        pass
+    found: dict[str, Matrix] = {}
+    running, rows = "", Matrix()
+    for line in text.splitlines():
+        if begun := re.match(r"\s*Running (\w+?)\.*\s*$", line):
+            running, rows = begun[1], []
+        elif re.match(r"\s*memcpy .*bandwidth", line):
+            rows = []
+        elif re.match(r"\s*\d+(?:\s+(?:\d+\.\d+|N/A))+\s*$", line):
+            rows.append([None if cell == "N/A" else float(cell) for cell in line.split()[1:]])
+        elif total := re.match(r"\s*SUM (\w+)", line):
+            running = total[1]
+        if running and rows:
+            found[running] = rows
     return found
 
 
-def _cells_of(text: str) -> dict[str, list[float]]:
-    """Figures of the matrix of each test, without the sum below it."""
-    try:
-        return _cells_of_document(json.loads(text))
-    except ValueError:
-        pass
-    cells: dict[str, list[float]] = {}
-    for block in re.finditer(r"^\s*Running (\w+?)\.*\s*$(.*?)(?=^\s*Running |\Z)", text, re.MULTILINE | re.DOTALL):
-        rows = re.findall(r"^\s*\d+((?:\s+(?:\d+\.\d+|N/A))+)\s*$", block[2], re.MULTILINE)
-        cells[block[1]] = [float(cell) for row in rows for cell in row.split() if cell != "N/A"]
-    return cells
-
-
-def _cells_of_document(document: Any) -> dict[str, list[float]]:
+def _matrices_of_document(document: Any) -> dict[str, Matrix]:
     inner = document.get("nvbandwidth") if isinstance(document, dict) else None
     cases = inner.get("testcases") if isinstance(inner, dict) else None
-    cells: dict[str, list[float]] = {}
+    found: dict[str, Matrix] = {}
     for case in cases if isinstance(cases, list) else ():
         matrix = case.get("bandwidth_matrix") if isinstance(case, dict) else None
         rows: Sequence[Any] = matrix if isinstance(matrix, list) else ()
-        flat = [cell for row in rows if isinstance(row, list) for cell in row]
-        numbers = [str(cell) for cell in flat if re.fullmatch(r"\d+(?:\.\d+)?", str(cell))]
-        cells[str(case.get("name"))] = [float(number) for number in numbers]
-    return cells
+        found[str(case.get("name"))] = [[_figure(cell) for cell in row] for row in rows if isinstance(row, list)]
+    return found
+
+
+def _figure(cell: object) -> float | None:
+    return float(str(cell)) if re.fullmatch(r"\d+(?:\.\d+)?", str(cell)) else None
