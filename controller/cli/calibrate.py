@@ -68,8 +68,8 @@ def calibrate(
         if named := other_device(text, spec):
             click.echo(f"{path.name} is of {named}; its figures go into the sheet of {base}", err=True)
         found, left = in_sheet(found, spec, path.name)
-        for each in left:
-            click.echo(f"left out: {path.name}: {each}", err=True)
+        for line in left:
+            click.echo(f"left out: {path.name}: {line}", err=True)
         for caveat in dict.fromkeys(each.caveat for each in found if each.caveat):
             click.echo(f"{path.name}: {caveat}", err=True)
         refuse_beyond_peak(found, spec, path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from controller.errors import BadTopology
 from controller.topology.importing.markup import Element
@@ -15,10 +16,14 @@ NVLINK_BY_SM = {60: 18.0, 70: 20.0, 80: 20.0, 86: 12.0, 90: 20.6, 100: 40.1}
 XGMI_BY_GCN = {"90a": 36.0, "910": 36.0, "94": 48.0, "95": 48.0}
 """Rate of one XGMI link [GB/s] by the first digits of the architecture. Source: RCCL, src/graph/topo.h."""
 XGMI_OF_VEGA = 24.0
-NVSWITCH_CLASS = "0x0680"
+NVSWITCH_CLASS = "0x068000"
+PROCESSOR_CLASS = "0x068001"
+"""That of an NVLink to a processor, as POWER9 has them. Source: NCCL, src/graph/topo.cc."""
 
 
-def link_gpus(chassis: Chassis, gpus: dict[str, tuple[str, Element]], spec: DeviceSpec, given: Given) -> None:
+def link_gpus(
+    chassis: Chassis, gpus: dict[str, tuple[str, Element]], spec: DeviceSpec, given: Given, roots: Mapping[str, str]
+) -> None:
     """Adds every link of a GPU to another one or to the NVSwitches.
 
     Args:
@@ -26,6 +31,7 @@ def link_gpus(chassis: Chassis, gpus: dict[str, tuple[str, Element]], spec: Devi
         gpus: name and element by lower-case bus id.
         spec: of the GPUs.
         given: what the user says.
+        roots: switch of the processor by name of GPU.
 
     Raises:
         BadTopology: a link that ends nowhere, or of an unknown rate.
@@ -44,6 +50,8 @@ def link_gpus(chassis: Chassis, gpus: dict[str, tuple[str, Element]], spec: Devi
                 other = "nvswitch"
                 if other not in chassis.switches:
                     chassis.switches.append(other)
+            elif link.attributes.get("tclass", "").startswith(PROCESSOR_CLASS):
+                other = roots[name]
             elif target in gpus:
                 other = gpus[target][0]
             else:
@@ -51,7 +59,7 @@ def link_gpus(chassis: Chassis, gpus: dict[str, tuple[str, Element]], spec: Devi
             if (other, name) in done:
                 continue
             done.add((name, other))
-            end = other if other == "nvswitch" else f"{other}.{port}"
+            end = other if other in chassis.switches else f"{other}.{port}"
             latency = latency_of(given, kind, link.where)
             chassis.links.append(Connection(f"{name}.{port}", end, rate, latency))
 
@@ -70,7 +78,7 @@ def merge_switch_links(element: Element) -> None:
 def _lane(gpu: Element, kind: str) -> tuple[float, str]:
     """Rate of one link [bytes/s], and what it is in words."""
     if kind == "xgmi":
-        architecture = gpu.attributes.get("gcn", "").removeprefix("gfx")
+        architecture = gpu.attributes.get("gcn", "").removeprefix("gfx").partition(":")[0]
         rate = next((rate for first, rate in XGMI_BY_GCN.items() if architecture.startswith(first)), XGMI_OF_VEGA)
         if not re.fullmatch(r"[0-9a-f]{3,4}", architecture):
             raise BadTopology(f"{gpu.where}: gcn={architecture!r} is not an architecture; RCCL writes for example 942")

@@ -25,16 +25,20 @@ from controller.topology.importing.sketch import (
     Given,
     Names,
     Sketch,
+    SourcedQuantity,
     first_port,
     latency_of,
     rate_of,
     text_of,
 )
 from controller.topology.nearest import hint
+from node.hardware.device import DeviceSpec
 
 BANDWIDTHS = {"gigabits_per_second": 1e9 / 8, "gigabytes_per_second": 1e9}
 LATENCIES = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 PORTS = {"nvlink": ("nvlink", "xgmi", "ub", "ici"), "": ("pcie", "nvlink", "xgmi", "ub", "ici")}
+OWN_LINK = re.compile(r"nvl|fabric|xgmi|scale.?up", re.IGNORECASE)
+"""How links of accelerators with one another are called."""
 MAX_VERTICES = 262_144
 
 
@@ -177,7 +181,7 @@ def infragraph(path: Path, name: str, given: Given) -> Sketch:
     names, sketch = Names(), Sketch(name)
     edges: list[_Edge] = []
     kinds: dict[str, tuple[str, str]] = {}
-    devices: dict[str, str] = {}
+    devices: dict[str, DeviceSpec] = {}
     sizes: dict[str, tuple[str, int]] = {}
     for index, instance in enumerate(graph.entries(graph.data, "instances")):
         place: Place = ("instances", index)
@@ -197,10 +201,11 @@ def infragraph(path: Path, name: str, given: Given) -> Sketch:
         place = ("edges", index)
         sides = [_outer(graph, sizes, graph.end(edge, side, place), place) for side in ("ep1", "ep2")]
         edges += graph.joined(sides, edge, ("links",), place)
+    where = graph.document.where(("devices",))
     for part, (choice, host) in kinds.items():
         if choice == "xpu":
-            product = given.product("gpu", part, graph.document.where(("devices",))).product
-            devices[part] = product
+            devices[part] = given.product("gpu", part, where)
+            product = devices[part].product
             sketch.hosts.setdefault(host, Chassis()).devices[names.of(part)] = (product, None)
         elif host:
             sketch.hosts.setdefault(host, Chassis()).switches.append(names.of(part))
@@ -210,12 +215,19 @@ def infragraph(path: Path, name: str, given: Given) -> Sketch:
             _processor(graph, sketch.hosts[host], names, part, given)
     if not devices:
         raise graph.wrong(("devices",), "no component xpu in any instance; nothing would compute")
-    done: set[frozenset[str]] = set()
+    done: set[tuple[str, str]] = set()
+    # A cluster has few kinds of links and many of each.
+    known: dict[tuple[object, ...], tuple[SourcedQuantity, SourcedQuantity]] = {}
+    ports: dict[tuple[str, str], str] = {}
     for one in edges:
-        pair = frozenset((one.a, one.b))
+        pair = (one.a, one.b) if one.a < one.b else (one.b, one.a)
         if pair not in done:
             done.add(pair)
-            sketch.links.append(_connection(graph, one, kinds, names, given))
+            key = one.link, one.links, one.place
+            if key not in known:
+                known[key] = _quantities(graph, one, given)
+            a, b = (_end(graph, one, part, devices, names, ports) for part in (one.a, one.b))
+            sketch.links.append(Connection(a, b, *known[key]))
     sketch.notes += unread_keys(graph.document)
     return sketch
 
@@ -255,23 +267,33 @@ def _amount(graph: _Graph, place: Place, physical: object, what: str, scales: Ma
     return number * scales[key]
 
 
-def _connection(
-    graph: _Graph, edge: _Edge, kinds: Mapping[str, tuple[str, str]], names: Names, given: Given
-) -> Connection:
+def _quantities(graph: _Graph, edge: _Edge, given: Given) -> tuple[SourcedQuantity, SourcedQuantity]:
+    """Bandwidth and latency of an edge."""
     link, place = graph.link(edge)
     where = graph.document.where(edge.place)
     physical = link.get("physical") or {}
     source = f"{graph.document.path.name}:{graph.document.line(place)}, link {edge.link}"
     rate = _amount(graph, place, physical, "bandwidth", BANDWIDTHS)
     wait = _amount(graph, place, physical, "latency", LATENCIES)
-    ends = []
-    for part in (edge.a, edge.b):
-        text = names.of(part)
-        if kinds.get(part, ("", ""))[0] == "xpu":
-            spec = given.product("gpu", part, where)
-            kind = "nvlink" if re.search(r"nvl|fabric|xgmi|scale.?up", f"{edge.link} {edge.a} {edge.b}", re.I) else ""
-            known = tuple(port for port in PORTS[kind] if port in spec.ports)
-            text = f"{text}.{first_port(spec, known or PORTS[kind], where)}"
-        ends.append(text)
-    bandwidth_of = rate_of(given, edge.link, where, rate, source)
-    return Connection(ends[0], ends[1], bandwidth_of, latency_of(given, edge.link, where, wait, source))
+    return rate_of(given, edge.link, where, rate, source), latency_of(given, edge.link, where, wait, source)
+
+
+def _end(
+    graph: _Graph,
+    edge: _Edge,
+    part: str,
+    devices: Mapping[str, DeviceSpec],
+    names: Names,
+    ports: dict[tuple[str, str], str],
+) -> str:
+    """One end of an edge: a switch, or a device with the port that suits the link."""
+    text = names.of(part)
+    if part not in devices:
+        return text
+    spec = devices[part]
+    kind = "nvlink" if OWN_LINK.search(f"{edge.link} {edge.a} {edge.b}") else ""
+    if (spec.product, kind) not in ports:
+        known = tuple(port for port in PORTS[kind] if port in spec.ports)
+        where = graph.document.where(edge.place)
+        ports[spec.product, kind] = first_port(spec, known or PORTS[kind], where)
+    return f"{text}.{ports[spec.product, kind]}"

@@ -10,6 +10,7 @@ compute capability. Latencies must be given, except those of networks.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from controller.errors import BadTopology
@@ -26,9 +27,23 @@ from controller.topology.importing.sketch import (
 )
 from node.hardware.device import DeviceSpec
 
-GPU_CLASSES = ("0x0302", "0x0300", "0x1200")
+GPU_CLASSES = ("0x0302", "0x0300", "0x0380", "0x1200")
 """PCI classes of GPUs and of accelerators."""
-NIC_CLASSES = ("0x0200", "0x0207")
+NIC_CLASSES = ("0x0200", "0x0207", "0x0280")
+WIDTHS = (1, 2, 4, 8, 12, 16, 32)
+"""Lanes that a slot may have; virtual machines write 0, 63 or 255 where they do not know."""
+READ: Mapping[str, frozenset[str]] = {
+    "system": frozenset({"version", "name"}),
+    "cpu": frozenset({"numaid", "affinity", "arch", "vendor", "familyid", "modelid", "host_hash"}),
+    "pci": frozenset({"busid", "class", "vendor", "device", "subsystem_vendor", "subsystem_device", "link_speed",
+                      "link_width"}),
+    "gpu": frozenset({"dev", "sm", "rank", "gdr", "gcn", "arch"}),
+    "nvlink": frozenset({"target", "count", "tclass"}),
+    "xgmi": frozenset({"target", "count", "tclass"}),
+    "nic": frozenset(),
+    "net": frozenset({"name", "dev", "latency", "speed", "port", "guid", "maxconn", "gdr", "coll"}),
+}  # fmt: skip
+"""Attributes that are read, or that no time hangs on; others are noted."""
 
 
 class _Host:
@@ -47,6 +62,8 @@ class _Host:
         self.roots: list[tuple[str, Element]] = []
         self.spec: DeviceSpec | None = None
         self.outside: list[Connection] = []
+        self.root_of: dict[str, str] = {}
+        self.cards: dict[str, str] = {}
 
     def cpu(self, element: Element) -> None:
         root = f"root{len(self.roots)}"
@@ -80,6 +97,7 @@ class _Host:
         gpu = next(element.all("gpu"), element if self.bare and kind in GPU_CLASSES else None)
         if gpu is not None:
             name = f"gpu{len(self.gpus) if self.bare else self.order[gpu.need('dev')]}"
+            self.root_of[name] = self.roots[-1][0]
             self.spec = self.given.product("gpu", "gpu", gpu.where)
             self.gpus[element.need("busid").lower()] = (name, gpu)
             port = first_port(self.spec, ("pcie",), gpu.where)
@@ -90,6 +108,10 @@ class _Host:
             return
         if self.bare and kind in NIC_CLASSES and not element.children:
             self.bare_nic(element, parent)
+            return
+        if not element.children and not kind.startswith("0x0604"):
+            what = "a GPU that took no part in the run" if kind in GPU_CLASSES else "a device that is no GPU and no NIC"
+            self.notes.append(f"<pci> {element.attributes.get('busid', '')}, {what}")
             return
         nics = list(element.all("nic"))
         if nics and not any(element.all("pci")):
@@ -106,21 +128,40 @@ class _Host:
         self.notes += [f"<{child.tag}> of <nic>" for child in element.children if child.tag != "net"]
         if slot is None:
             for net in nets:
-                self.ports([net], parent, net, net.number("speed") * 1e6 / 8)
+                self.ports([net], parent, net, self.speed(net))
         elif nets:
             # The ports of one card share its slot.
             self.ports(nets, parent, slot, _pcie_rate(slot))
 
-    def ports(self, nets: list[Element], parent: str, slot: Element, slot_rate: float | None) -> None:
+    def card(self, slot: Element, parent: str, rate: float | None) -> str:
+        """The NIC in a slot; the functions of one card (``41:00.0`` and ``41:00.1``) share it."""
+        place, _, function = slot.attributes.get("busid", "").rpartition(".")
+        if place and function.isdecimal() and place in self.cards:
+            return self.cards[place]
         name = self.new_nic()
-        self.link(name, parent, "pcie", slot, slot_rate)
-        for number, net in enumerate(nets):
+        if place:
+            self.cards[place] = name
+        self.link(name, parent, "pcie", slot, rate)
+        return name
+
+    def ports(self, nets: list[Element], parent: str, slot: Element, slot_rate: float | None) -> None:
+        name = self.card(slot, parent, slot_rate)
+        first = sum(each.a == name for each in self.outside)
+        if any(net.attributes.get("gdr") == "0" for net in nets):
+            self.notes.append("gdr=0 of <net>: what GPUs send there passes the memory of the host")
+        for number, net in enumerate(nets, first):
             # NCCL has latencies in us, and 0 where it does not know.
-            wait_s, speed = net.number("latency", 0.0) * 1e-6, net.number("speed") * 1e6 / 8
+            wait_s, speed = net.number("latency", 0.0) * 1e-6, self.speed(net)
             latency = latency_of(self.given, "network", net.where, wait_s or None, f"{net.path.name}:{net.line}")
             rate = rate_of(self.given, "network", net.where, speed, f"{net.path.name}:{net.line}, speed in Mb/s")
-            label = f"{name}_port{number}" if len(nets) > 1 else ""
+            label = f"{name}_port{number}" if len(nets) > 1 or number else ""
             self.outside.append(Connection(name, "network", rate, latency, name=label))
+
+    def speed(self, net: Element) -> float | None:
+        """[bytes/s]; None where only ``--link network`` says it."""
+        if "speed" not in net.attributes and "network" in self.given.links:
+            return None
+        return net.number("speed") * 1e6 / 8
 
     def new_nic(self) -> str:
         name = f"nic{sum(each.startswith('nic') for each in self.chassis.switches)}"
@@ -129,8 +170,7 @@ class _Host:
 
     def bare_nic(self, element: Element, parent: str) -> None:
         """A NIC of which the file says its slot alone."""
-        name = self.new_nic()
-        self.link(name, parent, "pcie", element, _pcie_rate(element))
+        name = self.card(element, parent, _pcie_rate(element))
         if "network" in self.given.links:
             rate = rate_of(self.given, "network", element.where, None, "")
             self.outside.append(Connection(name, "network", rate, latency_of(self.given, "network", element.where)))
@@ -170,7 +210,8 @@ def nccl(path: Path, name: str, given: Given) -> Sketch:
     if host.bare:
         _say_what_an_input_file_lacks(host, system)
     else:
-        link_gpus(host.chassis, host.gpus, host.spec, given)
+        link_gpus(host.chassis, host.gpus, host.spec, given, host.root_of)
+    host.notes += _unread(system)
     host.chassis.devices["gpu"] = (host.spec.product, len(host.gpus))
     network = ["network"] if host.outside else []
     return Sketch(name, {"host0": host.chassis}, network, host.outside, host.notes)
@@ -193,6 +234,16 @@ def _say_what_an_input_file_lacks(host: _Host, system: Element) -> None:
         host.notes.append(f"networks, which the file does not list: give --link network=RATE; {full}")
 
 
+def _unread(element: Element) -> list[str]:
+    """Attributes that nobody reads, one note a kind of element and attribute."""
+    found = [
+        f"{name} of <{element.tag}>"
+        for name in element.attributes
+        if element.tag in READ and name not in READ[element.tag]
+    ]
+    return found + [note for child in element.children for note in _unread(child)]
+
+
 def _devices(element: Element) -> list[Element]:
     """Every GPU at or below an element."""
     below = [gpu for child in element.children for gpu in _devices(child)]
@@ -202,8 +253,8 @@ def _devices(element: Element) -> list[Element]:
 def _pcie_rate(element: Element) -> float | None:
     """Speed times width less the line code [bytes/s]; None where the file does not say."""
     speed = re.match(r"([0-9.]+)\s*GT/s", element.attributes.get("link_speed", ""))
-    width = element.number("link_width", 0.0)
-    if speed is None or not width:
+    width = element.number("link_width", 0.0) if element.attributes.get("link_width") else 0.0
+    if speed is None or width not in WIDTHS:
         return None
     transfers = float(speed[1])
     code = 8 / 10 if transfers <= 5 else 128 / 130

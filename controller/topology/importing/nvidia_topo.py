@@ -28,6 +28,8 @@ from node.hardware.device import DeviceSpec
 
 LEVELS = ("PIX", "PXB", "PHB", "NODE")
 LABEL = re.compile(r"X|SYS|NODE|PHB|PXB|PIX|NV\d+")
+OLDER_LABELS = {"SOC": "SYS"}
+"""What drivers before 2017 wrote: a link between sockets."""
 NVLINK_LANES = (14.0625e9, 20e9, 25e9, 50e9)
 """Rates of one NVLink per direction [bytes/s]: that of a bridge between workstation cards, NVLink 1, 2 to 4, 5."""
 NVLINK_PORTS = ("nvlink",)
@@ -192,7 +194,7 @@ def _is_lane(rate: float) -> bool:
 
 
 def _matrix(path: Path, text: str) -> ParsedMatrix:
-    lines = [(number, re.sub(r"\x1b\[[0-9;]*m", "", line)) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, re.sub(r"\x1b?\[[0-9;]*m", "", line)) for number, line in enumerate(text.splitlines(), 1)]
     at = next((index for index, (_, line) in enumerate(lines) if re.match(r"\s*GPU\d+\b", line)), None)
     if at is None:
         raise BadTopology(f"{path}:1: no header with GPU0; give the whole output of nvidia-smi topo -m")
@@ -214,7 +216,8 @@ def _matrix(path: Path, text: str) -> ParsedMatrix:
         numa[name] = _numa(cells[len(names) + 1 :])
         if len(cells) <= len(names):
             raise BadTopology(f"{path}:{number}: the row {name} has {len(cells) - 1} of {len(names)} columns")
-        for other, label in zip(names, cells[1:], strict=False):
+        for other, cell in zip(names, cells[1:], strict=False):
+            label = OLDER_LABELS.get(cell, cell)
             if not LABEL.fullmatch(label) or (label == "X") != (name == other):
                 raise BadTopology(f"{path}:{number}: {name} to {other} is {label!r}, which is no label of the matrix")
             labels[name, other] = label

@@ -1,13 +1,15 @@
-"""``rocm-smi --showtopo``: matrices of weights, hops and kinds of links between the GPUs of one host, and their nodes.
+"""``rocm-smi --showtopo`` and ``amd-smi topology``: weights, hops and kinds of links between the GPUs of one host.
 
 Two GPUs whose link is XGMI and one hop away are joined by a cable; over more hops they go through others, which devices
-here do not forward, so such a pair takes PCIe as the others do. Every GPU hangs on the root of its NUMA node. The
+here do not forward, so such a pair takes PCIe as the others do. Hops are printed as 1 for every pair that XGMI reaches,
+so the weights decide: the driver counts 15 a hop. Every GPU hangs on the root of its NUMA node. The
 output says no rates: that of PCIe is of the sheet's port, and so is that of XGMI where a GPU has all its links in use.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from controller.errors import BadTopology
@@ -26,6 +28,12 @@ FULL_MESH = 8
 """GPUs from which on a full mesh takes every XGMI link of a GPU."""
 
 
+WEIGHT_OF_A_HOP = 15
+"""What the driver counts for a hop over XGMI. Source: amdkfd, and the documentation of amd-smi topology."""
+GPU = re.compile(r"GPU\d+|[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]")
+"""How rocm-smi and amd-smi call a GPU."""
+
+
 def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
     """The host that the output describes.
 
@@ -33,13 +41,20 @@ def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
         BadTopology: no matrix of link types, or something that must be given.
     """
     lines = [(number, line.rstrip()) for number, line in enumerate(text_of(path).splitlines(), 1)]
-    kinds = _matrix(path, lines, "Link Type between two GPUs")
+    kinds = _matrix(path, lines, "Link Type between two GPUs", "LINK TYPE TABLE")
     if not kinds:
         raise BadTopology(
-            f"{path}:1: no matrix 'Link Type between two GPUs'; give the whole output of rocm-smi --showtopo"
+            f"{path}:1: no matrix 'Link Type between two GPUs'; give the whole output of rocm-smi --showtopo, or of "
+            f"amd-smi topology"
         )
-    hops = _matrix(path, lines, "Hops between two GPUs")
+    hops = _matrix(path, lines, "Hops between two GPUs", "HOPS TABLE")
+    weights = _matrix(path, lines, "Weight between two GPUs", "WEIGHT TABLE")
     gpus = list(dict.fromkeys(a for a, _ in kinds))
+    far = {
+        pair
+        for pair, (_, kind) in kinds.items()
+        if kind == "XGMI" and (hops.get(pair, (0, "1"))[1] != "1" or _weight(weights, pair) > WEIGHT_OF_A_HOP)
+    }
     nodes = dict(re.findall(r"GPU\[(\d+)\]\s*:.*Numa Node: (-?\d+)", "\n".join(line for _, line in lines)))
     where = f"{path}:{min(number for number, _ in kinds.values())}"
     spec = given.product("gpu", "gpu", where)
@@ -62,7 +77,7 @@ def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
     cables = [
         (a, b, number)
         for (a, b), (number, kind) in kinds.items()
-        if kind == "XGMI" and gpus.index(a) < gpus.index(b) and hops.get((a, b), (0, "1"))[1] == "1"
+        if kind == "XGMI" and gpus.index(a) < gpus.index(b) and (a, b) not in far
     ]
     whole = len(gpus) >= FULL_MESH and 2 * len(cables) == len(gpus) * (len(gpus) - 1)
     for a, b, number in cables:
@@ -72,21 +87,28 @@ def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
         source = f"the {port} port of {spec.product} over {len(gpus) - 1} neighbours; the output says no rate"
         rate = rate_of(given, "xgmi", at, share, source, "assumed")
         host.links.append(Connection(f"{ends[a]}.{port}", f"{ends[b]}.{port}", rate, latency_of(given, "xgmi", at)))
-    if any(kind == "XGMI" and hops.get(pair, (0, "1"))[1] != "1" for pair, (_, kind) in kinds.items()):
+    if far:
         sketch.notes.append("XGMI over more than one hop, which goes through other GPUs")
+    if not nodes and len(gpus) > 1:
+        sketch.notes.append("NUMA nodes, which the output does not say: every GPU is on one root")
     return sketch
 
 
-def _matrix(path: Path, lines: list[tuple[int, str]], title: str) -> dict[tuple[str, str], tuple[int, str]]:
-    """(line, cell) by pair of GPUs of the matrix below `title`; empty when there is none."""
-    at = next((index for index, (_, line) in enumerate(lines) if title in line), None)
+def _weight(weights: Mapping[tuple[str, str], tuple[int, str]], pair: tuple[str, str]) -> float:
+    text = weights.get(pair, (0, "0"))[1]
+    return float(text) if text.isdecimal() else 0.0
+
+
+def _matrix(path: Path, lines: list[tuple[int, str]], *titles: str) -> dict[tuple[str, str], tuple[int, str]]:
+    """(line, cell) by pair of GPUs of the matrix below one of `titles`; empty when there is none."""
+    at = next((index for index, (_, line) in enumerate(lines) if any(title in line for title in titles)), None)
     cells: dict[tuple[str, str], tuple[int, str]] = {}
     names: list[str] = []
     for number, line in lines[at + 1 :] if at is not None else ():
         words = line.split()
-        if words and all(re.fullmatch(r"GPU\d+", word) for word in words):
+        if words and all(map(GPU.fullmatch, words)):
             names = words
-        elif words and re.fullmatch(r"GPU\d+", words[0]):
+        elif words and GPU.fullmatch(words[0]):
             if len(words) != len(names) + 1:
                 raise BadTopology(f"{path}:{number}: the row {words[0]} has {len(words) - 1} of {len(names)} columns")
             cells |= {(words[0], b): (number, cell) for b, cell in zip(names, words[1:], strict=True) if b != words[0]}

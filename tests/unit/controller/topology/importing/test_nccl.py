@@ -167,3 +167,49 @@ def test_two_ports_of_a_card_share_its_slot(tmp_path):
     second = '<net name="mlx5_1" dev="1" speed="400000" port="2" latency="0" guid="0x2" maxconn="1" gdr="1"/>'
     topo = imported(tmp_path, XML.replace("        </nic>", f"          {second}\n        </nic>"))
     assert [link.name for link in topo.links if "nic0" in link.name] == ["nic0-pcie0", "nic0_port0", "nic0_port1"]
+
+
+def test_functions_of_one_card_share_its_slot(tmp_path):
+    card = XML[XML.index('      <pci busid="0000:19') : XML.index("    </pci>\n  </cpu>")]
+    second = card.replace("19:00.0", "19:00.1").replace("mlx5_0", "mlx5_1").replace('gdr="1"', 'gdr="0"')
+    topo = imported(tmp_path, XML.replace(card, card + second))
+    assert [switch for switch in topo.switches if switch.startswith("nic")] == ["nic0"]
+    assert len([link for link in topo.links if "network" in (link.a.vertex, link.b.vertex)]) == 2
+    assert "gdr=0 of <net>" in (tmp_path / "topo.yaml").read_text()
+
+
+def test_what_takes_no_part_is_noted(tmp_path):
+    idle = '    <pci busid="0000:20:00.0" class="0x030200"/>\n    <pci busid="0000:21:00.0" class="0x010802"/>\n'
+    topo = imported(
+        tmp_path,
+        XML.replace(
+            '  </cpu>\n  <cpu host_hash="0x1" numaid="1"', f'{idle}  </cpu>\n  <cpu host_hash="0x1" numaid="1"'
+        ).replace('gdr="1"/>', 'gdr="1" rail="3"/>'),
+    )
+    text = (tmp_path / "topo.yaml").read_text()
+    assert len(topo.devices) == 2 and "pcie1" not in topo.switches
+    for note in ("0000:20:00.0, a GPU that took no part", "0000:21:00.0, a device that is no GPU", "rail of <net>"):
+        assert note in text
+
+
+def test_a_slot_of_unknown_width_must_be_given(tmp_path):
+    text = XML.replace('link_speed="8.0 GT/s PCIe" link_width="8"', 'link_speed="Unknown" link_width="255"')
+    assert "nothing says how fast the link 'pcie' is" in complaint(tmp_path, text)
+    odd = XML.replace('link_width="8"', 'link_width="63"')
+    assert "nothing says how fast the link 'pcie' is" in complaint(tmp_path, odd)
+
+
+def test_nvlinks_may_lead_to_the_processor(tmp_path):
+    text = XML.replace(
+        'target="0000:05:00.0" count="18" tclass="0x068000"', 'target="0004:01:01.0" count="3" tclass="0x068001"'
+    )
+    topo = imported(tmp_path, text)
+    ends = {(str(link.a), str(link.b)) for link in topo.links}
+    assert ("gpu1.nvlink", "root1") in ends
+
+
+def test_a_network_without_speed_is_that_of_the_user(tmp_path):
+    text = XML.replace('speed="400000" ', "")
+    assert "lacks the attribute 'speed'" in complaint(tmp_path, text)
+    given = Given(GIVEN.products, {**GIVEN.links, "network": ("50 GB/s", "1 us")}, GIVEN.latency)
+    assert imported(tmp_path, text, given).devices

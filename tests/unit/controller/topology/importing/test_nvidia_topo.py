@@ -147,3 +147,11 @@ def test_a_matrix_that_no_tree_has_is_refused(tmp_path):
     text = BOX.replace("GPU0\t X \tPIX", "GPU0\t X \tSYS").replace("GPU1\tPIX\t X", "GPU1\tSYS\t X")
     found = complaint(tmp_path, text)
     assert "box.txt:2: GPU0 to GPU1 is SYS, and others join the two by PXB" in found
+
+
+def test_older_labels_and_what_a_terminal_leaves_behind(tmp_path):
+    text = "\t[4mGPU0\tGPU1\tCPU Affinity[0m\nGPU0\t X \tSOC\t0-9\nGPU1\tSOC\t X \t10-19\n"
+    (tmp_path / "m.txt").write_text(text)
+    given = Given({"gpu": "v100_sxm"}, {"sockets": ("20 GB/s", "")}, "500 ns")
+    made = import_topology("nvidia-topo", tmp_path / "m.txt", "m", given)
+    assert 'value: "20 GB/s"' in made and made.count("numa") >= 2

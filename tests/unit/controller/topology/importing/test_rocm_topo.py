@@ -54,3 +54,20 @@ def test_what_the_output_does_not_say_must_be_given(tmp_path):
     assert route(box, "gpu0", "gpu1").hops[0].link.forward_bytes_per_s == 128e9
     with pytest.raises(BadTopology, match="rocm-smi --showtopo"):
         imported(tmp_path, "nothing")
+
+
+def test_weights_say_which_pairs_have_a_cable(tmp_path):
+    # A module of two dies prints one hop for every pair, and weight 30 where the way leads through another die.
+    text = output(2).replace("GPU0   0  15", "GPU0   0  30").replace("GPU1   15  0", "GPU1   30  0")
+    box = imported(tmp_path, text)
+    assert len(route(box, "gpu0", "gpu1").hops) == 3
+    assert "XGMI over more than one hop" in (tmp_path / "smi.yaml").read_text()
+
+
+def test_the_tables_of_amd_smi_name_gpus_by_their_slots(tmp_path):
+    names = ["0000:0c:00.0", "0000:22:00.0"]
+    rows = "\n".join(f"{a}   " + "   ".join("SELF" if a == b else "XGMI" for b in names) for a in names)
+    text = f"LINK TYPE TABLE:\n               {'   '.join(names)}\n{rows}\n\n"
+    box = imported(tmp_path, text, xgmi=("64 GB/s", ""))
+    assert len(route(box, "gpu0", "gpu1").hops) == 1
+    assert "Not taken over: NUMA nodes" in (tmp_path / "smi.yaml").read_text()
