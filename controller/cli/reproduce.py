@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import click
@@ -40,6 +39,7 @@ COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target
 )
 @click.option("--details", is_flag=True, help="Print the rows without a target, too.")
 @click.option("--summary", "as_summary", is_flag=True, help="Print a line for each paper instead of its rows.")
+@click.option("--far", "as_far", is_flag=True, help="List the rows that are off by a factor of 2, and why, instead.")
 @json_option
 def reproduce(
     names: tuple[str, ...],
@@ -49,6 +49,7 @@ def reproduce(
     out: Path | None,
     details: bool,
     as_summary: bool,
+    as_far: bool,
     as_json: bool,
 ) -> None:
     """Run our side of every row of the published tables of each PAPER and print the error; `all` is every paper.
@@ -57,10 +58,12 @@ def reproduce(
     fails costs its own rows only, and the exit code is 1.
     """
     from controller.cli.engine import load_engine
+    from controller.cli.reproduction_summary import far_markdown, row_documents, summary_cells, summary_documents
     from controller.compare.kept import BrokenOff
     from controller.report.json_output import dumps
     from controller.report.progress import progress
     from controller.reproduce.runner import reproduce as compare
+    from controller.reproduce.standing import standing
     from controller.reproduce.table import PAPERS, load_paper
 
     papers = [load_paper(name) for name in (PAPERS if names == ("all",) else names)]
@@ -69,8 +72,7 @@ def reproduce(
     if as_sensitivity:
         _sensitivities(papers, folder, processes, as_json)
         return
-    everything: list[ComparedRow] = []
-    lines: list[tuple[str, ...]] = []
+    everything: list[tuple[ComparedRow, ...]] = []
     broken: BrokenOff | None = None
     for paper in papers:
         try:
@@ -78,9 +80,8 @@ def reproduce(
                 rows = compare(paper, folder=folder, progress=tell, processes=processes)
         except BrokenOff as error:
             broken, rows = error, error.rows
-        everything += rows
-        lines.append(_summary(paper, rows))
-        if as_summary:
+        everything.append(rows)
+        if as_summary or as_far:
             continue
         if as_markdown:
             click.echo(_markdown(paper, rows))
@@ -88,11 +89,18 @@ def reproduce(
             _print(paper, rows, details)
         if broken is not None:
             break
-    if as_json:
-        click.echo(dumps([asdict(row) for row in everything]))
+    done = papers[: len(everything)]
+    if as_json and as_summary:
+        click.echo(dumps(summary_documents(done, everything)))
+    elif as_json:
+        pairs = zip(done, everything, strict=True)
+        click.echo(dumps([row for paper, rows in pairs for row in row_documents(paper, rows)]))
     elif as_summary:
-        _print_summary(lines, as_markdown)
-    _end(broken, {row.ours for row in everything})
+        stands = [standing(paper, rows) for paper, rows in zip(done, everything, strict=True)]
+        _print_summary([summary_cells(each) for each in stands], as_markdown)
+    if as_far and not as_json:
+        click.echo(far_markdown([row for rows in everything for row in rows]))
+    _end(broken, {row.ours for rows in everything for row in rows})
 
 
 def _cache() -> Path:
@@ -113,24 +121,12 @@ def _end(broken: BrokenOff | None, values: Collection[Value]) -> None:
         raise click.exceptions.Exit(1)
 
 
-SUMMARY = ("paper", "targets met", "median error", "printed only", "the knob")
-
-
-def _summary(paper: Paper, rows: tuple[ComparedRow, ...]) -> tuple[str, ...]:
-    targets = [row for row in rows if row.ok is not None]
-    errors = [abs(row.error) for row in targets if row.error is not None]
-    middle = f"{median(errors):.1%}" if errors else "-"
-    met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)}"
-    printed = str(sum(row.ok is None and not row.calibration for row in rows))
-    return paper.name, met, middle, printed, paper.knob or "none"
-
-
 def _print_summary(lines: list[tuple[str, ...]], as_markdown: bool) -> None:
+    from controller.cli.reproduction_summary import SUMMARY, summary_markdown
     from controller.report.tables import show, table
 
     if as_markdown:
-        heads = (SUMMARY, ("---", "---:", "---:", "---:", "---"))
-        click.echo("\n".join(f"| {' | '.join(cells)} |" for cells in (*heads, *lines)))
+        click.echo(summary_markdown(lines))
     else:
         show(table(SUMMARY, lines, "reproductions"))
 
@@ -180,23 +176,26 @@ def _sensitivities(papers: list[Paper], folder: Path, processes: int | None, as_
 
 
 def _print(paper: Paper, rows: tuple[ComparedRow, ...], details: bool) -> None:
+    from controller.cli.reproduction_summary import verdict
     from controller.cli.reproduction_text import reproduction_lines, reproduction_tables
     from controller.report.tables import say, show
 
     click.echo(reproduction_lines(paper, rows).text())
-    for made in reproduction_tables(rows, details):
+    for made in reproduction_tables(paper, rows, details):
         click.echo()
         show(made)
     click.echo()
-    say(_verdict(paper, rows))
+    say(verdict(paper, rows))
     say("* read off a figure" + ("" if details else "; rows without a target: --details"))
     click.echo()
 
 
 def _markdown(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
+    from controller.cli.reproduction_summary import verdict
+
     lines = [COLUMNS, tuple("---" for _ in COLUMNS), *map(_cells, rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"{table}\n\n{_verdict(paper, rows)}"
+    return f"{table}\n\n{verdict(paper, rows)}"
 
 
 def _cells(row: ComparedRow) -> tuple[str, ...]:
@@ -205,15 +204,3 @@ def _cells(row: ComparedRow) -> tuple[str, ...]:
 
     published, ours = short_value(row.published), short_value(row.ours)
     return row.table, row.row, published, ours, row.unit, row.mark, percent(row.error), role(row), verdict_word(row)
-
-
-def _verdict(paper: Paper, rows: tuple[ComparedRow, ...]) -> str:
-    targets = [row for row in rows if row.ok is not None]
-    printed = [abs(row.error) for row in rows if row.ok is None and not row.calibration and row.error is not None]
-    far = sum(error > 0.25 for error in printed)
-    off = f"; {len(printed)} rows are printed only, {far} of them off by more than 25 %"
-    counted = [abs(row.error) for row in targets if row.error is not None]
-    middle = f", median error {median(counted):.1%}" if counted else ""
-    met = f"{sum(bool(row.ok) for row in targets)} of {len(targets)} targets met{middle}{off if printed else ''}"
-    plain = f" {paper.plain}." if paper.plain else ""
-    return f"{met}. Knob: {paper.knob or 'none'}.{plain} Marks: P read in the text, PF read off a figure."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import median
+from math import isinf
 
 from controller.report.five_lines import FiveLines, first_fitting
 from controller.report.tables import TextTable, percent, table
+from controller.reproduce.null_models import NullModel, null_models
 from controller.reproduce.rows import ComparedRow, Paper, Value
+from controller.reproduce.standing import FAR, is_numeric, size_of_error, standing
 
 LABELS = ("ran", "targets", "error", "knob", "values")
 COLUMNS = ("row", "published", "ours", "unit", "error", "met")
@@ -15,41 +17,62 @@ COLUMNS = ("row", "published", "ours", "unit", "error", "met")
 
 def reproduction_lines(paper: Paper, rows: Sequence[ComparedRow]) -> FiveLines:
     """What a reproduced paper says first."""
-    targets = [row for row in rows if row.ok is not None]
-    errors = [abs(row.error) for row in targets if row.error is not None]
-    worst = max(targets, key=lambda row: abs(row.error or 0.0), default=None)
-    met = sum(bool(row.ok) for row in targets)
-    printed = sum(row.ok is None and not row.calibration for row in rows)
+    stands = standing(paper, rows)
+    worst = max((row for row in rows if is_numeric(row)), key=size_of_error, default=None)
     runs = f", {len(paper.runs)} runs on the virtual clock" if paper.runs else ""
-    text = f"{met} of {len(targets)} published figures met within their tolerance"
-    middle = percent(median(errors), sign="") if errors else "-"
+    text = f"{stands.met} of {stands.targets} published figures met within their tolerance"
+    aside = [f"{count} {word}" for count, word in ((stands.calibration, "calibration"), (stands.identity, "identity"))]
+    nowhere = f"; {' and '.join(aside)} count nowhere" if stands.calibration + stands.identity else ""
+    all_rows = (
+        f"median {error_text(stands.median)} over all {stands.rows} numeric rows, {stands.outside} of them outside "
+        f"{FAR:.0%}"
+    )
     farthest = "" if worst is None else f"; farthest: {worst.table}, {worst.row} ({percent(worst.error)})"
     return FiveLines(
         f"{paper.name}: {len(rows)} published rows{runs}",
-        first_fitting((f"{text}; {printed} more are printed only", text)),
-        first_fitting((f"median {middle} over these{farthest}", f"median {middle} over these")),
+        first_fitting((f"{text}{nowhere}", text)),
+        first_fitting((f"{all_rows}{farthest}", all_rows)),
         first_fitting((paper.knob or "none was set", (paper.knob or "none was set").partition(",")[0])),
         "device time and rates beside published ones; no tensor was computed",
         LABELS,
     )
 
 
-def reproduction_tables(rows: Sequence[ComparedRow], everything: bool) -> Iterator[TextTable]:
+def reproduction_tables(paper: Paper, rows: Sequence[ComparedRow], everything: bool) -> Iterator[TextTable]:
     """A table for each published one: rows with a target alone, unless `everything` is asked for."""
     shown = [row for row in rows if everything or row.ok is not None]
+    nulls = {each.table: f" ({null_text(each)})" for each in null_models(paper.rows)}
     for title in dict.fromkeys(row.table for row in shown):
-        yield table(COLUMNS, [_cells(row) for row in shown if row.table == title], title)
+        found = [_cells(row) for row in shown if row.table == title]
+        yield table(COLUMNS, found, f"{title}{nulls.get(title, '')}")
+
+
+def null_text(null: NullModel) -> str:
+    """What a null model reaches of a table, and whether the table says anything then."""
+    if null.error is None:
+        return "too few rows for a null model"
+    word = "" if null.informative else ": not informative"
+    return f"geometric mean of a column: median error {null.error:.1%} at a tolerance of {null.tolerance:.0%}{word}"
+
+
+def error_text(ratio: float | None) -> str:
+    """A median in percent; inf where most rows have no value of ours."""
+    return "-" if ratio is None else "no value" if isinf(ratio) else f"{ratio:.1%}"
 
 
 def role(row: ComparedRow) -> str:
     """What a row counts as."""
-    if row.tolerance is not None and row.error is None:
+    if row.tolerance is not None and row.error is None and not row.identity:
         return "exactly"
+    if row.identity:
+        return "identity"
     return "calibration" if row.calibration else "printed" if row.tolerance is None else f"within {row.tolerance:.0%}"
 
 
 def verdict_word(row: ComparedRow) -> str:
-    """Whether a row met its target; "" where it has none."""
+    """Whether a row met its target; "" where it has none. An identity that does not hold is a mistake of ours."""
+    if row.identity and row.holds is False:
+        return "BROKEN"
     return "" if row.ok is None else "ok" if row.ok else "MISS"
 
 

@@ -81,6 +81,8 @@ def _print(measured: MeasuredFile, parts: list[Slice], count: int) -> None:
         for part in parts
     ]
     show(table(("slice", "rows", "left out", "|error| median", "|error| p90", "bias"), rows, title))
+    if measured.repeatability is not None:
+        click.echo(f"  repeatability: {measured.repeatability.text}")
     if count < 1 or not measured.rows:
         click.echo()
         return

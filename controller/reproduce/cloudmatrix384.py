@@ -35,7 +35,7 @@ from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.program.run import Program, Run
 from controller.program.waits import Completion
-from controller.reproduce.rows import Paper, PublishedRow
+from controller.reproduce.rows import Paper, PublishedRow, identities
 from controller.topology.loader import load_topology
 
 FLAG_BYTES = 512
@@ -276,4 +276,6 @@ def paper() -> Paper:
     )
     title = "CloudMatrix384: its planes, and dispatch and combine over them (arXiv 2506.12708)"
     plain = "`windtunnel collective` has no fixed time of an operator, so it prints the transfers alone"
-    return Paper("cloudmatrix384", title, {}, (*_pair_rows(), *_plane_rows(), *_operator_rows()), knob, plain)
+    return Paper(
+        "cloudmatrix384", title, {}, (*_pair_rows(), *identities(_plane_rows()), *_operator_rows()), knob, plain
+    )

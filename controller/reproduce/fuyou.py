@@ -25,7 +25,7 @@ from controller.models.training import activation_kinds, all_activation_bytes
 from controller.reproduce.fuyou_models import EFFICIENCY, SEQ, Ours, largest_rows, request, spill_rows
 from controller.reproduce.fuyou_stages import price_rows, stage_rows, volume_rows
 from controller.reproduce.largest import placed_bytes
-from controller.reproduce.rows import Paper, PublishedRow, Results, Value, throughput
+from controller.reproduce.rows import Paper, PublishedRow, Results, Value, identities, throughput
 from controller.strategies.zero_infinity import BYTES_A_PARAMETER
 
 TFLOP_PER_TOKEN = {"gpt-13b": 0.10387, "gpt-175b": 1.400}
@@ -73,7 +73,7 @@ def paper() -> Paper:
     rows = (
         *_sweep_rows(), *_ratio_rows(), *_best_rows(), *_drive_rows(), *largest_rows(), *spill_rows(),
         *_analysis_rows(), *_idle_rows(), *_stage_rows(), *stage_rows(), *_size_rows(),
-        *volume_rows("fuyou/gpt-13b/32"), *price_rows(),
+        *identities(volume_rows("fuyou/gpt-13b/32")), *identities(price_rows()),
     )  # fmt: skip
     knob = (
         f"efficiency of the drive array {EFFICIENCY:g} (assumed), set from the row of two drives, 13B at batch 32; "
@@ -275,15 +275,17 @@ def _size_rows() -> list[PublishedRow]:
     everything = shape.layers * all_activation_bytes(shape, tokens, "fp16") / 2**30
     model: dict[str, str | int | float] = {"model": "13b", "batch": 32}
     return [
-        PublishedRow("volumes", model, "inputs_of_blocks", 12.5, "GiB", "P", lambda _: between, (), 0.01),
-        PublishedRow("volumes", model, "all_activations", 213.0, "GiB", "P", lambda _: everything, (), 0.01),
+        *identities((
+            PublishedRow("volumes", model, "inputs_of_blocks", 12.5, "GiB", "P", lambda _: between, (), 0.01),
+            PublishedRow("volumes", model, "all_activations", 213.0, "GiB", "P", lambda _: everything, (), 0.01),
+        )),
         PublishedRow(
             "volumes", model, "swapped_activations", 34.0, "GiB", "P",
             lambda results: float(results[small].reports["swapped_bytes"]) / 2**30, (small,),
         ),
         PublishedRow(
             "volumes", {"model": "175b", "system": "fuyou"}, "state_on_drives", 2.45, "TB", "P",
-            lambda _: placed_bytes(of_drives, "flash") / 1e12, (), 0.05,
+            lambda _: placed_bytes(of_drives, "flash") / 1e12, (), 0.05, identity=True,
         ),
         PublishedRow(
             "volumes", {"model": "175b", "system": "zero_infinity"}, "main_memory", 1.1, "TB", "P",

@@ -179,7 +179,7 @@ def _moved(step: str, side: int) -> Ours:
 
 
 def price_rows() -> list[PublishedRow]:
-    """Declared prices, printed beside the published ones, and what the server of the other rows adds up to."""
+    """Declared prices beside the published ones, and what the server of the other rows adds up to."""
     rows = [
         PublishedRow(
             "prices_declared", {"product": product}, "purchase", published, "USD", "P", _price(product), (),

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from controller.experiment.run_spec import RunSpec
 from controller.models.catalog import load_model
 from controller.reproduce.fuyou_models import Ours
-from controller.reproduce.rows import PublishedRow, Results, Value, throughput
+from controller.reproduce.rows import PublishedRow, Results, Value, identities, throughput
 from controller.topology.loader import load_topology
 from node.hardware.device import DeviceSpec
 from node.hardware.drive_engine import FILTER_BYTES_PER_S, instinfer_engine, stage_times_s
@@ -72,7 +72,9 @@ def _flexgen(batch: int) -> str:
 
 def rows() -> list[PublishedRow]:
     """All of them, printed."""
-    return [*_motivation_rows(), *_share_rows(), *_split_rows(), *_rate_rows(), *_unit_rows(), *_derived_rows()]
+    return [
+        *_motivation_rows(), *_share_rows(), *_split_rows(), *_rate_rows(), *identities(_unit_rows()), *_derived_rows()
+    ]  # fmt: skip
 
 
 def _motivation_rows() -> list[PublishedRow]:
@@ -190,7 +192,8 @@ def _rate_rows() -> list[PublishedRow]:
 
         return ours
 
-    found += [
+    # Both rates are declared, read off the same study.
+    found += identities(
         PublishedRow(
             "flexgen_storage_path", {"batch": 32, "way": way}, "rate", published, unit, "S",
             flexgen(label, size), ("flexgen/32",),
@@ -198,7 +201,7 @@ def _rate_rows() -> list[PublishedRow]:
         for way, label, published, unit, size in (
             ("read", "kv read", 2.0, "GiB/s", 2**30), ("write", "kv append", 11.0, "MiB/s", 2**20),
         )
-    ]  # fmt: skip
+    )  # fmt: skip
     return found
 
 
@@ -234,7 +237,7 @@ def _derived_rows() -> list[PublishedRow]:
             "derived", {"drives": DRIVES_OF_ENDURANCE, "of": "endurance"}, "endurance", ENDURANCE_TOKENS, "tokens", "P",
             endurance, ("sparf/io",),
         ),
-        PublishedRow(
+        *identities((PublishedRow(
             "derived", {"device": "csd", "of": "ridge"}, "ridge", 58.03, "FLOP/B", "P", _ridge(drive, "flash"), (),
         ),
         PublishedRow(
@@ -243,7 +246,7 @@ def _derived_rows() -> list[PublishedRow]:
         PublishedRow(
             "derived", {"model": "opt-13b", "of": "cache_of_a_token"}, "cache_of_a_token", 819_200.0, "bytes", "D",
             _constant(float(load_model("opt-13b").kv_bytes_per_token())), (), 0.0,
-        ),
+        ))),
     ]  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from controller.compare.measure import CANNOT_RUN
 from controller.experiment.run_spec import RunSpec
@@ -57,7 +57,11 @@ class PublishedRow:
         ours: from the results of the runs it names.
         runs: keys of those runs.
         tolerance: largest |error| that passes; None where the row is only printed.
-        calibration: whether a knob was set from this row.
+        calibration: whether a knob was set from this row, or what it hangs on was chosen with it in view.
+        identity: whether it compares a declared input with itself: a price, a sum of sizes, the paper's own formula
+            over what the sheet says. It must hold, and counts nowhere.
+        why: what the published system does that ours does not, in a line, where the row is far off; "" when it is not
+            known or not far.
     """
 
     table: str
@@ -70,6 +74,8 @@ class PublishedRow:
     runs: tuple[str, ...]
     tolerance: float | None = None
     calibration: bool = False
+    identity: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class Paper:
         title: for people.
         runs: requests by key.
         rows: in the order of printing.
-        knob: the one assumed quantity that was set from a row, in words; "" when there is none.
+        knob: all that was set from a row or chosen with a table in view, in words; "" when there is nothing.
         plain: what the same question gives at the command line without it, and how to ask with it; "" where the
             topology declares everything, so that both are the same.
     """
@@ -96,7 +102,14 @@ class Paper:
 
 @dataclass(frozen=True, slots=True)
 class ComparedRow:
-    """A row with our value, as ``reproduce --json`` prints it."""
+    """A row with our value, as ``reproduce --json`` prints it.
+
+    Attributes are those of `PublishedRow`, and:
+        ours: our value, or how it failed.
+        error: ours / published - 1; None unless both are numbers.
+        holds: whether it is within its tolerance; None without one.
+        ok: the same of a row that counts: neither calibration nor identity.
+    """
 
     paper: str
     table: str
@@ -110,6 +123,9 @@ class ComparedRow:
     error: float | None
     tolerance: float | None
     ok: bool | None
+    identity: bool = False
+    holds: bool | None = None
+    why: str = ""
 
 
 def value_of(row: PublishedRow, results: Results) -> Value:
@@ -131,19 +147,25 @@ def compare(paper: Paper, row: PublishedRow, results: Results) -> ComparedRow:
     """Our value of a row beside the published one; error is ours / published - 1."""
     ours = value_of(row, results)
     error: float | None = None
-    ok: bool | None = None
+    holds: bool | None = None
     if isinstance(ours, str) or isinstance(row.published, str):
         if row.tolerance is not None:
-            ok = isinstance(ours, str) and isinstance(row.published, str) and ours.startswith(row.published)
+            holds = isinstance(ours, str) and isinstance(row.published, str) and ours.startswith(row.published)
     else:
         error = ours / row.published - 1
-        if row.tolerance is not None and not row.calibration:
-            ok = abs(error) <= row.tolerance
+        if row.tolerance is not None:
+            holds = abs(error) <= row.tolerance
     named = " ".join(f"{key}={value}" for key, value in row.row.items())
+    ok = None if row.calibration or row.identity else holds
     return ComparedRow(
         paper.name, row.table, named, row.quantity, row.published, ours, row.unit, row.mark, row.calibration,
-        error, row.tolerance, ok,
+        error, row.tolerance, ok, row.identity, holds, row.why,
     )  # fmt: skip
+
+
+def identities(rows: Iterable[PublishedRow]) -> list[PublishedRow]:
+    """`rows`, marked as comparing a declared input with itself."""
+    return [replace(row, identity=True) for row in rows]
 
 
 def throughput(key: str) -> Callable[[Results], Value]:

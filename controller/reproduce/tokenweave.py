@@ -108,7 +108,8 @@ def paper() -> Paper:
         tuple(rows),
         knob=(
             f"NCCL calls begin {LATER_US:g} us later in PyTorch than in nccl-tests (assumed), all alike, set from "
-            f"the row all_gather of 64 tokens"
+            f"the row all_gather of 64 tokens; which of NCCL's latencies kernels on multicast memory pay, and how many "
+            f"pieces they have on their way, was chosen with the tables in view"
         ),
         plain=f"`windtunnel collective` times calls as nccl-tests does, without these {LATER_US:g} us",
     )

@@ -43,18 +43,21 @@ def ratio(model: str, work: str, system: str, over: str = "local_only") -> float
 @pytest.mark.parametrize("row", BENCHMARKS, ids=lambda row: f"{row.table}-{'-'.join(map(str, row.row.values()))}")
 def test_benchmarks_meet_their_targets_and_calibrate_to_their_rows(row):
     compared = compare(PAPER, row, {})
-    if row.calibration:
+    if row.calibration and isinstance(row.published, str):
+        assert str(compared.ours).startswith(row.published)
+    elif row.calibration:
         assert compared.ours == pytest.approx(row.published, rel=0.03)
     elif (row.table, compared.row) in MISSES:
         assert not compared.ok and compared.error == pytest.approx(0.18, abs=0.02)
     elif row.tolerance is not None:
-        assert compared.ok, f"{compared.published} published, {compared.ours} ours"
+        assert compared.holds, f"{compared.published} published, {compared.ours} ours"
 
 
 def test_what_counts_is_what_was_not_read_off():
     assert len(PAPER.rows) == len({(row.table, *row.row.items(), row.quantity) for row in PAPER.rows})
     calibration = [row for row in PAPER.rows if row.calibration]
-    assert len(calibration) == 7 and all(row.table in ("cpu_adam", "gpu_copies") for row in calibration)
+    assert len(calibration) == 10
+    assert all(row.table in ("cpu_adam", "gpu_copies", "small_copies") for row in calibration)
     assert all(row.tolerance is None for row in calibration)
     printed = {(row.table, *row.row.values()) for row in BENCHMARKS if row.tolerance is None and not row.calibration}
     assert ("cpu_adam", 5_242_880, "cxl") in printed

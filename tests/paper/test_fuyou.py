@@ -109,6 +109,6 @@ def test_states_take_fourteen_bytes_a_parameter_on_the_drives() -> None:
 def test_counted_rows_are_met_with_a_median_error_of_8_percent(results: Results) -> None:
     compared = [compare(PAPER, row, results) for row in PAPER.rows if row.table in TABLES]
     counted = [row for row in compared if row.tolerance is not None and not row.calibration]
-    assert [row for row in counted if not row.ok] == []
+    assert [row for row in counted if not row.holds] == []
     errors = sorted(abs(row.error) for row in counted if row.error is not None)
     assert errors[len(errors) // 2] <= 0.08 and len(errors) >= 12

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 from pathlib import Path
 from statistics import median
 
 from controller.devices.validate.files import is_table, read_measured
 from controller.devices.validate.measured import MeasuredFile, MeasuredRow
+from controller.devices.validate.repeatability import Repeatability, stated_repeatability
 from controller.errors import BadMeasurements
 
 WORST = 10
@@ -27,6 +28,7 @@ class Slice:
         dropped: rows of the file that are not, for ``all``; 0 for the others.
         median, p90: of \\|model / measured - 1\\|; None without rows.
         bias: median of model / measured - 1; None without rows.
+        repeatability: of the measurement, for ``all``, where the README of the data states it.
     """
 
     file: str
@@ -38,6 +40,7 @@ class Slice:
     median: float | None
     p90: float | None
     bias: float | None
+    repeatability: Repeatability | None = None
 
 
 def compared(folder: Path, catalog: Sequence[str | Path] = ()) -> list[MeasuredFile]:
@@ -47,18 +50,25 @@ def compared(folder: Path, catalog: Sequence[str | Path] = ()) -> list[MeasuredF
         BadMeasurements: `folder` is none, or holds no CSV file.
     """
     if folder.is_file():
-        return [read_measured(folder, catalog)]
+        return [_with_repeatability(read_measured(folder, catalog), stated_repeatability(folder.parent))]
     if not folder.is_dir():
         raise BadMeasurements(f"{folder}: no such folder; give one with files such as h100_sxm_gemm_bf16.csv.gz")
     paths = sorted(path for path in folder.iterdir() if path.is_file() and is_table(path))
     if not paths:
         raise BadMeasurements(f"{folder}: holds no .csv or .csv.gz file")
-    return [read_measured(path, catalog) for path in paths]
+    stated = stated_repeatability(folder)
+    return [_with_repeatability(read_measured(path, catalog), stated) for path in paths]
+
+
+def _with_repeatability(measured: MeasuredFile, stated: Sequence[Repeatability]) -> MeasuredFile:
+    found = next((each for each in stated if each.of(measured.device, measured.table)), None)
+    return replace(measured, repeatability=found)
 
 
 def slices(measured: MeasuredFile) -> list[Slice]:
     """The slices of one file: all rows first, then decades from short to long, then bounds by name."""
-    result = [_slice(measured, "all", measured.rows, measured.dropped)]
+    whole = _slice(measured, "all", measured.rows, measured.dropped)
+    result = [replace(whole, repeatability=measured.repeatability)]
     decades = sorted({_decade(row) for row in measured.rows})
     for decade in decades:
         rows = [row for row in measured.rows if _decade(row) == decade]

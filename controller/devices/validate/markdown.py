@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from controller.devices.validate.compare import Slice
 
 _HEAD = (
-    "| device | table | rows | left out | median | p90 | bias |",
-    "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    "| device | table | rows | left out | median | p90 | bias | measured again |",
+    "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
 )
 
 
@@ -24,9 +24,16 @@ def error_sheet(alls: Sequence[Slice]) -> str:
             _percent(part.median),
             _percent(part.p90),
             _percent(part.bias, "+"),
+            _again(part),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _again(part: Slice) -> str:
+    """Median and p90 of the measurement against itself, where its README states them."""
+    said = part.repeatability
+    return "-" if said is None else f"{_percent(said.median)}, {_percent(said.p90)}"
 
 
 def _percent(ratio: float | None, sign: str = "") -> str:

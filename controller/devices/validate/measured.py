@@ -8,6 +8,7 @@ from typing import Final
 
 from controller.devices.predict.question import Prediction, Value
 from controller.devices.predict.shapes import Refusal
+from controller.devices.validate.repeatability import Repeatability
 from controller.errors import BadQuestion
 
 LEAST: Final = 1e-12
@@ -43,6 +44,7 @@ class MeasuredFile:
         row_count: rows of the file, used or not.
         unusable: why nothing of the file can be used; empty when it can.
         wrong: `unusable` is a mistake in the file or its name, not a table that no model covers.
+        repeatability: of the measurement, where the README beside the file states it.
     """
 
     name: str
@@ -53,6 +55,7 @@ class MeasuredFile:
     row_count: int = 0
     unusable: str = ""
     wrong: bool = False
+    repeatability: Repeatability | None = None
 
     @property
     def dropped(self) -> int:

@@ -71,7 +71,7 @@ def test_a_knob_that_a_plain_run_lacks_is_said_with_the_way_to_set_it(name: str)
 
 
 def test_the_headline_of_instinfer_stands_beside_the_one_of_a_plain_run() -> None:
-    from controller.cli.reproduce import _verdict
+    from controller.cli.reproduction_summary import verdict
 
     paper = load_paper("instinfer")
     plain = paper.runs["instinfer/256/stated"]
@@ -79,7 +79,7 @@ def test_the_headline_of_instinfer_stands_beside_the_one_of_a_plain_run() -> Non
     assert paper.runs["instinfer/256"] == replace(plain, effective_context=446.0)
     (row,) = (row for row in paper.rows if row.runs == ("instinfer/256/stated",))
     assert (row.row["context_tokens"], row.tolerance) == ("1536", None)
-    assert "--effective-context 446" in _verdict(paper, ())
+    assert "--effective-context 446" in verdict(paper, ())
 
 
 def test_results_do_not_depend_on_how_many_processes_made_them() -> None:
