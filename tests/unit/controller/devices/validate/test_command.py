@@ -22,7 +22,7 @@ def test_json_is_an_array_of_slices(folder, capsys):
     assert main(["validate", "--data", str(folder), "--json"]) == 0
     captured = capsys.readouterr()
     parts = json.loads(captured.out)
-    keys = ["file", "device", "table", "slice", "rows", "dropped", "median", "p90", "bias"]
+    keys = ["file", "device", "table", "slice", "rows", "dropped", "median", "p90", "bias", "repeatability"]
     assert all(list(part) == keys for part in parts)
     assert (parts[0]["slice"], parts[0]["rows"], parts[0]["dropped"]) == ("all", 2, 1)
     assert "h100_sxm_gemm_bf16.csv:4: latency_us is -2" in captured.err
@@ -141,3 +141,29 @@ def test_a_file_of_shapes_as_json_has_numbers(tmp_path, capsys):
 def test_what_cannot_be_asked_says_why(arguments, message, capsys):
     assert main(["predict", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+README = """Words before.
+
+Repeatability of the tables themselves: the same GPU measured again moves by 1.0 % (median) and 4.4 % (p90) on H100
+GEMM, and another software stack by 2.6-4.7 % and 9-26 %. A gain smaller than that is noise.
+"""
+
+
+def test_repeatability_stands_beside_the_tables_that_the_readme_states_it_of(tmp_path, capsys):
+    for name in ("h100_sxm_gemm_bf16", "h100_sxm_decode_attention_bf16", "a100_sxm_gemm_bf16"):
+        (tmp_path / f"{name}.csv").write_text("m,n,k,latency_us\n4096,4096,4096,250\n")
+    (tmp_path / "README.md").write_text(README)
+    main(["validate", "--data", str(tmp_path), "--worst", "0"])
+    printed = capsys.readouterr().out
+    assert printed.count("repeatability:") == 1
+    assert "moves by 1.0% (median) and 4.4% (p90), another software stack by 2.6% to 4.7% and 9.0% to 26.0%" in printed
+    assert "(README.md:3)" in printed
+    main(["validate", "--data", str(tmp_path), "--markdown"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[-2].strip() for line in lines if "gemm" in line] == ["-", "1.0 %, 4.4 %"]
+    main(["validate", "--data", str(tmp_path / "h100_sxm_gemm_bf16.csv"), "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["repeatability"]["p90"] == pytest.approx(0.044)
+    (tmp_path / "README.md").write_text("Nothing of the kind.")
+    main(["validate", "--data", str(tmp_path), "--worst", "0"])
+    assert "repeatability" not in capsys.readouterr().out
