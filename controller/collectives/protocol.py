@@ -10,12 +10,15 @@ topology declares protocols in its options, each with three quantities:
 ``collective.ll.rate``   bytes that one rank can send, or receive, per second
 =======================  ==============================================================================================
 
-and with four more where they apply:
+and with more where they apply:
 
 =======================  ==============================================================================================
 ``collective.ll.total``  bytes that one rank can send and receive together per second
 ``collective.ll.sms``    streaming multiprocessors that its channels keep from other kernels while it runs
 ``collective.ll.fifo``    bytes that one rank's receive buffers hold for sends, over its channels
+``collective.ll.fill``    least time of a hop's bytes in the first pass of a ring that is spread over several channels
+``collective.ll.sends``   the base of a call that is made of sends and receives, where it is another
+``collective.ll.issue``   what the host needs to submit one send or one receive
 ``collective.ll.for``    algorithms that go by it, and by no other: ``nvls,in_switch``
 =======================  ==============================================================================================
 
@@ -67,6 +70,9 @@ class Protocol:
         sms: streaming multiprocessors that it takes from other kernels.
         fifo_bytes: that one rank's receive buffers hold [bytes]; 0 where data arrive in place.
         algorithms: the only ones that go by it, and by it alone; empty for all that no protocol names.
+        fill_s: least time of a hop's bytes in the first pass [s]; see `controller.collectives.begins`.
+        sends_s: `base_s` of a call that is made of sends [s]; None where it is the same.
+        issue_s: of the host, to submit a send or a receive [s].
     """
 
     name: str
@@ -77,6 +83,9 @@ class Protocol:
     sms: int = 0
     fifo_bytes: int = 0
     algorithms: tuple[str, ...] = ()
+    fill_s: float = 0.0
+    sends_s: float | None = None
+    issue_s: float = 0.0
 
     @property
     def own_bytes_per_s(self) -> float:
@@ -93,7 +102,7 @@ OWN_COPIES = 2.0
 """How much faster channels copy within a device than to the next: a step of a ring writes twice, to the own output and
 to the next rank (`recvCopySend`), a copy once. Measured: about 2, over operations, counts and chips, above 1 MiB."""
 _PARTS = {"base": "s", "hop": "s", "rate": "bytes/s"}
-_MORE = ("total", "sms", "fifo", "for")
+_MORE = {"total": "bytes/s", "sms": "", "fifo": "bytes", "fill": "s", "sends": "s", "issue": "s", "for": ""}
 
 
 def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
@@ -110,8 +119,7 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
         name, _, what = key.removeprefix(PREFIX).rpartition(".")
         if what not in (*_PARTS, *_MORE) or not name:
             raise BadCall(
-                f"{topology.name}: option {key!r} is none of {PREFIX}NAME.base, "
-                f".hop, .rate, .total, .sms, .fifo and .for"
+                f"{topology.name}: option {key!r} is none of {PREFIX}NAME.{', .'.join((*_PARTS, *_MORE))}"
             )
         if what == "for":
             named[name] = tuple(each.strip() for each in text.split(","))
@@ -122,8 +130,7 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
             declared.setdefault(name, {})[what] = float(text)
             continue
         try:
-            unit = "bytes" if what == "fifo" else _PARTS.get(what, "bytes/s")
-            declared.setdefault(name, {})[what] = parse(text, unit)
+            declared.setdefault(name, {})[what] = parse(text, {**_PARTS, **_MORE}[what])
         except BadQuantity as error:
             raise BadCall(f"{topology.name}: option {key}: {error}") from error
     for name in dict.fromkeys((*declared, *named)):
@@ -133,7 +140,8 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
     found = tuple(
         Protocol(
             name, parts["base"], parts["hop"], parts["rate"], parts.get("total"), int(parts.get("sms", 0)),
-            int(parts.get("fifo", 0)), named.get(name, ()),
+            int(parts.get("fifo", 0)), named.get(name, ()), parts.get("fill", 0.0), parts.get("sends"),
+            parts.get("issue", 0.0),
         )
         for name, parts in declared.items()
     )  # fmt: skip

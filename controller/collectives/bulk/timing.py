@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.collectives.begins import beginning, submitted_s
 from controller.collectives.bulk.additions import Additions, additions, start_s
 from controller.collectives.bulk.exchange import NAMES, exchange
 from controller.collectives.bulk.loads import Loads, Numbers, Places
@@ -113,7 +114,7 @@ def time_in_bulk(
     """
     if not in_bulk(call.collective, (name,)):
         raise BadCall(f"{call.collective} {name} has no bulk form; time it by its plan (--no-bulk)")
-    costs, places, size = ground.costs, ground.places, call.world_size
+    costs, places, size, protocol = ground.costs, ground.places, call.world_size, beginning(call, protocol)
     if size == 1 and call.in_place:
         return Bulk(0.0, 0, 0, 1)
     if call.collective == "all_to_all" or size == 1:
@@ -121,7 +122,7 @@ def time_in_bulk(
         base_s = max(_starts(costs, call, protocol, places, np.arange(size)))
         own = protocol.own_bytes_per_s or np.inf
         rows = exchange(call, places, base_s, in_rounds=name == "pairwise", folded=folded, own_bytes_per_s=own)
-        time_s = _end_of(ground.fabric, rows) + copied_out_s(call, protocol)
+        time_s = max(_end_of(ground.fabric, rows) + copied_out_s(call, protocol), submitted_s(call, protocol))
         return Bulk(time_s, size * min(size, call.count), rows.count, len(np.unique(places.kind)))
     phases = WALKS[call.collective, name](call)
     _check_room(ground.topology, call, phases.scratch)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.collectives.begins import beginning, with_host
 from controller.collectives.call import Call
 from controller.collectives.exchange import Software
 from controller.collectives.measure.verify import Array, seeded_input, wrong_count
@@ -83,7 +84,8 @@ def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> MeasuredCall:
         UnknownAlgorithm: no such collective or algorithm.
     """
     plan = plan_of(call, algorithm(call.collective, name), name, protocol)
-    plan = with_start(with_end(plan, call, protocol), call.group, protocol)
+    plan = with_start(with_end(plan, call, protocol), call.group, beginning(call, protocol))
+    plan = with_host(plan, call, protocol)
     return MeasuredCall(call, name, protocol.name, plan)
 
 
