@@ -118,9 +118,7 @@ def protocols_of(topology: Topology) -> tuple[Protocol, ...]:
             continue
         name, _, what = key.removeprefix(PREFIX).rpartition(".")
         if what not in (*_PARTS, *_MORE) or not name:
-            raise BadCall(
-                f"{topology.name}: option {key!r} is none of {PREFIX}NAME.{', .'.join((*_PARTS, *_MORE))}"
-            )
+            raise BadCall(f"{topology.name}: option {key!r} is none of {PREFIX}NAME.{', .'.join((*_PARTS, *_MORE))}")
         if what == "for":
             named[name] = tuple(each.strip() for each in text.split(","))
             continue

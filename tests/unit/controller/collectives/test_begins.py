@@ -71,5 +71,5 @@ def test_only_sends_are_submitted_one_by_one():
 def test_a_quantity_that_no_protocol_has_is_refused_with_those_there_are():
     with pytest.raises(BadCall, match=r"\.fill, \.sends, \.issue"):
         protocols_of(replace(DGX, options={"collective.ll.filling": "1 us"}))
-    with pytest.raises(BadCall, match="option collective.ll.fill"):
+    with pytest.raises(BadCall, match=r"option collective\.ll\.fill"):
         protocols_of(replace(DGX, options={"collective.ll.fill": "1 GB/s"}))
