@@ -23,6 +23,7 @@ PAGES = {
     "live": "node processes, pacing, several machines, security",
     "timelines": "timelines, reports, energy, explanations",
     "networks": "collectives, routing, failing links, attention over one long prompt",
+    "faults": "what breaks when, in runs and over a month; recovery and checkpoints",
     "accuracy": "how far off windtunnel is: every paper, every device model",
     "exit-codes": "what a command's exit code says",
     "map": "what lies where in the source",

@@ -18,6 +18,8 @@ PAPERS: dict[str, str] = {
     "tokenweave": "controller.reproduce.tokenweave:paper",
     "tokenring": "controller.reproduce.tokenring:paper",
     "cloudmatrix384": "controller.reproduce.cloudmatrix384:paper",
+    "faults": "controller.reproduce.faults:paper",
+    "c4": "controller.reproduce.c4:paper",
 }
 """Name to ``module:function`` that returns its `Paper`."""
 

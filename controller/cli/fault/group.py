@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from controller.cli.fault.analyse import analyse
+from controller.cli.fault.month import month
 
 
 @click.group()
@@ -12,4 +13,5 @@ def fault() -> None:
     """Declare faults, find and blame them, and see what work survives."""
 
 
-fault.add_command(analyse)
+for _command in (month, analyse):
+    fault.add_command(_command)
