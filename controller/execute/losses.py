@@ -46,8 +46,8 @@ class Losses:
         """Happens with the next loss that the program has not been told of."""
         if self._event.is_set:
             self._event = Event("faults")
-            if self._untold:
-                self._event.set(self._untold.pop(0))
+        if self._untold:
+            self._event.set(self._untold.pop(0))
         return self._event
 
     def notice(self, now: float) -> tuple[DeviceLost, ...]:
@@ -64,15 +64,12 @@ class Losses:
         return tuple(new)
 
     def tell(self, lost: Iterable[DeviceLost]) -> bool:
-        """Whether a program takes these losses; it goes on with the first."""
-        for each in lost:
-            if self._event.is_set:
-                self._untold.append(each)
-            elif self._event.told:
-                self._event.set(each)
-            else:
-                return False
-        return True
+        """Whether a program takes these losses: it goes on with the first, and finds the others in `event`."""
+        listens = bool(self._event.told) and not self._event.is_set
+        self._untold += lost
+        if listens:
+            self._event.set(self._untold.pop(0))
+        return listens
 
     def check(self, plan: Plan) -> None:
         """Refuses a plan on a device that is gone.

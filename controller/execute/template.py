@@ -230,7 +230,7 @@ class Template:
 
     def _build(self, bindings: Bindings) -> None:
         fabric, topology = self._costs.fabric, self._costs.topology
-        spread = spread_of(self.plan, fabric)
+        spread = spread_of(self.plan, fabric, stranded=True)
         closed: dict[Any, Cost] = {}
         opened: dict[Any, tuple[Cost, _OpenCost]] = {}
         label_index: dict[str, int] = {}
@@ -394,8 +394,14 @@ def places_of(views: tuple[View, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((view.buffer.device, view.buffer.tier) for view in views)
 
 
-def spread_of(plan: Plan, fabric: Fabric) -> dict[tuple[int, int], Shares]:
-    """(op, destination) to its paths, of every transfer that the routing of the fabric has a choice for."""
+def spread_of(plan: Plan, fabric: Fabric, *, stranded: bool = False) -> dict[tuple[int, int], Shares]:
+    """(op, destination) to its paths, of every transfer that the routing of the fabric has a choice for.
+
+    Args:
+        plan: with the transfers.
+        fabric: that routes them.
+        stranded: whether those that find no path that works have paths too (`Fabric.spread`).
+    """
     if not fabric.routes_flows:
         return {}
     step = [0] * len(plan.ops)
@@ -410,5 +416,5 @@ def spread_of(plan: Plan, fabric: Fabric) -> dict[tuple[int, int], Shares]:
                     places.append((index, destination))
                     size = (source.buffer.dtype, source.shape)
                     wanted.append((source.buffer.device, target.buffer.device, size, step[index]))
-    found = zip(places, fabric.spread(wanted), strict=True)
+    found = zip(places, fabric.spread(wanted, stranded=stranded), strict=True)
     return {place: shares for place, shares in found if shares is not None}

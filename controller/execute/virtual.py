@@ -222,6 +222,8 @@ class VirtualRun:
         return Event(name)
 
     def faults(self) -> Event:
+        if self._next_change_at() <= self.now:
+            self._change_parts()
         return self.losses.event()
 
     def mark(self, phase: str) -> None:

@@ -109,11 +109,14 @@ class Fabric(Parts):
         order = [source[0], *(device for device, _ in destinations if device != source[0])]
         return len(order) > 1 and not isinstance(meeting_of(self.topology, order, receivers=len(destinations)), str)
 
-    def spread(self, wanted: Sequence[tuple[str, str, Hashable, int]]) -> list[Shares | None]:
+    def spread(
+        self, wanted: Sequence[tuple[str, str, Hashable, int]], *, stranded: bool = False
+    ) -> list[Shares | None]:
         """The paths of every transfer of a plan, from the policy of the topology.
 
         Args:
             wanted: (source, destination, size, step) of each; see `Flow`.
+            stranded: give paths to those too that find none that works: they wait there until one comes back.
 
         Returns:
             Shares over `Routes.paths`; None where there is no choice, or where none of the paths works.
@@ -125,6 +128,8 @@ class Fabric(Parts):
         chosen: list[int] = []
         for index, (source, destination, size, step) in enumerate(wanted):
             paths, up = self._choices(source, destination)
+            if stranded and not up:
+                up = tuple(range(len(paths)))
             if len(paths) > 1 and up:
                 flows.append(Flow(source, destination, paths, up, size, step))
                 chosen.append(index)

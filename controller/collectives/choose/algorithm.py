@@ -17,7 +17,7 @@ from controller.collectives.errors import BadCall
 from controller.collectives.measure.calls import MeasuredCall, measure, prepare
 from controller.collectives.measure.explain import StepSummary, steps_of
 from controller.collectives.protocol import Protocol, as_seen, protocols_of, suits
-from controller.errors import LinkFailed
+from controller.errors import DeviceUnreachable, LinkFailed
 from controller.execute.outcome import Outcome
 from controller.topology.schema import Topology
 
@@ -90,12 +90,12 @@ def choose(
 
     Raises:
         BadCall: none of the candidates fits into memory or can run on the group.
-        LinkFailed: all of them stand still on a link that failed.
+        LinkFailed, DeviceUnreachable: all of them stand still on a link or device that failed.
     """
     declared = protocols_of(topology)
     seen = {protocol.name: as_seen(topology, call.group, protocol) for protocol in protocols}
     failed: list[str] = []
-    stalled: list[LinkFailed] = []
+    stalled: list[LinkFailed | DeviceUnreachable] = []
 
     def run(name: str, protocol: Protocol, cut: int) -> tuple[MeasuredCall, Outcome] | None:
         cut_call = replace(call, pieces=cut)
@@ -108,7 +108,7 @@ def choose(
             return None
         try:
             outcome = measure(seen[protocol.name], entry)
-        except LinkFailed as error:
+        except (LinkFailed, DeviceUnreachable) as error:
             stalled.append(error)
             failed.append(f"{name}: {error}")
             return None
