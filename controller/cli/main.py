@@ -24,6 +24,7 @@ from node.errors import NodeError, UserInput
 COMMANDS: dict[str, tuple[str, str]] = {
     "help": ("controller.cli.help:help_command", "Explain a topic: example commands, strategies, design notes."),
     "run": ("controller.cli.run:run", "Run a strategy on the virtual clock, or live on node processes."),
+    "serve": ("controller.cli.serve:serve", "Serve requests that arrive, with a scheduler, on the virtual clock."),
     "compare": ("controller.cli.compare:compare", "One model and workload across strategies and topologies."),
     "reproduce": ("controller.cli.reproduce:reproduce", "Compare published tables with ours, row by row."),
     "collective": (

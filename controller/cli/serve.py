@@ -1,0 +1,124 @@
+"""``windtunnel serve``: requests that arrive at a server, on the virtual clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from controller.cli.options import QuantityParam, catalog_option, json_option, overrides_option
+
+if TYPE_CHECKING:
+    from controller.experiment.serving_run import ServingExperiment
+
+
+@click.command()
+@click.option("--topology", default="dgx_h100", show_default=True, help="A shipped name or a path ending in .yaml.")
+@click.option("--model", required=True, help="A name (`windtunnel models`) or a Hugging Face config.json.")
+@click.option("--scheduler", default="vllm", show_default=True, help="Names, comma between them; or file.py:function.")
+@click.option("--requests", default="poisson:1/s", show_default=True,
+              help="poisson:2.5/s, gamma:2.5/s,cv=4, burst:10/s,every=5s, closed:32, inf, or a file.")  # fmt: skip
+@click.option("--lengths", default="", help="in=1024,out=256, lognormal:in=1155/1020,out=211/129, or a published name.")
+@click.option("--num-prompts", type=int, help="Requests to draw, or to take of a file.  [default: 1000, or all]")
+@click.option("--classes", default="", help="chat:0.9,priority=0,ttft=250ms;batch:0.1,priority=5")
+@click.option("--slo", default="", help="Objective of every request: ttft=250ms,tpot=100ms (itl, e2e).")
+@click.option("--attainment", type=float, default=0.9, show_default=True, help="Share of requests that has to meet it.")
+@click.option("--find-rate", is_flag=True, help="Search the highest rate at which --slo is attained.")
+@click.option("--instances", type=int, default=1, show_default=True, help="Replicas of the model.")
+@click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel devices of an instance.")
+@click.option("--max-num-seqs", type=int, help="Requests that run at once.  [default: the scheduler's]")
+@click.option("--max-num-batched-tokens", type=int, help="Token budget of an iteration.  [default: the scheduler's]")
+@click.option("--max-model-len", type=int, help="Cut longer requests to as many tokens.  [default: refuse them]")
+@click.option("--kv-tokens", type=int, help="Tokens of the KV cache.  [default: as many as the devices have room for]")
+@click.option("--utilisation", type=float, default=0.9, show_default=True, help="Share of memory that a server takes.")
+@click.option("--host-step", type=QuantityParam("s"), default="5 ms", show_default=True,
+              help="Host time between two iterations (vLLM issue 6854).")  # fmt: skip
+@click.option("--host-sequence", type=QuantityParam("s"), default="31.25 us", show_default=True,
+              help="Host time for every request in an iteration.")  # fmt: skip
+@click.option("--grain", type=int, default=8, show_default=True, help="Sizes executed an octave; 0 for every size.")
+@click.option("--exact", type=int, default=2, show_default=True,
+              help="Iterations executed whole, to say how far off the sum of parts is.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn.")
+@click.option("--save-detailed", is_flag=True, help="Put every request into --json.")
+@overrides_option
+@catalog_option
+@json_option
+def serve(
+    topology: str, model: str, scheduler: str, requests: str, lengths: str, num_prompts: int | None, classes: str,
+    slo: str, attainment: float, find_rate: bool, instances: int, tp: int, max_num_seqs: int | None,
+    max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None, utilisation: float,
+    host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool,
+    overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Serve requests with SCHEDULER and print the block of vLLM's benchmark; --json has its keys.
+
+    Iterations are plans of the model's blocks on the declared devices, executed once for every size.
+    `windtunnel help serving` explains schedulers, requests and figures, and how to write a scheduler of your own.
+    """
+    from controller.cli.engine import load_engine
+    from controller.errors import BadWorkload
+    from controller.experiment.serving_run import serve as run_server
+    from controller.experiment.serving_spec import ServeSpec
+    from controller.report.json_output import dumps
+    from controller.report.progress import progress
+    from controller.serving.requests.classes import read_slo
+
+    names = [name.strip() for name in scheduler.split(",")]
+    limits = {"max_requests": max_num_seqs, "budget_tokens": max_num_batched_tokens}
+    for option, value in (("--max-num-seqs", max_num_seqs), ("--max-num-batched-tokens", max_num_batched_tokens)):
+        if value is not None and value < 1:
+            raise BadWorkload(f"{option} is {value}; at least 1 is needed")
+    if not 0 < utilisation <= 1:
+        raise BadWorkload(f"--utilisation is {utilisation:g}; write a share above 0 and at most 1")
+    if grain < 0 or exact < 0:
+        raise BadWorkload("--grain and --exact are 0 or more")
+    bounds = read_slo(slo)
+    specs = [
+        ServeSpec(
+            model, topology, name, requests, lengths, num_prompts, "", instances, tp, slo=bounds,
+            utilisation=utilisation, host_step_s=host_step, host_sequence_s=host_sequence,
+            limits={key: value for key, value in limits.items() if value is not None}, kv_tokens=kv_tokens,
+            grain=grain, seed=seed, overrides=overrides, catalog=catalog, classes=classes, exact=exact,
+            max_model_len=max_model_len,
+        )
+        for name in names
+    ]  # fmt: skip
+    load_engine()
+    found = []
+    with progress() as tell:
+        for spec in specs:
+            found.append(run_server(spec, tell))
+    if as_json:
+        from controller.experiment.serving_json import serving_json
+
+        objects = [serving_json(each, save_detailed) for each in found]
+        click.echo(dumps(objects[0] if len(objects) == 1 else objects))
+        return
+    for each in found:
+        _print(each)
+
+
+def _print(found: ServingExperiment) -> None:
+    from controller.experiment.serving_json import instance_lines
+    from controller.serving.benchmark_text import benchmark_text
+
+    spec = found.spec
+    click.echo(
+        f"{found.scheduler.name} on {spec.instances} x {spec.tp} devices of {found.topology.name}, {found.shape.name}, "
+        f"{found.stream.name}"
+    )
+    click.echo(benchmark_text(found.metrics))
+    if found.metrics.attained_ratio is not None:
+        parts = ", ".join(f"{name} {ratio:.1%}" for name, ratio in found.metrics.by_bound.items())
+        click.echo(f"SLO attainment: {found.metrics.attained_ratio:.1%} ({parts})")
+    for line in instance_lines(found):
+        click.echo(line)
+    if found.grain_error is not None:
+        click.echo(
+            f"{found.plans_executed} plans executed (grain {spec.grain}); {len(found.audited)} whole iterations differ "
+            f"from the sum of their parts by at most {found.grain_error:.2%}"
+        )
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"time {found.time_s:.3f} s virtual, {found.wall_s:.2f} s of wall time\n")

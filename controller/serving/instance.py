@@ -1,0 +1,129 @@
+"""One instance in the loop: its requests, its scheduler, and the iteration that it is in."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+
+from controller.serving.iteration import Iteration
+from controller.serving.iteration_times import IterationLoad, IterationTimes
+from controller.serving.progress import BadDecision, Progress
+from controller.serving.state import InstanceState, RequestState
+
+Decide = Callable[[InstanceState, float], Iteration]
+"""A scheduler: what runs next, from what it sees; it changes nothing."""
+
+MOST_STEPS = 4096
+"""Decode steps that are decided at once."""
+
+
+class ServingInstance:
+    """A replica of the model at work.
+
+    Attributes:
+        state: what schedulers and cluster policies see.
+        progress: moves its requests.
+        iteration: that it is in; None while it is idle.
+        ends_at: ends of the steps of that iteration that are still to come [s].
+        version: of `ends_at`, counted whenever it changes.
+        busy_s: time in iterations [s].
+        samples: (instant, blocks held, running, waiting) at the end of every iteration or run of steps.
+        slowdown: how much longer iterations take now than alone (a power cap, a transfer beside them).
+    """
+
+    def __init__(self, state: InstanceState, times: IterationTimes, decide: Decide) -> None:
+        self.state, self.times, self.decide = state, times, decide
+        self.progress = Progress(state)
+        self.iteration: Iteration | None = None
+        self.ends_at: list[float] = []
+        self.version = 0
+        self.busy_s = self.prompt_s = 0.0
+        self.iterations = self.prompt_tokens = 0
+        self.samples: list[tuple[float, int, int, int]] = []
+        self.slowdown = 1.0
+
+    def start(self, now: float) -> float | None:
+        """Decides and begins the next iteration; its end, or None where there is nothing to do [s]."""
+        state = self.state
+        iteration = self.decide(state, now)
+        if not iteration.works and not (iteration.preempt or iteration.swap_out or iteration.swap_in):
+            self.iteration = None
+            return None
+        progress, out_blocks = self.progress, 0
+        for request in iteration.swap_out:
+            out_blocks += state.own_blocks(request)
+        for request in iteration.swap_in:
+            out_blocks += state.blocks_for(request.computed)
+        progress.begin(iteration, now)
+        self.iteration, self.version = iteration, self.version + 1
+        rows = len(state.decoding) if iteration.decode else 0
+        if iteration.decode and not rows:
+            raise BadDecision("the scheduler decodes and no request does: decide `Iteration()` to wait")
+        if iteration.steady and not iteration.chunks and not out_blocks:
+            count = min(progress.steps_until_end(), MOST_STEPS)
+            count = progress.steps_with_blocks(count)
+            if count > 1:
+                durations = self.times.decode_steps_s(rows, state.context_tokens + rows, count)
+                if self.slowdown != 1.0:
+                    durations = [duration * self.slowdown for duration in durations]
+                self.ends_at = list(accumulate(durations, initial=now))[1:]
+                self.busy_s += self.ends_at[-1] - now
+                return self.ends_at[-1]
+        chunks, ended = [], 0
+        for chunk in iteration.chunks:
+            tokens = min(chunk.tokens, chunk.request.left_tokens)
+            chunks.append((tokens, chunk.request.computed))
+            ended += tokens == chunk.request.left_tokens
+            self.prompt_tokens += tokens
+        load = IterationLoad(
+            rows + iteration.padding_rows,
+            state.context_tokens + rows if rows else 0,
+            tuple(chunks), ended, out_blocks, out_blocks, iteration.side_by_side,
+        )  # fmt: skip
+        duration = self.times.iteration_s(load) * self.slowdown
+        self.ends_at = [now + duration]
+        self.busy_s += duration
+        return self.ends_at[0]
+
+    def end(self) -> list[RequestState]:
+        """Ends the iteration at its last instant; the requests that have ended with it."""
+        iteration, ends_at = self.iteration, self.ends_at
+        assert iteration is not None, "an iteration is under way"
+        self.iterations += len(ends_at)
+        if iteration.chunks or len(ends_at) == 1:
+            ended = self.progress.finish(iteration, ends_at[-1])
+        else:
+            ended = self.progress.jump(ends_at)
+        self.iteration, self.ends_at = None, []
+        self.sample(self.progress.step_end_at[-1] if not ends_at else ends_at[-1])
+        return ended
+
+    def sample(self, now: float) -> None:
+        """Notes how full the instance is."""
+        state = self.state
+        self.samples.append((now, state.pool.held_blocks, state.running_count, len(state.waiting)))
+
+    def interrupt(self, now: float) -> float | None:
+        """Cuts a run of steps to the one under way, as somebody came who may change what runs; its end, if cut."""
+        ends_at = self.ends_at
+        if len(ends_at) < 2:
+            return None
+        kept = bisect_left(ends_at, now) + 1
+        if kept >= len(ends_at):
+            return None
+        self.busy_s -= ends_at[-1] - ends_at[kept - 1]
+        del ends_at[kept:]
+        self.version += 1
+        return ends_at[-1]
+
+    def sync(self, now: float) -> None:
+        """Counts the steps of a run that have ended until `now`, so that the state is that of this instant."""
+        ends_at = self.ends_at
+        if len(ends_at) < 2 or ends_at[0] > now:
+            return
+        done = min(bisect_right(ends_at, now), len(ends_at) - 1)
+        if done:
+            self.iterations += done
+            self.progress.jump(ends_at[:done])
+            del ends_at[:done]

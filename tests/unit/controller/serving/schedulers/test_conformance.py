@@ -1,0 +1,13 @@
+"""Every scheduler of the table passes the suite."""
+
+import pytest
+
+from controller.conformance.scheduler_suite import SchedulerSuite
+from controller.serving.schedulers.table import SCHEDULERS
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+class TestSchedulersOfTheTable(SchedulerSuite):
+    @pytest.fixture(autouse=True)
+    def _named(self, name: str) -> None:
+        type(self).scheduler = name
