@@ -16,11 +16,12 @@ from controller.program.run import ProgressSink
 from controller.serving.client_request import RequestStreamSpec, Slo
 from controller.serving.device_times.audit import AuditedIteration, audit
 from controller.serving.device_times.parts import IterationParts
+from controller.serving.device_times.swaps import SwapTimes
 from controller.serving.device_times.times import DeviceTimes, HostCosts
 from controller.serving.instance import ServingInstance
 from controller.serving.iteration_times import IterationTimes
 from controller.serving.kv_pool import BLOCK_TOKENS, KvPool
-from controller.serving.kv_room import kv_blocks
+from controller.serving.kv_room import block_bytes, kv_blocks
 from controller.serving.loop import ServingLoop
 from controller.serving.metrics import ServingMetrics, measure_requests
 from controller.serving.requests.open import open_requests
@@ -92,7 +93,7 @@ class ServingSetup:
         self.limits = self.scheduler.limits
         groups = device_groups(self.topology, spec)
         dtype = "fp16" if self.shape.dtype == "fp32" else self.shape.dtype
-        most_tokens = max(self.limits.budget_tokens, self.limits.max_requests, self.shape.max_positions)
+        most_tokens = max(self.limits.budget_tokens, self.shape.max_positions) + self.limits.max_requests
         self.pool_blocks: list[int] = []
         self.times: list[IterationTimes] = []
         known: dict[tuple[str, ...], tuple[DeviceTimes, int]] = {}
@@ -122,7 +123,11 @@ class ServingSetup:
                 )
             blocks = asked
         parts = IterationParts(self.topology, self.shape, group, dtype, blocks * BLOCK_TOKENS, most_tokens)
-        return DeviceTimes(self.topology, parts, HostCosts(spec.host_step_s, spec.host_sequence_s), spec.grain), blocks
+        swaps = None
+        if self.limits.swap:
+            swaps = SwapTimes(self.topology, group[0], self.shape.layers, block_bytes(parts.sharding))
+        host = HostCosts(spec.host_step_s, spec.host_sequence_s)
+        return DeviceTimes(self.topology, parts, host, spec.grain, swaps), blocks
 
     def fresh_instances(self) -> list[ServingInstance]:
         """Instances without requests."""
@@ -143,7 +148,7 @@ class ServingSetup:
             self.spec.classes, self.spec.max_model_len,
         )  # fmt: skip
         check_requests(stream, self.shape, min(self.pool_blocks))
-        return stream
+        return self.scheduler.prepare(stream)
 
 
 def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingSetup | None = None,

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from controller.serving.iteration import Iteration
 from controller.serving.iteration_times import IterationLoad, IterationTimes
+from controller.serving.pipeline import StagePipeline
 from controller.serving.progress import BadDecision, Progress
 from controller.serving.state import InstanceState, RequestState
 
@@ -29,12 +30,19 @@ class ServingInstance:
         version: of `ends_at`, counted whenever it changes.
         busy_s: time in iterations [s].
         samples: (instant, blocks held, running, waiting) at the end of every iteration or run of steps.
+        pipeline: its stages; None for one.
+        lanes: instances that share its queue and its pool, itself included.
+        joining: requests whose cache has come from elsewhere, which decode from the next iteration on.
         slowdown: how much longer iterations take now than alone (a power cap, a transfer beside them).
     """
 
-    def __init__(self, state: InstanceState, times: IterationTimes, decide: Decide) -> None:
+    def __init__(
+        self, state: InstanceState, times: IterationTimes, decide: Decide, pipeline: StagePipeline | None = None
+    ) -> None:
         self.state, self.times, self.decide = state, times, decide
         self.progress = Progress(state)
+        self.pipeline = pipeline
+        self.lanes: list[ServingInstance] = [self]
         self.iteration: Iteration | None = None
         self.ends_at: list[float] = []
         self.version = 0
@@ -42,25 +50,30 @@ class ServingInstance:
         self.iterations = self.prompt_tokens = 0
         self.samples: list[tuple[float, int, int, int]] = []
         self.slowdown = 1.0
+        self.joining: list[RequestState] = []
 
     def start(self, now: float) -> float | None:
         """Decides and begins the next iteration; its end, or None where there is nothing to do [s]."""
         state = self.state
+        for request in self.joining:
+            self.progress.join(request)
+            if request.left_at >= 0:
+                request.lost_s, request.left_at = request.lost_s + now - request.left_at, -1.0
+        self.joining.clear()
         iteration = self.decide(state, now)
         if not iteration.works and not (iteration.preempt or iteration.swap_out or iteration.swap_in):
             self.iteration = None
             return None
-        progress, out_blocks = self.progress, 0
-        for request in iteration.swap_out:
-            out_blocks += state.own_blocks(request)
-        for request in iteration.swap_in:
-            out_blocks += state.blocks_for(request.computed)
+        progress, moved = self.progress, [state.own_blocks(request) for request in iteration.swap_out]
+        moved += [state.blocks_for(request.computed) for request in iteration.swap_in]
+        swapped = sum(moved)
+        copies = sum(-(-blocks // state.limits.group_blocks) for blocks in moved)
         progress.begin(iteration, now)
         self.iteration, self.version = iteration, self.version + 1
         rows = len(state.decoding) if iteration.decode else 0
         if iteration.decode and not rows:
             raise BadDecision("the scheduler decodes and no request does: decide `Iteration()` to wait")
-        if iteration.steady and not iteration.chunks and not out_blocks:
+        if self._runs_on(iteration) and not swapped:
             count = min(progress.steps_until_end(), MOST_STEPS)
             count = progress.steps_with_blocks(count)
             if count > 1:
@@ -79,12 +92,16 @@ class ServingInstance:
         load = IterationLoad(
             rows + iteration.padding_rows,
             state.context_tokens + rows if rows else 0,
-            tuple(chunks), ended, out_blocks, out_blocks, iteration.side_by_side,
+            tuple(chunks), ended, swapped, copies, iteration.side_by_side, iteration.padding_tokens,
         )  # fmt: skip
         duration = self.times.iteration_s(load) * self.slowdown
-        self.ends_at = [now + duration]
+        self.ends_at = [now + duration if self.pipeline is None else self.pipeline.enter(now, duration)]
         self.busy_s += duration
         return self.ends_at[0]
+
+    def _runs_on(self, iteration: Iteration) -> bool:
+        """Whether a decision holds for several steps."""
+        return iteration.steady and not iteration.chunks and not iteration.padding_rows and self.pipeline is None
 
     def end(self) -> list[RequestState]:
         """Ends the iteration at its last instant; the requests that have ended with it."""

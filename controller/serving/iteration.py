@@ -33,7 +33,8 @@ class Iteration:
         decode: whether every request that decodes makes a token.
         preempt: requests that leave the KV cache before it, to be recomputed.
         swap_out, swap_in: requests whose KV blocks go to the host's memory before it, or come back.
-        padding_rows: rows that compute for nobody, as in a batch that waits for its longest request.
+        padding_rows: rows that decode for nobody, as in a batch that waits for its longest request.
+        padding_tokens: prompt tokens that are computed for nobody, as in a batch padded to its longest prompt.
         steady: the decision stays the same until a request arrives or ends or blocks run out, so that the loop need
             not ask again; only for iterations that decode alone.
         side_by_side: compute, memory and network operations of nano-batches share the devices (NanoFlow).
@@ -45,6 +46,7 @@ class Iteration:
     swap_out: tuple[RequestState, ...] = ()
     swap_in: tuple[RequestState, ...] = ()
     padding_rows: int = 0
+    padding_tokens: int = 0
     steady: bool = False
     side_by_side: bool = False
 

@@ -21,6 +21,7 @@ class IterationLoad:
         ended_prompts: chunks that end a prompt, so that a token comes of them.
         swapped_blocks: KV blocks that move between device and host before it, out and in.
         copies: of how many pieces those are.
+        padding_tokens: prompt tokens that are computed for nobody.
         side_by_side: nano-batches share the devices.
     """
 
@@ -31,11 +32,12 @@ class IterationLoad:
     swapped_blocks: int = 0
     copies: int = 0
     side_by_side: bool = False
+    padding_tokens: int = 0
 
     @property
     def tokens(self) -> int:
         """Tokens that the layers compute."""
-        return self.rows + sum(tokens for tokens, _ in self.chunks)
+        return self.rows + self.padding_tokens + sum(tokens for tokens, _ in self.chunks)
 
 
 class IterationTimes(Protocol):

@@ -32,8 +32,8 @@ class Dispatcher(Protocol):
     def ended(self, loop: ServingLoop, instance: ServingInstance, ended: Sequence[RequestState], now: float) -> None:
         """Called at the end of every iteration, before the next one of that instance is decided."""
 
-    def next_at(self) -> float:
-        """The next instant at which something of its own happens; infinite for never [s]."""
+    def next_at(self, limit: float) -> float:
+        """The next instant at which something of its own happens, if that is not after `limit`; else infinite [s]."""
 
     def act(self, loop: ServingLoop, now: float) -> None:
         """Called at that instant."""
@@ -48,7 +48,7 @@ class OneInstance:
     def ended(self, loop: ServingLoop, instance: ServingInstance, ended: Sequence[RequestState], now: float) -> None:
         """Nothing happens beside iterations."""
 
-    def next_at(self) -> float:
+    def next_at(self, limit: float) -> float:
         return float("inf")
 
     def act(self, loop: ServingLoop, now: float) -> None:
@@ -96,7 +96,7 @@ class ServingLoop:
             if self._arrived < ready:
                 arrival_at = self.now if users else requests[self._arrived].arrival_at
             event_at = events[0][0] if events else float("inf")
-            own_at = dispatcher.next_at()
+            own_at = dispatcher.next_at(min(arrival_at, event_at))
             if arrival_at <= event_at and arrival_at <= own_at and arrival_at != float("inf"):
                 self.now = max(self.now, arrival_at)
                 self._arrive(requests[self._arrived])
@@ -106,6 +106,8 @@ class ServingLoop:
                 dispatcher.act(self, self.now)
                 continue
             if not events:
+                if own_at != float("inf"):
+                    continue
                 self._refuse_to_wait()
             at, _, number, version = heappop(events)
             instance = self.instances[number]
@@ -123,6 +125,9 @@ class ServingLoop:
             while self._arrived < ready and (users or requests[self._arrived].arrival_at <= at):
                 self._arrive(requests[self._arrived])
             self.start(instance)
+            for lane in instance.lanes:
+                if lane.iteration is None and lane is not instance:
+                    self.start(lane)
 
     def _arrive(self, request: ClientRequest) -> None:
         self._arrived += 1
@@ -132,11 +137,19 @@ class ServingLoop:
         self.states.append(state)
         self._dispatcher.arrive(self, state, self.now)
 
+    @property
+    def all_arrived(self) -> bool:
+        """Whether no request is still to come."""
+        return self._arrived == len(self._stream.requests)
+
     def admit(self, instance: ServingInstance, state: RequestState, now: float) -> None:
         """Puts a request into the queue of an instance, which goes on at once if it was idle."""
         state.instance = instance.state.number
         instance.state.waiting.append(state)
-        self.wake(instance, now)
+        for lane in instance.lanes:
+            if not instance.state.waiting:
+                break
+            self.wake(lane, now)
 
     def wake(self, instance: ServingInstance, now: float) -> None:
         """Lets an instance decide as soon as it can, as what it sees has changed."""

@@ -15,7 +15,17 @@ from heapq import heappop, heappush
 
 from controller.errors import RunError
 from controller.serving.iteration import Iteration, PromptChunk
-from controller.serving.state import DECODING, ENDED, MOVING, PREFILLING, SWAPPED, WAITING, InstanceState, RequestState
+from controller.serving.state import (
+    DECODING,
+    ENDED,
+    MOVING,
+    PREFILLING,
+    SWAPPED,
+    WAITING,
+    InstanceState,
+    RequestState,
+    client_of,
+)
 
 
 class BadDecision(RunError):
@@ -28,6 +38,8 @@ class Progress:
     Attributes:
         state: what the scheduler sees.
         step_end_at: end of every decode step [s].
+        hands_over: a finished prompt keeps its blocks until another instance has pulled them.
+        handed_over: those that have finished since somebody looked.
         preemptions, swapped_blocks, recomputed_tokens: counts so far.
     """
 
@@ -35,6 +47,8 @@ class Progress:
         self.state = state
         self.step_end_at: list[float] = []
         self.preemptions = self.recomputed_tokens = self.swap_outs = 0
+        self.hands_over = False
+        self.handed_over: list[RequestState] = []
         self._ends_at: dict[int, list[RequestState]] = {}
         self._end_steps: list[int] = []
 
@@ -47,6 +61,8 @@ class Progress:
             BadDecision: a request that is not where the decision needs it.
             KvExhausted: more blocks than there are.
         """
+        if not self.state.running_count:
+            self.state.batch_count = 0
         for request in iteration.preempt:
             self.preempt(request, now)
         for request in iteration.swap_out:
@@ -76,6 +92,7 @@ class Progress:
                 request.lost_s += now - request.left_at
                 request.left_at = -1.0
             request.stage, request.instance = PREFILLING, state.number
+            state.batch_count += 1
             state.prefilling[number] = request
             self._use_prefix(request)
         elif number not in state.prefilling:
@@ -199,6 +216,7 @@ class Progress:
         number = request.request.number
         del state.prefilling[number]
         self._publish_prefix(request)
+        self._serve(request, request.computed if request.generated == 0 else 0, 1)
         request.generated += 1
         request.prefill_ends.append(end_at)
         if request.first_at < 0:
@@ -209,7 +227,17 @@ class Progress:
             self._release(request)
             self._close(request, end_at, ended)
             return
+        if self.hands_over:
+            request.stage = MOVING
+            state.handing[number] = request
+            self.handed_over.append(request)
+            return
         self.join(request)
+
+    def let_go(self, request: RequestState) -> None:
+        """Gives the blocks of a finished prompt back whose cache another instance has pulled."""
+        del self.state.handing[request.request.number]
+        self._release(request)
 
     def _publish_prefix(self, request: RequestState) -> None:
         """Shares the whole blocks of a prompt that has been computed."""
@@ -283,8 +311,14 @@ class Progress:
         self._count_edge(request, -1)
         self._release(request)
         request.generated += made
+        self._serve(request, 0, made)
         request.computed = context
         request.joined_context, request.joined_step = context, state.step
+
+    def _serve(self, request: RequestState, prompt_tokens: int, output_tokens: int) -> None:
+        served, client = self.state.served_tokens, client_of(request.request)
+        prompt, output = served.get(client, (0, 0))
+        served[client] = prompt + prompt_tokens, output + output_tokens
 
     def _release(self, request: RequestState) -> None:
         pool = self.state.pool

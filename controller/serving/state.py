@@ -87,6 +87,8 @@ class ServerLimits:
         budget_tokens: of one iteration (Sarathi's and FastGen's budget; vLLM's most tokens of a pass over prompts).
         max_prefills: requests whose prompts one iteration computes, at most; 0 for any number.
         swap: what must leave goes to host memory instead of being recomputed.
+        priority_steps: decode steps after which FastSwitch draws priorities anew.
+        group_blocks: blocks that lie in one piece, so that a swap copies them at once.
         watermark: share of the blocks that admission leaves free.
         max_tokens: longest context of the model [tokens].
     """
@@ -96,6 +98,8 @@ class ServerLimits:
     max_prefills: int = 0
     swap: bool = False
     watermark: float = 0.01
+    priority_steps: int = 25
+    group_blocks: int = 1
     max_tokens: int = 1 << 40
 
 
@@ -114,8 +118,11 @@ class InstanceState:
         waiting: requests not yet admitted, first come first; a preempted one is the first again.
         prefilling, decoding: admitted requests by number, in the order of admission.
         swapped: requests whose blocks are in host memory, first out first.
+        handing: finished prompts whose cache another instance is to pull.
         step: decode steps so far.
         context_tokens: cached tokens of all requests that decode.
+        batch_count: requests that were admitted since nobody ran.
+        served_tokens: prompt and output tokens that every client has had; of those that decode, when they joined.
         draining: takes no new requests.
     """
 
@@ -128,6 +135,9 @@ class InstanceState:
     swapped: dict[int, RequestState] = field(default_factory=dict)
     step: int = 0
     context_tokens: int = 0
+    handing: dict[int, RequestState] = field(default_factory=dict)
+    batch_count: int = 0
+    served_tokens: dict[str, tuple[int, int]] = field(default_factory=dict)
     draining: bool = False
     at_edge: list[int] = field(default_factory=list)
     growing: int = 0
@@ -172,3 +182,8 @@ class InstanceState:
     def latest_first(self) -> Iterator[RequestState]:
         """Requests that decode, the latest to join first."""
         return (self.decoding[number] for number in reversed(self.decoding))
+
+
+def client_of(request: ClientRequest) -> str:
+    """Who sent a request: its session, or its class where it has none."""
+    return f"session {request.session}" if request.session >= 0 else request.kind

@@ -96,7 +96,7 @@ def _attention(s: Script, parts: IterationParts, rank: int, layer: int, query: V
     shape, heads, dim = parts.shape, parts.heads[rank], parts.shape.head_dim
     kv_heads, width = parts.kv_heads[rank], parts.heads[rank] * parts.shape.head_dim
     device = parts.sharding.devices[rank]
-    made = s.empty(Place(device, "hbm"), query.dtype, (load.tokens, width))
+    made = s.empty(Place(device, "hbm"), query.dtype, (load.tokens, width), partial=load.padding_tokens > 0)
     if load.rows:
         context = max(1, load.context_tokens // load.rows)
         keys, values = (View(pool, 0, (load.rows, kv_heads, context, dim)) for pool in parts.pools[rank])

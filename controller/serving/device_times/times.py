@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controller.execute.virtual import VirtualRun
 from controller.serving.device_times.grid import between, on_line
 from controller.serving.device_times.parts import IterationParts, PartPlan
+from controller.serving.device_times.swaps import SwapTimes
 from controller.serving.iteration_times import IterationLoad
 from controller.topology.schema import Topology
 
@@ -22,12 +23,10 @@ class HostCosts:
     Attributes:
         step_s: an iteration.
         sequence_s: every request in it.
-        copy_s: every copy of KV blocks that it submits.
     """
 
     step_s: float = 0.0
     sequence_s: float = 0.0
-    copy_s: float = 0.0
 
 
 class DeviceTimes:
@@ -42,7 +41,7 @@ class DeviceTimes:
 
     def __init__(
         self, topology: Topology, parts: IterationParts, host: HostCosts, grain: int = GRAIN,
-        swap_bytes_per_s: float = 0.0, block_bytes: int = 0, copies_per_block: int = 1,
+        swaps: SwapTimes | None = None,
     ) -> None:  # fmt: skip
         self.parts, self.host, self.grain = parts, host, grain
         self._run = VirtualRun(topology)
@@ -51,7 +50,7 @@ class DeviceTimes:
         self._memo: dict[tuple[object, ...], float] = {}
         self.loads: dict[IterationLoad, int] = {}
         self._linear: dict[tuple[int, int], float] = {}
-        self._swap = swap_bytes_per_s, block_bytes, copies_per_block
+        self._swaps = swaps
 
     def iteration_s(self, load: IterationLoad) -> float:
         """Duration of one iteration [s]."""
@@ -170,11 +169,9 @@ class DeviceTimes:
         return self._memo[key]
 
     def _swap_s(self, load: IterationLoad) -> float:
-        if not load.swapped_blocks:
+        if not load.swapped_blocks or self._swaps is None:
             return 0.0
-        rate, nbytes, copies = self._swap
-        moved = load.swapped_blocks * nbytes / rate if rate else 0.0
-        return moved + load.copies * copies * self.host.copy_s
+        return self._swaps.swap_s(load.swapped_blocks, load.copies)
 
     def _further(self, part: Callable[..., PartPlan], **sizes: int) -> float:
         """What a part takes amid an iteration, where its launches are hidden: twice it, less it alone [s]."""

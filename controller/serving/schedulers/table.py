@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.errors import BadWorkload
+from controller.serving.client_request import RequestStreamSpec
 from controller.serving.instance import Decide
 from controller.serving.state import USUAL_LIMITS, ServerLimits
 
@@ -24,12 +25,22 @@ class SchedulerEntry:
         summary: one line for people.
         target: ``module:function``, a `Decide`.
         limits: what its authors run it with.
+        preparation: ``module:function`` that orders a whole job beforehand; "" for none.
     """
 
     name: str
     summary: str
     target: str
     limits: ServerLimits = USUAL_LIMITS
+    preparation: str = ""
+
+    def prepare(self, stream: RequestStreamSpec) -> RequestStreamSpec:
+        """The requests as the scheduler lays them out before anything runs."""
+        if not self.preparation:
+            return stream
+        module, _, name = self.preparation.partition(":")
+        found: RequestStreamSpec = getattr(importlib.import_module(module), name)(stream)
+        return found
 
     @property
     def decide(self) -> Decide:
@@ -55,6 +66,42 @@ SCHEDULERS: Final[Mapping[str, SchedulerEntry]] = {
         SchedulerEntry(
             "sarathi", "a budget of tokens an iteration: decodes first, chunks of prompts into the rest",
             f"{_HERE}.sarathi:decide", ServerLimits(128, 512),
+        ),
+        SchedulerEntry(
+            "static", "a padded batch runs until its last request has ended (FasterTransformer)",
+            f"{_HERE}.static:decide", ServerLimits(64, 16384),
+        ),
+        SchedulerEntry(
+            "orca", "whole prompts beside decodes; memory for the whole answer is reserved", f"{_HERE}.orca:decide",
+            ServerLimits(16, 8192),
+        ),
+        SchedulerEntry(
+            "hybrid", "whole prompts beside decodes over a paged cache", f"{_HERE}.orca:decide_paged",
+            ServerLimits(128, 8192),
+        ),
+        SchedulerEntry(
+            "fastgen", "passes of a fixed number of tokens out of decodes and pieces of prompts",
+            f"{_HERE}.fastgen:decide", ServerLimits(128, 2048),
+        ),
+        SchedulerEntry(
+            "vllm_priority", "priorities that change; who must leave is swapped block by block",
+            f"{_HERE}.fastswitch:decide", ServerLimits(256, 2048, swap=True),
+        ),
+        SchedulerEntry(
+            "fastswitch", "priorities that change; swaps copy groups of contiguous blocks",
+            f"{_HERE}.fastswitch:decide", ServerLimits(256, 2048, swap=True, group_blocks=64),
+        ),
+        SchedulerEntry(
+            "batchllm", "a whole job in groups that share prefixes, bounded by memory", f"{_HERE}.batchllm:decide",
+            ServerLimits(4096, 2048), f"{_HERE}.batchllm:prepare",
+        ),
+        SchedulerEntry(
+            "priority", "the most important request first; who is less important leaves for it",
+            f"{_HERE}.priority:decide", ServerLimits(256, 2048),
+        ),
+        SchedulerEntry(
+            "fair", "a request of the client with the least service so far (virtual token counter)",
+            f"{_HERE}.fair:decide", ServerLimits(256, 2048),
         ),
     )
 }  # fmt: skip
@@ -96,7 +143,7 @@ def _of_file(path: Path, function: str) -> SchedulerEntry:
     decide = getattr(module, function, None)
     if not callable(decide):
         raise BadWorkload(f"{path} has no function {function!r}; define {function}(state, now)")
-    return _OwnScheduler(f"{path.name}:{function}", "one of your own", "", ServerLimits(), decide)
+    return _OwnScheduler(f"{path.name}:{function}", "one of your own", "", ServerLimits(), "", decide)
 
 
 @dataclass(frozen=True, slots=True)

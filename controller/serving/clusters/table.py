@@ -1,0 +1,78 @@
+"""The table of cluster policies."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Final
+
+from controller.errors import BadWorkload
+from controller.serving.client_request import ClientRequest
+from controller.serving.cluster_state import ClusterState, Migration
+
+Route = Callable[[ClusterState, ClientRequest], int]
+Rebalance = Callable[[ClusterState, float], list[Migration]]
+Scale = Callable[[ClusterState, float], int]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEntry:
+    """One policy.
+
+    Attributes:
+        name: what the command line calls it.
+        summary: one line for people.
+        module: its file, with `route` and as it needs them `rebalance`, `scale`, `pull_to`.
+        period_s: how often `rebalance` and `scale` are asked; 0 for never [s].
+        options: names and values of its numbers.
+        roles: prompts and decodes have instances of their own.
+        scales: `scale` is asked.
+    """
+
+    name: str
+    summary: str
+    module: str
+    period_s: float = 0.0
+    options: Mapping[str, float] = field(default_factory=dict)
+    roles: bool = False
+    scales: bool = False
+
+    def function(self, name: str) -> Any:
+        """A function of its file, imported now; None where it has none."""
+        return getattr(importlib.import_module(self.module), name, None)
+
+
+_HERE = "controller.serving.clusters"
+_LLUMNIX = {"out": 3.0, "into": 30.0, "headroom": 0.0, "scale_low": 10.0, "scale_high": 60.0}
+
+CLUSTERS: Final[Mapping[str, ClusterEntry]] = {
+    entry.name: entry
+    for entry in (
+        ClusterEntry("round_robin", "every instance in turn", f"{_HERE}.round_robin"),
+        ClusterEntry("least_loaded", "the instance with the fewest KV blocks used and asked for",
+                     f"{_HERE}.least_loaded"),
+        ClusterEntry("llumnix", "by freeness, with live migration", f"{_HERE}.llumnix", 0.2, _LLUMNIX),
+        ClusterEntry("llumnix_scaling", "the same, and as many instances as keep freeness in a range",
+                     f"{_HERE}.llumnix", 0.2, _LLUMNIX, scales=True),
+        ClusterEntry("least_loaded_scaling", "least loaded, with the scaling of Llumnix",
+                     f"{_HERE}.least_loaded_scaling", 0.2, _LLUMNIX, scales=True),
+        ClusterEntry("distserve", "prompts and decodes on instances of their own, KV pulled", f"{_HERE}.distserve",
+                     roles=True),
+    )
+}  # fmt: skip
+"""By name."""
+
+
+def load_cluster(name: str) -> ClusterEntry:
+    """The policy called `name`.
+
+    Raises:
+        BadWorkload: there is none; names the nearest one.
+    """
+    if name in CLUSTERS:
+        return CLUSTERS[name]
+    close = get_close_matches(name, CLUSTERS, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(CLUSTERS)}"
+    raise BadWorkload(f"no cluster policy {name!r}; {hint}")
