@@ -90,11 +90,13 @@ class Cluster:
         self.migrations = self.aborted = self.moved_tokens = 0
         self.on_s, self._on_since = 0.0, [0.0 if each else -1.0 for each in on]
         self.downtimes_s: list[float] = []
+        self._loop: ServingLoop
 
     # -- what the loop calls -------------------------------------------------------------------------------------------
 
     def arrive(self, loop: ServingLoop, state: RequestState, now: float) -> None:
         """Routes a request."""
+        self._loop = loop
         self._sync(now)
         number = self._route(self.state, state.request)
         self.state.routed += 1
@@ -203,6 +205,7 @@ class Cluster:
         if need > 0:
             pool.take(need)
             moving.held_blocks += need
+            self._loop.wake(moving.destination, self._loop.now)  # a run of steps counted on these blocks
         return True
 
     def _copy(self, moving: _Moving, tokens: int, now: float) -> None:

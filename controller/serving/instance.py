@@ -9,7 +9,7 @@ from itertools import accumulate
 from controller.serving.iteration import Iteration
 from controller.serving.iteration_times import IterationLoad, IterationTimes
 from controller.serving.pipeline import StagePipeline
-from controller.serving.progress import BadDecision, Progress
+from controller.serving.progress import BadDecision, RequestProgress
 from controller.serving.state import InstanceState, RequestState
 
 Decide = Callable[[InstanceState, float], Iteration]
@@ -40,7 +40,7 @@ class ServingInstance:
         self, state: InstanceState, times: IterationTimes, decide: Decide, pipeline: StagePipeline | None = None
     ) -> None:
         self.state, self.times, self.decide = state, times, decide
-        self.progress = Progress(state)
+        self.progress = RequestProgress(state)
         self.pipeline = pipeline
         self.lanes: list[ServingInstance] = [self]
         self.iteration: Iteration | None = None
@@ -143,4 +143,5 @@ class ServingInstance:
         if done:
             self.iterations += done
             self.progress.jump(ends_at[:done])
+            self.progress.take_growth()
             del ends_at[:done]

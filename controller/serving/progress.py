@@ -32,7 +32,7 @@ class BadDecision(RunError):
     """A scheduler decided what cannot be; says which request and why."""
 
 
-class Progress:
+class RequestProgress:
     """Requests of one instance as iterations go by.
 
     Attributes:
@@ -49,6 +49,7 @@ class Progress:
         self.preemptions = self.recomputed_tokens = self.swap_outs = 0
         self.hands_over = False
         self.handed_over: list[RequestState] = []
+        self._ahead_blocks = 0
         self._ends_at: dict[int, list[RequestState]] = {}
         self._end_steps: list[int] = []
 
@@ -71,8 +72,8 @@ class Progress:
             self._swap_in(request, now)
         for chunk in iteration.chunks:
             self._begin_chunk(chunk, now)
-        if iteration.decode and iteration.chunks:
-            self._take_growth()
+        if iteration.decode:
+            self.take_growth()
 
     def _begin_chunk(self, chunk: PromptChunk, now: float) -> None:
         state, request, pool = self.state, chunk.request, self.state.pool
@@ -119,10 +120,11 @@ class Progress:
             pool.hit_tokens += found * size
             request.cached_tokens += found * size
 
-    def _take_growth(self) -> None:
-        blocks = self.state.growth_blocks
-        if blocks:
-            self.state.pool.take(blocks)
+    def take_growth(self) -> None:
+        """Takes the blocks of the step that begins, so that nobody else can before it ends."""
+        self._ahead_blocks = self.state.growth_blocks
+        if self._ahead_blocks:
+            self.state.pool.take(self._ahead_blocks)
 
     # -- after an iteration --------------------------------------------------------------------------------------------
 
@@ -134,21 +136,21 @@ class Progress:
         """
         ended: list[RequestState] = []
         if iteration.decode:
-            if not iteration.chunks:
-                self._take_growth()
             self._step(end_at, ended)
         for chunk in iteration.chunks:
             self._end_chunk(chunk.request, chunk.tokens, end_at, ended)
         return ended
 
     def jump(self, ends_at: Sequence[float]) -> list[RequestState]:
-        """Many steps of decoding alone, in which nobody ends but in the last; their blocks are there."""
+        """Many steps of decoding alone, in which nobody ends but in the last; those of the first have been taken."""
         state, count = self.state, len(ends_at)
         size, rows = state.pool.block_tokens, len(state.decoding)
         rounds, rest = divmod(count, size)
         blocks = rounds * state.growing
         for offset in range(rest):
             blocks += state.at_edge[-(state.step + offset) % size]
+        blocks -= self._ahead_blocks
+        self._ahead_blocks = 0
         if blocks:
             state.pool.take(blocks)
         state.step += count
@@ -186,7 +188,7 @@ class Progress:
     def steps_with_blocks(self, most: int) -> int:
         """Decode steps, at most `most`, for which there are blocks."""
         state = self.state
-        free, size = state.free_blocks, state.pool.block_tokens
+        free, size = state.free_blocks + self._ahead_blocks, state.pool.block_tokens
         if not state.growing:
             return most
         rounds = free // state.growing
@@ -202,6 +204,7 @@ class Progress:
 
     def _step(self, end_at: float, ended: list[RequestState]) -> None:
         state = self.state
+        self._ahead_blocks = 0
         state.step += 1
         state.context_tokens += len(state.decoding)
         self.step_end_at.append(end_at)
