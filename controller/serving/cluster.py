@@ -45,7 +45,7 @@ class _Moving:
     left_at: float = 0.0
 
 
-class Cluster:
+class ServingCluster:
     """Implements `Dispatcher` with a policy.
 
     Attributes:
@@ -293,4 +293,4 @@ class Cluster:
             self._copy(moving, moving.request.computed, now)
 
 
-__all__ = ["DECODE", "Cluster"]
+__all__ = ["DECODE", "ServingCluster"]
