@@ -78,7 +78,7 @@ def shapes(strategy: str) -> dict[str, ModelShape]:
 
     OPT: learned positions, biases, as many KV heads as heads. Llama: rotation, gated, grouped heads, a head of its own.
     Gemma (generation): windows, norms of q and k, norms behind both parts. Four KV heads each, so that tensor
-    parallelism over four devices can cut them.
+    parallelism over four devices can cut them. DeepSeek where the strategy takes it: latents, experts of its own.
     """
     opt, llama = load_model("tiny-opt"), load_model("llama-2-7b")
     tiny_llama = replace(
@@ -90,5 +90,8 @@ def shapes(strategy: str) -> dict[str, ModelShape]:
         intermediate=96, vocab=200, max_positions=160, embedding_scale=48**0.5, attention_scale=0.25,
         sliding_window=24, sliding_layers=(True, False, True),
     )  # fmt: skip
-    found = [opt, tiny_llama] if lookup(strategy).task == TRAINING else [opt, tiny_llama, tiny_gemma]
+    entry = lookup(strategy)
+    found = [opt, tiny_llama] if entry.task == TRAINING else [opt, tiny_llama, tiny_gemma]
+    if "latents" in entry.takes:
+        found.append(load_model("tiny-deepseek"))
     return {shape.name: shape for shape in found}

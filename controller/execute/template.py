@@ -58,6 +58,7 @@ class Costs:
             bound.demand(),
             tuple(memory_name(kernel.device, *place) for place in reads),
             tuple(memory_name(kernel.device, *place) for place in writes),
+            kernel.queue,
         )
         load = self.fabric.kernel_load(kernel.device, cost)
         return Cost(load.work, load.latency_s, load, load.rate_limit, cost.bound)
@@ -272,6 +273,7 @@ class Template:
                 key: Any = (
                     op.op,
                     op.device,
+                    op.queue,
                     tuple((view.buffer.device, view.buffer.tier, view.buffer.dtype, view.shape) for view in op.inputs),
                     tuple((view.buffer.device, view.buffer.tier, view.buffer.dtype, view.shape) for view in op.outputs),
                     tuple(op.attributes.items()),

@@ -46,13 +46,12 @@ class Experts:
     def forward(self, s: Script, layer: Weighted, x: Value) -> Value:
         """The feed-forward of the normed `x` (..., n)."""
         flat = x.reshape(rows_of(x.shape[:-1]), layer.shape.hidden)
-        weights, chosen = self._choose(s, layer, flat)
-        made = self._mixed(s, layer, flat, weights, chosen)
-        if self.experts.shared_intermediate:
-            made = s.op("add", made, _shared(s, layer, flat), in_place=True, label="shared expert")
-        return made.reshape(*x.shape)
+        weights, chosen = self.choose(s, layer, flat)
+        rows, order, ends = s.results("expert_rows", flat, chosen, label="experts", count=self.experts.count)
+        made = s.op("expert_sum", self.fed(s, layer, rows, ends), order, weights, label="experts")
+        return self.with_shared(s, layer, flat, made).reshape(*x.shape)
 
-    def _choose(self, s: Script, layer: Weighted, flat: Value) -> tuple[Source, Source]:
+    def choose(self, s: Script, layer: Weighted, flat: Value) -> tuple[Source, Source]:
         """Weights and numbers of the experts of every token, (t, k) each."""
         e = self.experts
         bias = (layer.weights["router_choice.bias"],) if e.choice_bias else ()
@@ -62,17 +61,20 @@ class Experts:
         )  # fmt: skip
         return weights, chosen
 
-    def _mixed(self, s: Script, layer: Weighted, flat: Value, weights: Source, chosen: Source) -> Value:
-        """What the experts make of the tokens (t, n), weighted."""
-        rows, order, ends = s.results("expert_rows", flat, chosen, label="experts", count=self.experts.count)
+    def fed(self, s: Script, layer: Weighted, rows: Source, ends: Source) -> Value:
+        """What the experts make of rows (r, n), sorted by expert; those of expert j end before row ends[j]."""
         gate, up = (self._grouped(s, layer, name, rows, ends) for name in ("expert_gate", "expert_up"))
         if self.experts.clamped:
             act = s.op("clamped_swiglu", gate, up, in_place=True, label="experts")
         else:
             act = s.op("gated_activation", gate, up, in_place=True, label="experts", kind=layer.shape.activation)
-        return s.op(
-            "expert_sum", self._grouped(s, layer, "expert_down", act, ends), order, weights, label="experts"
-        )  # fmt: skip
+        return self._grouped(s, layer, "expert_down", act, ends)
+
+    def with_shared(self, s: Script, layer: Weighted, flat: Source, made: Value) -> Value:
+        """`made` (t, n) of the tokens `flat`, and what the feed-forward that they all take adds."""
+        if not self.experts.shared_intermediate:
+            return made
+        return s.op("add", made, _shared(s, layer, flat), in_place=True, label="shared expert")
 
     def _grouped(self, s: Script, layer: Weighted, name: str, rows: Source, ends: Source) -> Value:
         """The projection of that name of every row by its expert."""
@@ -81,7 +83,7 @@ class Experts:
         return s.op("grouped_linear", *operands, label="experts", loads=layer.loads)
 
 
-def _shared(s: Script, layer: Weighted, flat: Value) -> Value:
+def _shared(s: Script, layer: Weighted, flat: Source) -> Value:
     """The feed-forward that every token takes beside its experts."""
     gate, up = (layer.linear(s, name, flat, "shared expert") for name in ("shared_gate", "shared_up"))
     act = s.op("gated_activation", gate, up, in_place=True, label="shared expert", kind=layer.shape.activation)

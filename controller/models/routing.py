@@ -7,7 +7,21 @@ Source: DeepSeek-V3, arXiv 2412.19437, section 2.1.2, for balance.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from controller.models.shape import ModelShape
+from controller.program.options import Parsed
+
+
+def _skew(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 8.0:
+        raise ValueError(text)
+    return value
+
+
+Skew = Annotated[float, Parsed(_skew, "a number from 0 to 8")]
+"""Option of a strategy: the load of the i-th expert falls as 1/i^skew."""
 
 _LARGEST_LOAD = 1_000_000
 

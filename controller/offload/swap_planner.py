@@ -177,8 +177,8 @@ def block_flop_per_s(scenario: TrainingScenario, gpu: str) -> float:
     for op in s.plan().ops:
         if isinstance(op, Kernel):
             demand = bind_kernel(op, {}).demand()
-            tiers = [tuple(view.buffer.tier for view in views) for views in (op.inputs, op.outputs)]
-            cost = kernel_cost(spec, demand, *tiers)
+            inputs, outputs = (tuple(view.buffer.tier for view in views) for views in (op.inputs, op.outputs))
+            cost = kernel_cost(spec, demand, inputs, outputs)
             flop, time_s = flop + demand.flop, time_s + cost.latency_s + cost.time_s
     return flop / time_s
 

@@ -10,34 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
 
 from controller.models.attention import attention_of
-from controller.models.routing import declared_loads
+from controller.models.routing import Skew, declared_loads
 from controller.models.scenario import Scenario
 from controller.offload.generation import BoundPlan, generate
 from controller.offload.gpu_model import GpuModel, rows_view
 from controller.plan.ops import Buffer, Plan
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, symbol
-from controller.program.options import Options, Parsed, option
+from controller.program.options import Options, option
 from controller.program.run import GenerationProgram, Run
-
-
-def _skew(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value <= 8.0:
-        raise ValueError(text)
-    return value
 
 
 @dataclass(frozen=True)
 class GpuOnlyOptions(Options):
     """What a user may choose."""
 
-    expert_skew: Annotated[float, Parsed(_skew, "a number from 0 to 8")] = option(
-        0.0, "load of the i-th expert falls as 1/i^skew on the virtual clock; 0 is balanced"
-    )
+    expert_skew: Skew = option(0.0, "load of the i-th expert falls as 1/i^skew on the virtual clock; 0 is balanced")
 
 
 class GpuOnly:

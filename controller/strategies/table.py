@@ -67,6 +67,14 @@ STRATEGIES: dict[str, Strategy] = {
             takes=("experts", "latents", "sinks"),
         ),
         Strategy(
+            "expert_parallel",
+            "experts of a mixture dealt out over devices, attention on each over its own sequences",
+            "controller.strategies.expert_parallel:expert_parallel",
+            "dgx_h100",
+            "controller.strategies.expert_parallel:ExpertParallelOptions",
+            takes=("experts", "latents", "sinks"),
+        ),
+        Strategy(
             "vllm_recompute",
             "paged KV cache in GPU memory, requests that it cannot hold preempted and recomputed (virtual)",
             "controller.strategies.vllm_recompute:vllm_recompute",

@@ -8,7 +8,10 @@ Valid for: a kernel with the device to itself; sharing is the executor's.
 A demand whose ``dims`` say ``span`` claims that operands are still in the last-level cache (`cache.py`): benchmarks do,
 plans never but those of the optimizer's benchmarks (``span`` of ``adam_pieces``), whose bytes are those that cross the
 memory.
-Not modelled: overlap of a kernel's tail with the next one's start; clocks that sink with power and temperature.
+A queue with a share of the cores has that share of the peak, of the cores and of the cache's rate, and all of the
+memory: kernels of two such queues share its bandwidth as any two do.
+Not modelled: queues that together have more cores than the device; overlap of a kernel's tail with the next one's
+start; clocks that sink with power and temperature.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from node.hardware.gemm import gemm_time
 from node.hardware.latent_attention import latent_decode_time
 from node.hardware.operation import Demand
 from node.hardware.optimizer import memory_share, optimizer_time
-from node.hardware.peak import choose_unit, peak_flop_per_s, whole_chip
+from node.hardware.peak import choose_unit, part_of_cores, peak_flop_per_s, whole_chip
 from node.hardware.prefill_attention import prefill_time
 from node.hardware.quantisation import quantisation_time
 from node.hardware.selection import selection_time
@@ -71,7 +74,7 @@ class KernelCost:
 
 
 def kernel_cost(
-    spec: DeviceSpec, demand: Demand, input_tiers: Sequence[str], output_tiers: Sequence[str]
+    spec: DeviceSpec, demand: Demand, input_tiers: Sequence[str], output_tiers: Sequence[str], queue_name: str = ""
 ) -> KernelCost:
     """Cost of one launch alone on `spec`.
 
@@ -80,12 +83,13 @@ def kernel_cost(
         demand: work of the launch, from the operation table.
         input_tiers: tier of each input, in order.
         output_tiers: tier of each output, in order.
+        queue_name: compute queue that it runs on, which may have a share of the cores alone; "" for the first.
 
     Raises:
         Unsupported: no model for the family, no compute unit, or no peak for the dtype.
         UnknownTier: the device lacks a tier.
     """
-    queue = spec.compute_queue
+    queue = spec.queue_of_kernel(queue_name)
     start_s = queue.launch_s if queue is not None else 0.0
     if demand.family == "delay":
         seconds = float(demand.dims["seconds"])
@@ -98,6 +102,8 @@ def kernel_cost(
     unit = choose_unit(spec, demand.unit)
     if demand.family in ("selection", "quantisation"):
         unit = whole_chip(spec, unit)
+    if queue is not None and queue.share < 1.0:
+        unit = part_of_cores(unit, queue.share)
     peak = peak_flop_per_s(unit, demand.dtype, spec.product)
     ranges = decode_ranges(demand) if demand.family == "decode_attention" else None
     read_bytes = tier_bytes(spec, demand.reads, input_tiers, ranges)

@@ -113,12 +113,14 @@ class QueueSpec:
         kind: compute, copy, or issue (the host that launches the kernels of this device, one after the other).
         slots: ops that may run at once.
         launch_s: on an issue queue, the host time to launch one kernel [s]; on others, device-side start of an op [s].
+        share: of the cores of every compute unit that kernels of a compute queue run on [ratio].
     """
 
     name: str
     kind: QueueKind
     slots: int = 1
     launch_s: float = 0.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,10 @@ class DeviceSpec:
     def compute_queue(self) -> QueueSpec | None:
         """The first queue of kind ``compute``: where a kernel runs unless it names another."""
         return next((queue for queue in self.queues.values() if queue.kind == "compute"), None)
+
+    def queue_of_kernel(self, name: str) -> QueueSpec | None:
+        """The queue that a kernel on queue `name` runs on; "" is the first compute queue."""
+        return self.queues.get(name) if name else self.compute_queue
 
     @property
     def issue_queue(self) -> QueueSpec | None:

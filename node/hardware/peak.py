@@ -39,6 +39,18 @@ def whole_chip(spec: DeviceSpec, unit: ComputeSpec) -> ComputeSpec:
     return unit if first is unit or not shared else replace(unit, constants={**shared, **unit.constants})
 
 
+def part_of_cores(unit: ComputeSpec, share: float) -> ComputeSpec:
+    """`unit` with a share of its cores, rounded to whole ones, and with what grows with their number."""
+    constants = dict(unit.constants)
+    if "sm_count" in constants:
+        cores = max(1.0, round(constants["sm_count"] * share))
+        share, constants["sm_count"] = cores / constants["sm_count"], cores
+    if "l2_read" in constants:
+        constants["l2_read"] *= share
+    peaks = {dtype: share * peak for dtype, peak in unit.peak_flop_per_s.items()}
+    return replace(unit, peak_flop_per_s=peaks, constants=constants)
+
+
 def peak_flop_per_s(unit: ComputeSpec, dtype: str, product: str = "") -> float:
     """Dense peak of `unit` for arithmetic in `dtype` [FLOP/s].
 

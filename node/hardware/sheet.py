@@ -57,6 +57,7 @@ PORT_NUMBERS: Final[Mapping[str, str]] = {
 QUEUE_NUMBERS: Final[Mapping[str, str]] = {
     "launch": "s",  # between the starts of back-to-back ops
     "graph": "s",  # the gap between ops of a replayed graph; for predictions beside measurements
+    "share": "ratio",  # of the cores of every compute unit, where streams split a device
 }
 POWER_NUMBERS: Final[Mapping[str, str]] = {"idle": "W", "busy": "W"}
 
@@ -193,7 +194,7 @@ def assemble(skeleton: Skeleton, constants: Mapping[str, Constant], where: str) 
             pageable_bytes_per_s=optional(f"{name}.pageable"),
         )
     queues = {
-        name: QueueSpec(name=name, kind=kind, slots=slots, launch_s=number(f"{name}.launch") or 0.0)
+        name: QueueSpec(name, kind, slots, number(f"{name}.launch") or 0.0, optional(f"{name}.share") or 1.0)
         for name, (kind, slots) in skeleton.queues.items()
     }
     return DeviceSpec(
@@ -221,6 +222,8 @@ def _check_values(constants: Mapping[str, Constant], dimensions: Mapping[str, st
             raise BadSheet(f"{where}: {path} is {constant.text}; {complaint}")
         if path.endswith("_efficiency") and not 0 < constant.value <= _RATIO_LIMIT:
             raise BadSheet(f"{where}: {path} is {constant.text}; an efficiency is above 0 and at most {_RATIO_LIMIT}")
+        if path.endswith(".share") and not 0 < constant.value <= 1:
+            raise BadSheet(f"{where}: {path} is {constant.text}; a share of the cores is above 0 and at most 1")
         if path.endswith(".sm_count") and (constant.value < 1 or constant.value != int(constant.value)):
             raise BadSheet(f"{where}: {path} is {constant.text}; it must be a whole number of at least 1")
 

@@ -82,7 +82,7 @@ class KernelCall:
         spec = self._device.config.spec
         if far:
             spec = replace(spec, tiers={**spec.tiers, **far})
-        cost = kernel_cost(spec, demand, names[: len(inputs)], names[len(inputs) :])
+        cost = kernel_cost(spec, demand, names[: len(inputs)], names[len(inputs) :], launch.queue)
         tensors_in = [_tensor(operand, place) for operand, place in zip(launch.inputs, inputs, strict=True)]
         tensors_out = [_tensor(operand, place) for operand, place in zip(launch.outputs, outputs, strict=True)]
         work: Work = partial(run, launch.op, tensors_in, tensors_out, attributes)

@@ -21,6 +21,7 @@ from node.hardware.operations.attention import ATTENTION
 from node.hardware.operations.attributes import CompleteAttributes, complete_attributes
 from node.hardware.operations.control import CONTROL
 from node.hardware.operations.elementwise import ELEMENTWISE
+from node.hardware.operations.expert_parallel import EXPERT_PARALLEL
 from node.hardware.operations.experts import EXPERTS
 from node.hardware.operations.gradients import GRADIENTS
 from node.hardware.operations.latent_attention import LATENT_ATTENTION
@@ -45,7 +46,7 @@ _FAMILIES = (
     *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, NEW_TOKEN, SPARSE_ATTENTION, LAYOUT),
     *(SELECTION, REDUCTION, QUANTISATION, OPTIMIZER, CONTROL),
     *(PACKED_ATTENTION, LINEAR_BACKWARD, NORMS_BACKWARD, ACTIVATION_BACKWARD, LOSS, GRADIENTS),
-    *(EXPERTS, LATENT_ATTENTION),
+    *(EXPERTS, EXPERT_PARALLEL, LATENT_ATTENTION),
 )
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType({entry.name: entry for family in _FAMILIES for entry in family})

@@ -105,6 +105,18 @@ def _expert_rows(inputs: Types, attributes: Attributes) -> Results:
     return (rows, TensorType((tokens * k,), "int64"), TensorType((count,), "int64"))
 
 
+def _expert_counts(_: Types, attributes: Attributes) -> Results:
+    count = attributes["count"]
+    assert isinstance(count, int)
+    return (TensorType((count,), "int64"),)
+
+
+def _quantise_message(inputs: Types, attributes: Attributes) -> Results:
+    (tokens, width), tail = inputs[0].shape, attributes.get("tail", 512)
+    assert isinstance(tail, int)
+    return (TensorType((tokens, width + tail), "int8"),)
+
+
 def _grouped_linear(inputs: Types, _: Attributes) -> Results:
     return (TensorType((inputs[0].shape[0], inputs[1].shape[1]), inputs[0].dtype),)
 
@@ -151,6 +163,9 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
         "grouped_linear": _grouped_linear,
         "clamped_swiglu": _like_first,
         "expert_sum": _expert_sum,
+        "expert_slots": _like_first,
+        "expert_counts": _expert_counts,
+        "quantise_message": _quantise_message,
         "head_linear": _head_linear,
         "latent_prefill_attention": _latent_prefill,
         "latent_decode_attention": _decode_attention,

@@ -317,6 +317,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     **cases_of("training_cases"),
     **cases_of("sparse_cases"),
     **cases_of("expert_cases"),
+    **cases_of("expert_parallel_cases"),
 }
 
 

@@ -164,3 +164,18 @@ def test_what_cannot_run_says_why():
 def test_the_same_question_gets_the_same_answer():
     spec = load_product("rtx_a6000")
     assert cost(spec, demand("gemm")) == cost(spec, demand("gemm"))
+
+
+def test_a_queue_with_a_share_of_the_cores_has_that_share_of_the_peak_and_all_of_the_memory():
+    spec = load_product("ascend_910c_die")
+    thirds = {name: dataclasses.replace(spec.queues["stream"], name=name, share=share)
+              for name, share in (("two", 2 / 3), ("one", 1 / 3))}  # fmt: skip
+    split = dataclasses.replace(spec, queues={**spec.queues, **thirds})
+    product, copy = demand("gemm"), demand("elementwise")
+
+    def on(queue, work):
+        return kernel_cost(split, work, ["hbm"] * len(work.reads), ["hbm"] * len(work.writes), queue)
+
+    assert on("stream", product).time_s < on("two", product).time_s < on("one", product).time_s
+    assert on("one", product).parts["compute"] > 2.5 * on("stream", product).parts["compute"]
+    assert on("one", copy).time_s == pytest.approx(on("stream", copy).time_s, rel=0.5)

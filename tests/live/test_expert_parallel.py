@@ -1,0 +1,27 @@
+"""Tokens that are routed over node processes and back are those of a plain forward pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.experiment.run import run_experiment
+from controller.experiment.run_spec import RunSpec
+
+pytestmark = pytest.mark.live
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("tiny-deepseek", {}),
+        ("tiny-deepseek", {"placement": "7|0|6|1|5|2|4|3", "messages": "int8"}),
+    ],
+)
+def test_eight_processes_generate_what_one_does(model: str, options: dict[str, str]) -> None:
+    spec = RunSpec(
+        "expert_parallel", model, batch=8, prompt_tokens=6, output_tokens=3, live=True,
+        options={"devices": "8", **options},
+    )  # fmt: skip
+    found = run_experiment(spec)
+    assert found.comparison is not None and found.comparison["tokens_equal"]
+    assert found.comparison["max_logit_difference"] < (0.2 if "messages" in options else 1e-4)
