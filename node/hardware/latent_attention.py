@@ -7,7 +7,8 @@ fp32 and joined by a second kernel. Streaming is bound by `decode_efficiency` of
 attention over a prompt (`prefill_attention.py`), waves and floor are those of `decode_attention.py`.
 Source: DeepSeek-V2 (arXiv 2405.04434), section 2.1; FlashMLA (github.com/deepseek-ai/FlashMLA): blocks of 64 heads,
 parts in fp32, a kernel that combines them. No number is fitted to a table of latent attention.
-Valid for: absorbed projections, bf16 latents, on a device with `sm_count`; without it, the plain roofline.
+Valid for: absorbed projections, bf16 latents, on a device with `sm_count`; without it, the roofline at
+`latent_efficiency`.
 Not modelled: page tables, latents in 8 bits.
 """
 
@@ -47,7 +48,7 @@ def latent_decode_time(
     units = constants.get("sm_count", 0.0)
     tokens = int(dims.get("tokens", 0))
     if not units or not tokens:
-        parts["compute"] = demand.flop / peak_flop_per_s
+        parts["compute"] = demand.flop / (peak_flop_per_s * constants.get("latent_efficiency", 1.0))
         return max(parts.values()), parts
     clock_hz = constants.get("clock", _DEFAULT_CLOCK_HZ)
     heads = dims["heads"]

@@ -74,6 +74,7 @@ COMPUTE_NUMBERS: Final[Mapping[str, str]] = {
     "gemm_efficiency": "ratio",  # share of the peak that the largest tile reaches in a short product
     "sustained_efficiency": "ratio",  # share of the peak that the power limit leaves to long products
     "prefill_efficiency": "ratio",  # share of the peak that the arithmetic of fused attention reaches
+    "latent_efficiency": "ratio",  # share of the peak that attention over latents reaches
     "decode_efficiency": "ratio",  # share of the tier's bandwidth that decode attention reaches
     "memory_efficiency": "ratio",  # share of the tier's bandwidth that everything else reaches
 }

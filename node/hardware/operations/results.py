@@ -105,6 +105,11 @@ def _expert_rows(inputs: Types, attributes: Attributes) -> Results:
     return (rows, TensorType((tokens * k,), "int64"), TensorType((count,), "int64"))
 
 
+def _quantise(inputs: Types, _: Attributes) -> Results:
+    x = inputs[0]
+    return (TensorType(x.shape, "int8"), TensorType(x.shape[:-1], "fp32"))
+
+
 def _expert_counts(_: Types, attributes: Attributes) -> Results:
     count = attributes["count"]
     assert isinstance(count, int)
@@ -163,6 +168,7 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
         "grouped_linear": _grouped_linear,
         "clamped_swiglu": _like_first,
         "expert_sum": _expert_sum,
+        "quantise": _quantise,
         "expert_slots": _like_first,
         "expert_counts": _expert_counts,
         "quantise_message": _quantise_message,

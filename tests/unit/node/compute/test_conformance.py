@@ -413,7 +413,7 @@ def test_demand_is_sane(name: str, case: Case, dtype: str):
     assert all(0 <= read <= tensor.nbytes for read, tensor in zip(demand.reads, inputs, strict=True) if name not in
                ("embedding", "gather"))  # fmt: skip
     assert all(0 <= write <= tensor.nbytes for write, tensor in zip(demand.writes, outputs, strict=True))
-    assert demand.flop >= 0 and demand.family and demand.dtype in ("fp32", "fp16", "bf16")
+    assert demand.flop >= 0 and demand.family and demand.dtype in ("fp32", "fp16", "bf16", "int8")
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

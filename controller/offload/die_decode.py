@@ -1,0 +1,105 @@
+"""A decode step of CloudMatrix-Infer on one die: micro-batches on two streams, a draft layer, the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from controller.execute.virtual import run_virtual
+from controller.models.catalog import load_model
+from controller.models.shape import ModelShape
+from controller.offload.die_group import die_group
+from controller.offload.die_layers import DTYPE, DieLayers, DieRules
+from controller.offload.scratch import Scratch
+from controller.plan.ops import Plan
+from controller.plan.ranges import even_ranges
+from controller.plan.script import Script
+from controller.program.run import Program, Run
+from controller.topology.schema import Topology
+
+DISPATCH_S, COMBINE_S = 70.32e-6, 35.01e-6
+"""Of CANN's operators beside moving bytes, each read off its EP 8 row of table 7 (`reproduce cloudmatrix384`) [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSetting:
+    """One decode instance.
+
+    Attributes:
+        dies: of the instance; experts are spread over all.
+        sequences: of each die.
+        context: cached tokens of each.
+        drafts: tokens that the draft layer adds to a step.
+        microbatches: that share a die; two overlap attention with experts.
+        shared_copies, redundant: dies that hold the shared expert, and second copies of experts.
+    """
+
+    dies: int = 320
+    sequences: int = 48
+    context: int = 4096
+    drafts: int = 1
+    microbatches: int = 2
+    shared_copies: int = 32
+    redundant: int = 32
+
+
+def decode_step_s(topology: Topology, setting: DecodeSetting, layers: int | None = None) -> float:
+    """Time of one step [s]; of the first `layers` layers alone where that is given."""
+    shape = load_model("deepseek-v3")
+    took: list[float] = []
+
+    def go(run: Run) -> Program:
+        plan, die, scratch = decode_plan(topology, shape, setting, layers)
+        die.place(run)
+        scratch.place(run)
+        ended = yield run.submit(plan)
+        took.append(ended.end_at - ended.submitted_at)
+
+    outcome = run_virtual(topology, [go])
+    assert outcome.ok, outcome.ended
+    return took[0]
+
+
+def decode_plan(
+    topology: Topology, shape: ModelShape, setting: DecodeSetting, layers: int | None = None
+) -> tuple[Plan, DieLayers, Scratch]:
+    """The step, what the die holds, and its scratch."""
+    experts = shape.experts
+    assert experts is not None
+    split = setting.microbatches > 1
+    queues = ("attention", "experts") if split else ("fused", "fused")
+    group = die_group(topology, setting.dies)
+    spec = topology.devices[group.place.device].spec
+    start_s = spec.compute_queue.launch_s if spec.compute_queue is not None else 0.0
+    copies = experts.chosen + 1  # the shared expert is a die's, too
+    slots = max(1, ceil((experts.count + setting.shared_copies + setting.redundant) / setting.dies))
+    busiest = max(
+        setting.dies / setting.shared_copies, experts.chosen * setting.dies / (experts.count + setting.redundant)
+    )
+    rules = DieRules(start_s, DISPATCH_S, COMBINE_S, max(1.0, busiest / copies), *queues)
+    die, scratch = DieLayers(shape, group, rules, slots), Scratch("step")
+    s = Script("decode step", scratch)
+    room = setting.context + 1 + setting.drafts
+    streams = []
+    parts = even_ranges(setting.sequences, min(setting.microbatches, setting.sequences))
+    for s.microbatch, (begin, stop) in enumerate(parts):
+        tokens = (stop - begin) * (1 + setting.drafts)
+        streams.append(die.entering(s, tokens))
+    count = shape.layers if layers is None else layers
+    names = [*range(count), *(["draft"] if setting.drafts and layers is None else [])]
+    for layer in names:
+        if layer == "draft":
+            _heads(s, die, streams, "sampled")
+        for s.microbatch, (begin, stop) in enumerate(parts):
+            x = die.decode(s, f"layers.{layer}", streams[s.microbatch], stop - begin, setting.context, room)
+            is_dense = layer != "draft" and layer < experts.first_dense and layers is None
+            streams[s.microbatch] = (
+                die.dense(s, f"layers.{layer}", x) if is_dense else die.mixture(s, f"layers.{layer}", x, copies)
+            )
+    _heads(s, die, streams, "drafted")
+    return s.plan(), die, scratch
+
+
+def _heads(s: Script, die: DieLayers, streams: list, name: str) -> None:
+    for s.microbatch, x in enumerate(streams):
+        die.head(s, x, name)
