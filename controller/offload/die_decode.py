@@ -9,11 +9,11 @@ from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
 from controller.offload.die_group import die_group
-from controller.offload.die_layers import DTYPE, DieLayers, DieRules
+from controller.offload.die_layers import DieLayers, DieRules
 from controller.offload.scratch import Scratch
 from controller.plan.ops import Plan
 from controller.plan.ranges import even_ranges
-from controller.plan.script import Script
+from controller.plan.script import Script, Value
 from controller.program.run import Program, Run
 from controller.topology.schema import Topology
 
@@ -100,6 +100,6 @@ def decode_plan(
     return s.plan(), die, scratch
 
 
-def _heads(s: Script, die: DieLayers, streams: list, name: str) -> None:
+def _heads(s: Script, die: DieLayers, streams: list[Value], name: str) -> None:
     for s.microbatch, x in enumerate(streams):
         die.head(s, x, name)

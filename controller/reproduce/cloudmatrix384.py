@@ -1,7 +1,7 @@
 """CloudMatrix384: point-to-point transfers on its UB plane, and expert-parallel dispatch and combine.
 
 Source: arXiv 2506.12708v2, tables 1 and 7; the RDMA figures of section 3; DeepEP's first README for the H800 columns of
-table 7. Its serving tables (3 to 5) need more than a fabric and are absent.
+table 7. Decoding and products in int8 are in `cloudmatrix384_steps`; prefill (table 3) is absent.
 
 Table 1 is what the declared fabric is made of: the rows inside of a node, and the latency that a write between nodes
 adds, are its constants and marked calibration; what it says about every other pair follows.
@@ -35,6 +35,7 @@ from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.program.run import Program, Run
 from controller.program.waits import Completion
+from controller.reproduce.cloudmatrix384_steps import step_rows
 from controller.reproduce.rows import Paper, PublishedRow, identities
 from controller.topology.loader import load_topology
 
@@ -277,5 +278,10 @@ def paper() -> Paper:
     title = "CloudMatrix384: its planes, and dispatch and combine over them (arXiv 2506.12708)"
     plain = "`windtunnel collective` has no fixed time of an operator, so it prints the transfers alone"
     return Paper(
-        "cloudmatrix384", title, {}, (*_pair_rows(), *identities(_plane_rows()), *_operator_rows()), knob, plain
+        "cloudmatrix384",
+        title,
+        {},
+        (*_pair_rows(), *identities(_plane_rows()), *_operator_rows(), *step_rows()),
+        knob,
+        plain,
     )

@@ -1,0 +1,106 @@
+"""CloudMatrix384: decode steps of DeepSeek-R1, and products in int8, as one die executes them.
+
+Source: arXiv 2506.12708v2, tables 4, 5 and 10, section 5.4. A step is 160 NPUs: 320 dies, 256 + 32 + 32 experts a
+layer, one each. TPOT is the time of a step over the tokens that it gives: 1.7 with a draft token that is accepted in 7
+of 10 cases, which the paper assumes. Graphs are launched whole, so the host's cost of a kernel is set to none. Whether
+two micro-batches share a die is chosen by executing both. No constant is set from a row of these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+
+from controller.offload.die_decode import DecodeSetting, decode_step_s
+from controller.reproduce.rows import PublishedRow
+from controller.topology.loader import load_topology
+from node.hardware.catalog import load_product
+from node.hardware.cost import kernel_cost
+from node.hardware.operation import TensorType
+from node.hardware.operations import operation
+
+ACCEPTED = 0.7
+"""Share of draft tokens that are accepted: the paper's assumption, an oracle here."""
+GRAPHS = ("npu.issue.launch=0 us",)
+WITHIN = 0.10
+INT8_GEMM = {
+    (4, 7168, 4096, 4096): 79.4, (4, 2048, 7168, 4096): 77.4, (4, 7168, 4096, 8192): 82.7,
+    (4, 2048, 7168, 8192): 81.1, (8, 7168, 4096, 4096): 79.6, (8, 2048, 7168, 4096): 77.9,
+}  # fmt: skip
+"""Table 10: (groups, M, N, K) to compute utilisation [%]."""
+
+
+@lru_cache(maxsize=32)
+def step_s(sequences: int, drafts: int, microbatches: int, layers: int | None = None) -> float:
+    """Time of a step of `sequences` on each die, or of its first layers [s]."""
+    setting = DecodeSetting(sequences=sequences, drafts=drafts, microbatches=microbatches)
+    return decode_step_s(load_topology("cloudmatrix384", GRAPHS), setting, layers)
+
+
+def tpot_ms(sequences: int) -> float:
+    """Time per output token with one draft token [ms]."""
+    return min(step_s(sequences, 1, parts) for parts in (1, 2)) * 1e3 / (1.0 + ACCEPTED)
+
+
+def tokens_per_s(sequences: int) -> float:
+    """Tokens that an NPU of two dies gives [1/s]."""
+    return 2 * sequences / tpot_ms(sequences) * 1e3
+
+
+def layer_us(drafts: int) -> float:
+    """One layer of 48 sequences in two micro-batches, between layer 4 and layer 8 [us]."""
+    return (step_s(48, drafts, 2, 8) - step_s(48, drafts, 2, 4)) / 4 * 1e6
+
+
+def microbatch_gain(sequences: int) -> float:
+    """What two micro-batches add to the throughput [%]."""
+    return 100.0 * (step_s(sequences, 1, 1) / step_s(sequences, 1, 2) - 1.0)
+
+
+def utilisation(groups: int, m: int, n: int, k: int) -> float:
+    """Share of the peak that a grouped product in int8 reaches alone [%]."""
+    spec = load_product("ascend_910c_die")
+    inputs = (
+        TensorType((groups * m, k), "int8"), TensorType((groups * m,), "fp32"), TensorType((groups, n, k), "int8"),
+        TensorType((groups, n), "fp32"), TensorType((groups,), "int64"),
+    )  # fmt: skip
+    demand = operation("int8_grouped_linear").demand(inputs, (TensorType((groups * m, n), "bf16"),), {})
+    cost = kernel_cost(spec, demand, ("hbm",) * 5, ("hbm",), "fused")
+    return 100.0 * demand.flop / cost.time_s / spec.computes["tensor"].peak_flop_per_s["int8"]
+
+
+def step_rows() -> list[PublishedRow]:
+    """Rows of decoding and of products."""
+    rows = []
+
+    def row(table: str, what: Mapping[str, str | int | float], quantity: str, published: float, unit: str,
+            ours: Callable[[], float],
+            within: float | None, why: str = "") -> None:  # fmt: skip
+        rows.append(
+            PublishedRow(table, what, quantity, published, unit, "P", lambda _: ours(), (), within, why=why)
+        )  # fmt: skip
+
+    for batch, tpot, rate in ((96, 49.4, 1943.0), (8, 14.9, 538.0)):
+        row("decode", {"batch_per_npu": batch}, "tpot", tpot, "ms", partial(tpot_ms, batch // 2), WITHIN)
+        row(
+            "decode",
+            {"batch_per_npu": batch},
+            "rate_per_npu",
+            rate,
+            "token/s",
+            partial(tokens_per_s, batch // 2),
+            WITHIN,
+        )
+    for drafts, published in ((0, 874.0), (1, 1260.0)):
+        row(
+            "layer", {"drafts": drafts, "batch_per_npu": 96}, "time", published, "us", partial(layer_us, drafts), WITHIN
+        )
+    for batch, gain in ((64, 5.8), (96, 9.4), (128, 6.9)):
+        why = "our operators of one die lose as much to the split of cores as they gain from overlap"
+        row(
+            "microbatches", {"batch_per_npu": batch}, "gain", gain, "%", partial(microbatch_gain, batch // 2), None, why
+        )
+    for shape, published in INT8_GEMM.items():
+        what = dict(zip(("groups", "m", "n", "k"), shape, strict=True))
+        row("int8_gemm", what, "utilisation", published, "%", partial(utilisation, *shape), WITHIN)
+    return rows
