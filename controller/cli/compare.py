@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from controller.cli.format_options import format_options
 from controller.cli.options import catalog_option, json_option, named_values, overrides_option
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--processes", type=click.IntRange(1), help="Runs at once.  [default: the cores of this machine]")
 @click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
+@format_options
 @overrides_option
 @catalog_option
 @json_option
@@ -71,6 +73,9 @@ def compare(
     report: Path | None,
     processes: int | None,
     ray: str | None,
+    dtype: str | None,
+    quantization: str | None,
+    kv_dtype: str | None,
     overrides: tuple[str, ...],
     catalog: tuple[Path, ...],
     as_json: bool,
@@ -97,7 +102,8 @@ def compare(
     check_folders({"--csv": csv_path, "--plot": plot, "--report": report})
     base = RunSpec(
         "gpu_only", model, None, overrides, catalog, batch, prompt_tokens, output_tokens, seed=seed,
-        options=named_values(option_texts), seq=seq, steps=steps,
+        options=named_values(option_texts), seq=seq, steps=steps, dtype=dtype, quantization=quantization,
+        kv_dtype=kv_dtype,
     )  # fmt: skip
     chosen = tuple(map(parse_candidate, candidates)) or GENERATION
     axes = tuple(map(parse_axis, sweeps))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
+from controller.cli.format_options import format_options
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
 from controller.cli.strategy_command import StrategyCommand, strategy_options
 
@@ -23,12 +24,7 @@ if TYPE_CHECKING:
 @click.option("--pace", type=float, metavar="DILATION", help="Hold nodes to device speed, this much slower (--live).")
 @node_timeout_option
 @click.option("--ray", metavar="ADDRESS", help="Place node processes on a Ray cluster: auto, HOST:PORT (--live).")
-@click.option(
-    "--dtype", metavar="TYPE", help="Element type of a virtual run, in place of the model's: bf16, fp16, fp32."
-)
-@click.option(
-    "--quantization", metavar="FORMAT", help="Weights in fp8, fp8-block, int8, int4, mxfp4 or none (--virtual)."
-)
+@format_options
 @click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
 @click.option(
     "--effective-context",
@@ -124,7 +120,7 @@ def _run(request: RunSpec, as_json: bool, details: bool) -> None:
         _print(experiment, details)
     if "tokens_equal" in experiment.comparison:
         found = experiment.comparison
-        if found["tokens_equal"] != found["tokens_compared"]:
+        if found["tokens_equal"] != found["tokens_compared"] and "rounded" not in found:
             raise click.exceptions.Exit(1)
     if not experiment.comparison.get("values_equal", True):
         raise click.exceptions.Exit(1)
@@ -180,7 +176,14 @@ def _print_values(experiment: Experiment) -> None:
         click.echo(f"largest logit difference: {found['max_logit_difference']:.2e}")
     if "not_compared" in found:
         click.echo(found["not_compared"])
-    if "values_equal" in found:
+    if "rounded" in found:
+        word = "yes" if found["values_equal"] else "NO"
+        error, tolerance = found["logit_error_ratio"], found["logit_error_tolerance"]
+        click.echo(
+            f"rounded: {found['rounded']}; logits differ by {error:.2g} of their size (tolerance {tolerance:.2g})"
+        )
+        click.echo(f"logits within the tolerance: {word}")
+    elif "values_equal" in found:
         word = "yes" if found["values_equal"] else "NO"
         click.echo(f"losses and parameters equal: {word} (against {found['reference']})")
         for step, (ours, plain) in enumerate(zip(found["losses"], found["reference_losses"], strict=False)):

@@ -20,7 +20,7 @@ MOST_RUNS = 10_000
 RUN_S = 0.5
 """Wall time of a small run, guessed from 4 ms a decode step; not measured [s]."""
 _NUMBERS = ("batch", "prompt_tokens", "output_tokens", "seq", "steps", "seed")
-_TEXTS = ("model", "topology")
+_TEXTS = ("model", "topology", "dtype", "quantization", "kv_dtype")
 
 
 @dataclass(frozen=True, slots=True)

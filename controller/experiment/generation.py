@@ -12,6 +12,7 @@ from controller.errors import BadWorkload
 from controller.execute.phases import Phases
 from controller.execute.trace import Trace
 from controller.experiment.result import Experiment
+from controller.experiment.rounding import judge_rounding
 from controller.experiment.run_spec import LIVE_DTYPE, PROMPT_TOKENS, RunSpec
 from controller.experiment.scenario_runner import RunScenario
 from controller.experiment.values import compare_generation
@@ -108,6 +109,7 @@ def _compare(
         reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
     rows = [[step[row] for step in generated.tokens] for row in range(scenario.batch)]
     result: dict[str, Any] = compare_generation(rows, generated.logits, reference.tokens, reference.logits)
+    result |= judge_rounding(scenario, result)
     result["reference"] = reference.made_by
     result["tokens"] = rows
     if experiment.request.prompt is not None:

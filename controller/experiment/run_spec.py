@@ -44,7 +44,8 @@ class RunSpec:
         faults: links that fail or slow down in mid-run.
         ray: address of the Ray cluster that carries the node processes of a live run; None for this machine.
         local: with values computed in this process, without nodes.
-        dtype, quantization: in place of those of the model, see `controller.models.formats`; None for its own.
+        dtype, quantization, kv_dtype: in place of those of the model, see `controller.models.formats`; None for its
+            own.
     """
 
     strategy: str
@@ -72,6 +73,7 @@ class RunSpec:
     faults: tuple[Fault, ...] = ()
     dtype: str | None = None
     quantization: str | None = None
+    kv_dtype: str | None = None
 
     @property
     def executor(self) -> str:

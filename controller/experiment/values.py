@@ -37,10 +37,12 @@ def compare_generation(
         expected_logits: of the reference (steps, rows, vocab).
 
     Returns:
-        ``tokens_equal`` of ``tokens_compared``, and ``max_logit_difference`` over all steps whose context was equal.
+        ``tokens_equal`` of ``tokens_compared``, and over all steps whose context was equal ``max_logit_difference`` and
+        ``logit_error_ratio``, the root of the mean square of the difference over that of the expected logits about
+        their mean.
     """
     equal = compared = 0
-    worst = 0.0
+    worst = squares = expected_squares = 0.0
     for row, (ours, expected) in enumerate(zip(tokens, expected_tokens, strict=True)):
         compared += len(expected)
         same_context = True
@@ -48,9 +50,15 @@ def compare_generation(
             if same_context:
                 difference = np.abs(np.asarray(logits[step])[row].astype(np.float64) - expected_logits[step][row])
                 worst = float(np.maximum(worst, difference.max()))  # max() would lose a NaN
+                squares += float(np.square(difference).sum())
+                centred = expected_logits[step][row] - expected_logits[step][row].mean()
+                expected_squares += float(np.square(centred, dtype=np.float64).sum())
             equal += our_token == token
             same_context = same_context and our_token == token
-    return {"tokens_equal": equal, "tokens_compared": compared, "max_logit_difference": worst}
+    ratio = float(np.sqrt(squares / expected_squares)) if expected_squares else 0.0
+    return {
+        "tokens_equal": equal, "tokens_compared": compared, "max_logit_difference": worst, "logit_error_ratio": ratio,
+    }  # fmt: skip
 
 
 def compare_training(

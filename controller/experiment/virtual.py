@@ -33,7 +33,9 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
     if strategy.task == TRAINING and (request.prompt is not None or request.effective_context is not None):
         raise BadWorkload("--prompt and --effective-context are for generation; training takes --batch, --seq, --steps")
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
-    shape = in_formats(load_model(request.model), request.dtype, request.quantization)
+    shape = in_formats(load_model(request.model), request.dtype, request.quantization, request.kv_dtype)
+    if strategy.task == TRAINING and request.kv_dtype is not None:
+        raise BadWorkload(f"--kv-dtype {request.kv_dtype}: training keeps no KV cache; remove --kv-dtype")
     check_model(strategy, shape)
     return strategy, with_faults(topology, request.faults), shape
 

@@ -97,6 +97,15 @@ class Block:
             x = s.op("rotary", x, head_dim=shape.head_dim, position=position, theta=theta, factor=factor)
         return x
 
+    def cached(self, s: Script, x: Value) -> Value:
+        """A key, a value or a latent in the type of the cache, before it leaves for a cache elsewhere."""
+        kind = self.shape.kv_dtype
+        if kind in ("", x.dtype):
+            return x
+        (made,) = s.results("kv_cast", x, makes=[(kind, x.shape)], label="kv cast")
+        assert isinstance(made, Value)
+        return made
+
     def prefill_attention(self, s: Script, q: Source, k: Source, v: Source) -> Value:
         """Causal attention over a prompt: q (rows, h, tokens, d), k and v (rows, g, tokens, d) by heads.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from controller.errors import BadWorkload
 from controller.models.quantization import Quantization, not_timed
 from controller.models.shape import ModelShape
+from node.hardware.kv_types import KV_TYPES
 
 DTYPES = ("bf16", "fp16", "fp32")
 FORMATS: Mapping[str, Quantization | None] = {
@@ -21,7 +22,16 @@ FORMATS: Mapping[str, Quantization | None] = {
 """Formats by name; scales and zero points as GPTQ, fp8 of vLLM and the OCP's MX have them."""
 
 
-def in_formats(shape: ModelShape, dtype: str | None, quantization: str | None) -> ModelShape:
+_KV_NAMES = {
+    "fp8_e4m3": "fp8", "float8_e4m3fn": "fp8", "float16": "fp16", "half": "fp16", "bfloat16": "bf16",
+    "float32": "fp32", "float": "fp32",
+}  # fmt: skip
+"""Other tools' names of the types of KV caches."""
+
+
+def in_formats(
+    shape: ModelShape, dtype: str | None, quantization: str | None, kv_dtype: str | None = None
+) -> ModelShape:
     """The shape in other formats than it was published in; None keeps what it has.
 
     Raises:
@@ -31,6 +41,8 @@ def in_formats(shape: ModelShape, dtype: str | None, quantization: str | None) -
         if dtype not in DTYPES:
             raise BadWorkload(f"--dtype {dtype!r}: element types of runs are {', '.join(DTYPES)}; choose one of them")
         shape = replace(shape, dtype=dtype)
+    if kv_dtype is not None:
+        shape = replace(shape, kv_dtype=_kv_type(kv_dtype))
     if quantization is None:
         return shape
     if quantization not in FORMATS:
@@ -48,3 +60,17 @@ def in_formats(shape: ModelShape, dtype: str | None, quantization: str | None) -
         return (*(note for note in notes if note not in old), *new)
 
     return replace(shape, quantization=found, notes=said(shape.notes), without_values=said(shape.without_values))
+
+
+def _kv_type(asked: str) -> str:
+    """Element type of caches by one of its names; "" for that of activations.
+
+    Raises:
+        BadWorkload: no such type.
+    """
+    found = "" if asked == "auto" else _KV_NAMES.get(asked, asked)
+    if found and found not in KV_TYPES:
+        raise BadWorkload(
+            f"--kv-dtype {asked!r}: types of KV caches are auto, {', '.join(KV_TYPES)}; choose one of them"
+        )
+    return found

@@ -27,7 +27,7 @@ class Scenario:
         batch: sequences decoded together.
         prompt_tokens: tokens of each prompt.
         output_tokens: tokens generated for each prompt, the first of which ends the prefill.
-        dtype: element type of weights, activations and KV cache: the published one, or fp32 in a live run.
+        dtype: element type of weights and activations: the published one, or fp32 in a live run.
         weights: real weights in a live run, None otherwise.
         prompt_ids: token ids (batch, prompt_tokens) in a live run.
         stop_ids: tokens that end the generation in a live run of one sequence.
@@ -66,6 +66,11 @@ class Scenario:
                 f"{self.prompt_tokens} prompt + {self.output_tokens} output tokens are {self.max_tokens}; "
                 f"{self.shape.name} has positions for {limit}; shorten one of them"
             )
+
+    @property
+    def kv_dtype(self) -> str:
+        """Element type of what is cached: that of activations unless the model says another."""
+        return self.shape.kv_dtype or self.dtype
 
     @property
     def max_tokens(self) -> int:
@@ -107,6 +112,7 @@ class Scenario:
             "prompt_tokens": self.prompt_tokens,
             "output_tokens": self.output_tokens,
             "dtype": self.dtype,
+            **({"kv_dtype": self.kv_dtype} if self.shape.kv_dtype else {}),
             "mean_context": self.mean_context,
             "effective_context": self.effective_context,
             "options": dict(self.options),

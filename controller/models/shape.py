@@ -55,6 +55,7 @@ class ModelShape:
         bos_token: put before a prompt, None for nothing.
         eos_tokens: any of them ends a text.
         quantization: how matrices are stored; None for as they are.
+        kv_dtype: element type of what is cached; "" for that of activations.
         notes: what of the model a virtual run leaves out.
         without_values: those of `notes` for which no run with values is possible.
     """
@@ -100,13 +101,17 @@ class ModelShape:
     bos_token: int | None = None
     eos_tokens: tuple[int, ...] = ()
     quantization: Quantization | None = None
+    kv_dtype: str = ""
     notes: tuple[str, ...] = ()
     without_values: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Parts that not every strategy takes: ``experts``, ``latents``, ``sinks``."""
-        has = {"experts": self.experts is not None, "latents": self.latent is not None, "sinks": self.sinks}
+        """Parts that not every strategy takes: ``experts``, ``latents``, ``sinks``, ``kv_type``."""
+        has = {
+            "experts": self.experts is not None, "latents": self.latent is not None, "sinks": self.sinks,
+            "kv_type": self.kv_dtype not in ("", self.dtype),
+        }  # fmt: skip
         return tuple(part for part, there in has.items() if there)
 
     @property
@@ -153,7 +158,7 @@ class ModelShape:
     def kv_bytes_per_token(self, dtype: str = "") -> int:
         """Size of what is cached of one token in all layers, keys and values or latents [bytes]."""
         width = 2 * self.kv_size if self.latent is None else self.latent.token_width
-        return self.layers * width * ITEM_BYTES[dtype or self.dtype]
+        return self.layers * width * ITEM_BYTES[dtype or self.kv_dtype or self.dtype]
 
     @property
     def active_parameter_count(self) -> int:

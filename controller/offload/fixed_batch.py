@@ -85,7 +85,7 @@ class FixedBatch:
         self.pieces = pieces_of(shape, len(first), pools.memories or first)
         self.row_ranges = even_ranges(batch, pools.batches)
         counts = [stop - start for start, stop in self.row_ranges]
-        self.cache = FixedCache(shape, self.pieces, counts, scenario.max_tokens, dtype)
+        self.cache = FixedCache(shape, self.pieces, counts, scenario.max_tokens, scenario.kv_dtype)
         self.next_ids = Buffer(home, "hbm", "next_ids", "int64", (batch,))
         self.logits = Buffer(home, "hbm", "logits", dtype, (batch, shape.vocab))
         self._ids = Buffer(home, "hbm", "prompt_ids", "int64", (batch, scenario.prompt_tokens))

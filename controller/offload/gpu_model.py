@@ -182,8 +182,9 @@ class GpuModel:
             q, *kv = block.qkv(s, x)
             query = block.to_heads(s, q)
             with s.staging("out", layer):
-                out = [block.to_heads(s, part) for part in kv]
-            attention = block.prefill_attention(s, query, *out)
+                by_heads = [block.to_heads(s, part) for part in kv]
+                out = [block.cached(s, part) for part in by_heads]
+            attention = block.prefill_attention(s, query, *by_heads)
             leave(layer, out)
             x = block.finish(s, x, attention)
         return x

@@ -48,8 +48,8 @@ class KvCache:
         extents = (scenario.batch, shape.kv_heads, scenario.max_tokens, shape.head_dim)
         self._layers = [
             (
-                Buffer(home.device, home.tier, f"k{layer}", scenario.dtype, extents),
-                Buffer(home.device, home.tier, f"v{layer}", scenario.dtype, extents),
+                Buffer(home.device, home.tier, f"k{layer}", scenario.kv_dtype, extents),
+                Buffer(home.device, home.tier, f"v{layer}", scenario.kv_dtype, extents),
             )
             for layer in range(shape.layers)
         ]

@@ -126,7 +126,7 @@ class KvStreaming:
             q, *new = block.qkv(s, x, symbol("position"))
             following = self._fetch(s, layer + 1, first) if self.path.ahead and layer + 1 < layers else None
             attention = self._attend(s, block, q, new, fetched)
-            self._append(s, layer, new, first)
+            self._append(s, block, new, first)
             x = block.finish(s, x, attention)
             if layer + 1 < layers:
                 fetched = following or self._fetch(s, layer + 1, first)
@@ -153,7 +153,7 @@ class KvStreaming:
         for hop in hops:
             target: Place | Value = hop
             if share is not None:
-                whole = s.empty(hop, self.scenario.dtype, source.shape, partial=True)
+                whole = s.empty(hop, self.scenario.kv_dtype, source.shape, partial=True)
                 target = whole.part(0, (share,))
                 source = (
                     source.part(0, (share,)) if isinstance(source, Value) else View(as_view(source).buffer, 0, (share,))
@@ -192,12 +192,14 @@ class KvStreaming:
         attention, _ = block.decode_attention(s, q, [(k, v) for k, v in segments], tokens, starts)
         return attention
 
-    def _append(self, s: Script, layer: int, new: Sequence[Value], first: bool) -> None:
+    def _append(self, s: Script, block: Block, new: Sequence[Value], first: bool) -> None:
         """The new keys and values go home, as the next row of the generated tokens."""
         slot: Size = 0 if first else symbol("slot")
-        with s.staging("new", layer, self.path.ahead + 1):
-            for part, home in zip(new, self._generated[layer], strict=True):
-                leaving, target = s.op("copy", part), rows_view(home, slot, 1)
+        with s.staging("new", block.layer, self.path.ahead + 1):
+            for part, home in zip(new, self._generated[block.layer], strict=True):
+                kept = block.cached(s, part)
+                leaving = s.op("copy", part) if kept is part else kept
+                target = rows_view(home, slot, 1)
                 if self.path.through is None:
                     self._gpu_copy(s, leaving, target, "kv out")
                     continue
@@ -216,5 +218,5 @@ class KvStreaming:
         return self._pair(where, name, (self.scenario.output_tokens, self.scenario.batch, self.shape.kv_size))
 
     def _pair(self, where: Place, name: str, extents: tuple[int, ...]) -> Pair:
-        k, v = (Buffer(where.device, where.tier, f"{name}.{part}", self.scenario.dtype, extents) for part in "kv")
+        k, v = (Buffer(where.device, where.tier, f"{name}.{part}", self.scenario.kv_dtype, extents) for part in "kv")
         return k, v

@@ -76,6 +76,8 @@ def _bound(run: Mapping[str, Any]) -> str:
 
 
 def _values(run: Mapping[str, Any]) -> str:
+    if "rounded" in run:
+        return f"{'checked' if run['values_equal'] else 'WRONG'}: rounded logits ({run['rounded']})"
     if "tokens_equal" in run:
         return f"checked: {run['tokens_equal']} of {run['tokens_compared']} tokens equal"
     if "values_equal" in run:

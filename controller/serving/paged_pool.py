@@ -45,7 +45,8 @@ def count_blocks(
         taken += max(in_pass, in_step)
         capacity = topology.devices[gpu].spec.tiers["hbm"].capacity_bytes
         usable = int(capacity * share)
-        block_bytes = 2 * shape.kv_heads * shape.head_dim * item * layers * BLOCK_TOKENS
+        kept_item = ITEM_BYTES[scenario.kv_dtype]
+        block_bytes = 2 * shape.kv_heads * shape.head_dim * kept_item * layers * BLOCK_TOKENS
         need = blocks_of(scenario.max_tokens - 1) * block_bytes
         if taken + need > usable:
             what = f"what one request needs beside weights at utilisation {share:g}"

@@ -175,7 +175,7 @@ class _Iterations:
         first = pools.replicas[0]
         self._world = len(first)
         pieces = pieces_of(shape, self._world, pools.memories or first)
-        self._cache = PooledCache(shape, pieces, blocks * BLOCK_TOKENS, dtype)
+        self._cache = PooledCache(shape, pieces, blocks * BLOCK_TOKENS, scenario.kv_dtype)
         self._software = software_of(scenario.topology, first, HOPS)
         self._most = -(-most_rows // pools.batches)
         self._batches = [_staggered(first[0], lane, self._most, shape.vocab, dtype) for lane in range(pools.batches)]
@@ -238,7 +238,7 @@ def _blocks(scenario: Scenario, server: Server) -> int:
     heads: dict[str, int] = {}
     for piece in pieces_of(shape, len(first), pools.memories or first):
         heads[piece.memory] = heads.get(piece.memory, 0) + piece.kv_heads
-    token_bytes = 2 * shape.layers * shape.head_dim * ITEM_BYTES[scenario.dtype]
+    token_bytes = 2 * shape.layers * shape.head_dim * ITEM_BYTES[scenario.kv_dtype]
     room = {name: server.kv_bytes[name] // (token_bytes * count * BLOCK_TOKENS) for name, count in heads.items()}
     least = min(room, key=room.__getitem__)
     if room[least] < 1:

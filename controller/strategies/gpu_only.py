@@ -43,8 +43,9 @@ class GpuOnly:
 
     def _cache(self, layer: int) -> tuple[Buffer, Buffer]:
         scenario, device = self.scenario, self.model.place_of(layer).device
+        rows, tokens, dtype = scenario.batch, scenario.max_tokens, scenario.kv_dtype
         k, v = (
-            Buffer(device, "hbm", f"{part}{layer}", scenario.dtype, (scenario.batch, heads, scenario.max_tokens, width))
+            Buffer(device, "hbm", f"{part}{layer}", dtype, (rows, heads, tokens, width))
             for part, (heads, width) in zip("kv", attention_of(self.shape).cached(self.shape), strict=True)
         )
         return k, v

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from controller.errors import BadWorkload
 from controller.models.scenario import Scenario
 from controller.offload.drive_cache import DriveCache
 from controller.offload.generation import BoundPlan, generate
@@ -49,7 +50,7 @@ class InstInfer:
         options = InstInferOptions.of(scenario.options)
         scenario = replace(scenario, options=options)
         self.scenario, self.shape = scenario, scenario.shape
-        shape, dtype = self.shape, scenario.dtype
+        shape = self.shape
         self.drives = [device.name for device in devices(scenario, "csd", "the KV cache", computes=True)]
         self.spread = KvSpread(shape.heads, shape.kv_heads, len(self.drives), scenario.prompt_tokens)
         self.model = GpuModel(scenario, options.mini_batches)
@@ -58,14 +59,19 @@ class InstInfer:
         self.caches = [
             [
                 DriveCache(
-                    drive, layer, dtype, scenario.batch, share.kv_head_count, shape.head_dim, share.prompt_tokens,
-                    capacity,
+                    drive, layer, scenario.kv_dtype, scenario.batch, share.kv_head_count, shape.head_dim,
+                    share.prompt_tokens, capacity,
                 )
                 for drive, share in zip(self.drives, self.spread.shares, strict=True)
             ]
             for layer in range(shape.layers)
         ]  # fmt: skip
         self.windowed = 0 < shape.sliding_window < scenario.max_tokens
+        if options.compression is not None and scenario.kv_dtype != scenario.dtype:
+            raise BadWorkload(
+                f"--compression with a KV cache in {scenario.kv_dtype}: sparse attention reads what it computes in; "
+                f"remove --compression, or write --kv-dtype auto"
+            )
         chosen = Dense if options.compression is None else Sparf
         self.attention: StorageAttention = chosen(scenario, self.spread, self.caches, self.model)
         self._steps: dict[tuple[tuple[int, ...], bool], Plan] = {}
@@ -89,7 +95,7 @@ class InstInfer:
             with s.staging("push", layer):
                 for part, whole in enumerate((k, v)):
                     for drive, piece in prompt_pieces(s, self.spread, whole, self.shape.head_dim):
-                        outbound = block.to_heads(s, piece)
+                        outbound = block.cached(s, block.to_heads(s, piece))
                         target = rows_view(self.caches[layer][drive].prompt[part], row, rows_of(outbound))
                         s.move(outbound, target, "kv push")
                         self.attention.pushed(s, layer, part, drive, outbound, row)
@@ -139,9 +145,9 @@ class InstInfer:
 
     def _send(self, s: Script, x: Value, layer: int, owners: tuple[int, ...]) -> list[Sent]:
         """q to every drive, k and v of the new token to the drives that append it."""
-        parts: list[Sequence[Value]] = [
-            [one] * len(self.drives) for one in self.model.block(layer).qkv(s, x, symbol("position"))
-        ]
+        block = self.model.block(layer)
+        q, *new = block.qkv(s, x, symbol("position"))
+        parts: list[Sequence[Value]] = [[one] * len(self.drives) for one in (q, *(block.cached(s, one) for one in new))]
         if len(self.drives) > 1 and not self.spread.by_tokens:
             heads = [share.head_count for share in self.spread.shares]
             kv_heads = [share.kv_head_count for share in self.spread.shares]

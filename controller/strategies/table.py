@@ -20,14 +20,14 @@ STRATEGIES: dict[str, Strategy] = {
             "a6000_csd",
             "controller.strategies.instinfer:InstInferOptions",
             reference="controller.models.plain_sparf:reference",
-            takes=("experts",),
+            takes=("experts", "kv_type"),
         ),
         Strategy(
             "flexgen",
             "KV cache on an SSD, brought to the GPU through host memory layer by layer",
             "controller.strategies.flexgen:flexgen",
             "a6000_ssd",
-            takes=("experts",),
+            takes=("experts", "kv_type"),
         ),
         Strategy(
             "flexgen_sparq",
@@ -42,21 +42,21 @@ STRATEGIES: dict[str, Strategy] = {
             "KV cache in host memory, brought to the GPU by pageable copies layer by layer",
             "controller.strategies.deepspeed:deepspeed",
             "a6000_ssd",
-            takes=("experts",),
+            takes=("experts", "kv_type"),
         ),
         Strategy(
             "dram_kv",
             "KV cache in pinned host memory, the next layer fetched while one computes",
             "controller.strategies.dram_kv:dram_kv",
             "a6000_ssd",
-            takes=("experts",),
+            takes=("experts", "kv_type"),
         ),
         Strategy(
             "cxl_kv",
             "KV cache on CXL memory cards, fetched by the GPU layer by layer",
             "controller.strategies.cxl_kv:cxl_kv",
             "offload_h100",
-            takes=("experts",),
+            takes=("experts", "kv_type"),
         ),
         Strategy(
             "gpu_only",
@@ -64,7 +64,7 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.gpu_only:gpu_only",
             "a6000_ssd",
             "controller.strategies.gpu_only:GpuOnlyOptions",
-            takes=("experts", "latents", "sinks"),
+            takes=("experts", "latents", "sinks", "kv_type"),
         ),
         Strategy(
             "expert_parallel",
@@ -81,6 +81,7 @@ STRATEGIES: dict[str, Strategy] = {
             "a6000_ssd",
             "controller.strategies.vllm_recompute:VllmRecomputeOptions",
             has_values=False,
+            takes=("kv_type",),
         ),
         Strategy(
             "lamina",
@@ -88,6 +89,7 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.lamina:lamina",
             "lamina",
             "controller.strategies.lamina:LaminaOptions",
+            takes=("kv_type",),
         ),
         Strategy(
             "vllm_tp",
@@ -95,6 +97,7 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.vllm_tp:vllm_tp",
             "lamina",
             "controller.strategies.vllm_tp:TensorParallelOptions",
+            takes=("kv_type",),
         ),
         Strategy(
             "fuyou",
@@ -152,7 +155,12 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
-_PARTS = {"experts": "experts", "latents": "latent attention", "sinks": "attention sinks"}
+_PARTS = {
+    "experts": "experts",
+    "latents": "latent attention",
+    "sinks": "attention sinks",
+    "kv_type": "a KV cache of another type than it computes in",
+}
 
 
 def check_model(strategy: Strategy, shape: ModelShape) -> None:

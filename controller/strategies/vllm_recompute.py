@@ -64,7 +64,7 @@ class PagedServer:
     def __init__(self, scenario: Scenario, topology: Topology) -> None:
         """Sizes the pool for `topology`, which is that of the scenario unless somebody asks what it would take."""
         self.scenario, self.model = scenario, GpuModel(scenario)
-        shape, dtype = scenario.shape, scenario.dtype
+        shape, dtype = scenario.shape, scenario.kv_dtype
         # What a request that was preempted last of all would bring back.
         self.pass_tokens = max(PREFILL_TOKENS, scenario.max_tokens - 1)
         first = self.model.gpus[0]

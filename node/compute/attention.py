@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from node.compute.kv_types import from_cache
 from node.hardware.operations.attention import attended_spans
 from node.hardware.operations.attributes import CompleteAttributes
 
@@ -93,7 +94,7 @@ def decode_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrib
         if stop > start:
             k, v = inputs[1 + 2 * index], inputs[2 + 2 * index]
             length = k.shape[2]
-            keys = k.view(batch * groups, length, dim)[:, start:stop].float()
+            keys = from_cache(k.view(batch * groups, length, dim)[:, start:stop])
             scores.append(torch.bmm(query, keys.transpose(1, 2)))
             values.append(v.view(batch * groups, length, dim)[:, start:stop])
     out, lse = outputs
@@ -111,7 +112,7 @@ def decode_attention(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attrib
     result, column = torch.zeros_like(query), 0
     for value in values:
         tokens = value.shape[1]
-        result.baddbmm_(weights[:, :, column : column + tokens], value.float())
+        result.baddbmm_(weights[:, :, column : column + tokens], from_cache(value))
         column += tokens
     out.copy_(result.view(q.shape))
 

@@ -69,6 +69,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "swap_axes": layout.swap_axes,
         "take_rows": layout.take_rows,
         "kv_write": layout.kv_write,
+        "kv_cast": layout.kv_cast,
         "embedding": selection.embedding,
         "gather": selection.gather,
         "top_k": selection.top_k,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from node.compute.kv_types import from_cache
 from node.hardware.operations.attention import attended_spans
 from node.hardware.operations.attributes import CompleteAttributes
 
@@ -41,7 +42,7 @@ def latent_decode_attention(
     """q (b, h, r), q_rope (b, h, p), c1, k_rope1[, c2, k_rope2, ...] (b, 1, T, r or p) -> out (b, h, r), lse (b, h)."""
     spans = attended_spans(attributes)
     latents, turned = (
-        torch.cat([inputs[first + 2 * i][:, 0, start:stop].float() for i, (start, stop) in enumerate(spans)], 1)
+        torch.cat([from_cache(inputs[first + 2 * i][:, 0, start:stop]) for i, (start, stop) in enumerate(spans)], 1)
         for first in (2, 3)
     )
     out, lse = outputs

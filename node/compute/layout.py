@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from node.compute.kv_types import to_cache
 from node.hardware.operations.attributes import CompleteAttributes
 
 
@@ -47,4 +48,10 @@ def take_rows(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: C
 def kv_write(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
     """source (b, g, t, d) -> cache (b, g, T, d), of which only the written tokens change."""
     tokens, start, position = attributes.integer("tokens"), attributes.integer("start"), attributes.integer("position")
-    outputs[0].narrow(2, position, tokens).copy_(inputs[0].narrow(2, start, tokens))
+    cache = outputs[0]
+    cache.narrow(2, position, tokens).copy_(to_cache(inputs[0].narrow(2, start, tokens), cache.dtype))
+
+
+def kv_cast(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:
+    """x (...) -> (...), in a type of caches."""
+    outputs[0].copy_(to_cache(inputs[0], outputs[0].dtype))

@@ -4,6 +4,8 @@ Model: `time_s` comes from the model of the kernel's family, which says how its 
 tier, power, a floor) combine; it is never below the roofline of declared bandwidths. `latency_s` is paid before: the
 start of an op on its queue and the latency of the slowest tier that it touches.
 Source: see the module of each family.
+Operands that a kernel converts as it reads them (``conversion`` of ``dims``, in lane instructions) are a stage more of
+its pipeline, whatever the family (`conversion.py`).
 Valid for: a kernel with the device to itself; sharing is the executor's.
 A demand whose ``dims`` say ``span`` claims that operands are still in the last-level cache (`cache.py`): benchmarks do,
 plans never but those of the optimizer's benchmarks (``span`` of ``adam_pieces``), whose bytes are those that cross the
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.errors import Unsupported
+from node.hardware.conversion import conversion_time, with_conversion
 from node.hardware.decode_attention import decode_ranges, decode_time
 from node.hardware.device import ComputeSpec, DeviceSpec
 from node.hardware.elementwise import streaming_time
@@ -61,7 +64,7 @@ class KernelCost:
         latency_s: device-side start of the op and tier latency, paid before [s].
         read_bytes: bytes read, by tier, in whole pages [bytes].
         write_bytes: bytes written, by tier, in whole pages [bytes].
-        bound: the largest part: ``compute``, a tier, ``power``, ``floor`` or ``delay``.
+        bound: the largest part: ``compute``, a tier, ``power``, ``conversion``, ``floor`` or ``delay``.
         parts: seconds of every bound [s].
     """
 
@@ -110,6 +113,9 @@ def kernel_cost(
     write_bytes = tier_bytes(spec, demand.writes, output_tiers)
     tier_s = tiers_time_s(spec, read_bytes, write_bytes)
     time_s, parts = model(demand, unit, peak, tier_s)
+    if instructions := demand.dims.get("conversion", 0.0):
+        parts["conversion"] = converted_s = conversion_time(instructions, spec)
+        time_s = with_conversion(time_s, converted_s)
     bound = max(parts, key=parts.__getitem__)
     for name, seconds in tier_s.items():
         # An efficiency above 1 describes boost clocks, never a faster bus; what a cache holds does not cross it.

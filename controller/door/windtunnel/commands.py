@@ -39,6 +39,7 @@ def run(
     node_timeout_s: float = NODE_TIMEOUT_S,
     dtype: str | None = None,
     quantization: str | None = None,
+    kv_dtype: str | None = None,
     effective_context: float | None = None,
     explain: bool = False,
     routing: str | None = None,
@@ -67,7 +68,8 @@ def run(
         pace: hold nodes to device speed, this many times slower; with `live`.
         ray: address of a Ray cluster that carries the node processes; with `live`.
         node_timeout_s: how long a node may be silent [s of wall time]; with `live`.
-        dtype, quantization: of a virtual run, in place of the model's.
+        dtype: element type of a virtual run, in place of the model's.
+        quantization, kv_dtype: format of the weights and type of the KV cache, in place of the model's.
         effective_context: mean context that decode attention reads [tokens].
         explain: find the critical path.
         routing: over equal paths: single, ecmp, spray or ethereal.
@@ -89,7 +91,7 @@ def run(
         strategy, model, None if topology is None else str(topology), _texts(overrides, routing), _paths(catalog),
         batch, prompt_tokens, output_tokens, prompt, live, pace, node_timeout_s, seed, _options(options),
         effective_context, _path(trace), seq, steps, explain, _path(report), ray, local, _faults(faults), dtype,
-        quantization,
+        quantization, kv_dtype,
     )  # fmt: skip
     experiment = run_experiment(request)
     if request.trace is not None and experiment.trace is not None:
@@ -177,6 +179,9 @@ def compare(
     steps: int = 1,
     sweep: Mapping[str, Iterable[object]] | None = None,
     seed: int = 0,
+    dtype: str | None = None,
+    quantization: str | None = None,
+    kv_dtype: str | None = None,
     overrides: Overrides = (),
     catalog: str | Path | Sequence[str | Path] = (),
     out: str | Path | None = None,
@@ -189,6 +194,7 @@ def compare(
     Args:
         candidates: ``[NAME=]STRATEGY[@TOPOLOGY]``; none for the shipped schemes.
         model, batch, prompt_tokens, output_tokens, seq, steps, seed, overrides, catalog: as of `run`.
+        dtype, quantization, kv_dtype: as of `run`.
         sweep: values by key, each of which every candidate is run at: ``{"batch": [16, 64], "csd.count": [1, 2]}``.
         out: folder that keeps finished rows; the same call goes on where it stopped.
         processes: runs at once.
@@ -205,7 +211,8 @@ def compare(
 
     base = RunSpec(
         "gpu_only", model, None, _texts(overrides, None), _paths(catalog), batch, prompt_tokens, output_tokens,
-        seed=seed, options=_options(options), seq=seq, steps=steps,
+        seed=seed, options=_options(options), seq=seq, steps=steps, dtype=dtype, quantization=quantization,
+        kv_dtype=kv_dtype,
     )  # fmt: skip
     axes = tuple(parse_axis(f"{key}={','.join(map(str, values))}") for key, values in (sweep or {}).items())
     asked = points(base, tuple(map(parse_candidate, candidates)) or GENERATION, axes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from node.errors import BadAttribute
+from node.hardware.kv_types import conversion_instructions, expect_cache
 from node.hardware.operation import ITEM_BYTES, Demand, TensorType
 from node.hardware.operations.attributes import CompleteAttributes
 from node.hardware.operations.define import Types, define, elementwise_demand
@@ -192,7 +193,8 @@ def _check_decode(inputs: Types, outputs: Types, attributes: CompleteAttributes)
         groups, capacity = first.shape[1], k.shape[2]
         if k.shape[0] != batch or k.shape[1] != groups or k.shape[3] != dim:
             refuse_shape(name, operand, k, f"({batch}, {groups}, T, {dim})", f"q is {q.shape} and k1 {first.shape}")
-        expect_dtype(name, operand, k, q.dtype, "q is")
+        if k.dtype != q.dtype:
+            expect_cache(name, operand, k, q.dtype)
         expect_like(name, f"v{index + 1}", v, k, operand)
         if not 0 <= tokens[index] <= capacity:
             expect_range(name, f"tokens[{index}]", tokens[index], 0, capacity, f"tokens, which {operand} holds")
@@ -208,14 +210,21 @@ def _decode_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes
     q = inputs[0]
     batch, heads, dim = q.shape
     groups = inputs[1].shape[1]
-    token_bytes = batch * groups * dim * ITEM_BYTES[q.dtype]
-    reads, total = [q.nbytes], 0
-    for start, stop in attended_spans(attributes):
+    token_elements = batch * groups * dim
+    reads, total, converted = [q.nbytes], 0, 0.0
+    for index, (start, stop) in enumerate(attended_spans(attributes)):
         total += stop - start
-        reads += [(stop - start) * token_bytes] * 2
+        cached = inputs[1 + 2 * index].dtype
+        reads += [(stop - start) * token_elements * ITEM_BYTES[cached]] * 2
+        if cached != q.dtype:
+            converted += conversion_instructions(cached, q.dtype, 2 * reads[-1])
     if len(inputs) % 2 == 0:
         reads.append(inputs[-1].nbytes)
-    dims = {"batch": batch, "heads": heads, "kv_heads": groups, "tokens": total, "head_dim": dim}
+    dims: dict[str, float] = {
+        "batch": batch, "heads": heads, "kv_heads": groups, "tokens": total, "head_dim": dim,
+    }  # fmt: skip
+    if converted:
+        dims["conversion"] = converted
     flop = 4.0 * batch * heads * total * dim
     writes = (outputs[0].nbytes, outputs[1].nbytes)
     return Demand("decode_attention", flop, tuple(reads), writes, q.dtype, "tensor", dims)
@@ -269,7 +278,7 @@ ATTENTION = (
         "decode_attention",
         "q (b, h, d), k1 (b, g, T1, d), v1 (b, g, T1, d)[, k2, v2, ...][, sinks (h)] -> out (b, h, d), "
         "lse fp32 (b, h): attention of one new token over tokens starts[i]:tokens[i] of each segment, with the log of "
-        "the sum of the exponentials; no token gives 0 and -inf",
+        "the sum of the exponentials; no token gives 0 and -inf; K and V may be cached in another type than q",
         _check_decode,
         _decode_demand,
         {"tokens": (tuple, None), "starts": (tuple, ()), "scale": (float, None)},

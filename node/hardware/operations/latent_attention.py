@@ -8,6 +8,7 @@ Source: DeepSeek-V2, arXiv 2405.04434, section 2.1.
 from __future__ import annotations
 
 from node.errors import BadAttribute
+from node.hardware.kv_types import conversion_instructions, expect_cache
 from node.hardware.operation import ITEM_BYTES, Demand, TensorType
 from node.hardware.operations.attention import attended_pairs, attended_spans
 from node.hardware.operations.attributes import CompleteAttributes
@@ -108,11 +109,11 @@ def _check_decode(inputs: Types, outputs: Types, attributes: CompleteAttributes)
         expect_rank(name, operand, c, "(b, 1, T, r)", 4)
         capacity = c.shape[2]
         expect_shape(name, operand, c, (batch, 1, capacity, rank), f"q is {q.shape}")
-        expect_dtype(name, operand, c, q.dtype, "q is")
+        expect_cache(name, operand, c, q.dtype)
         expect_shape(
             name, f"k_rope{index + 1}", k_rope, (batch, 1, capacity, q_rope.shape[2]), f"{operand} is {c.shape}"
         )
-        expect_dtype(name, f"k_rope{index + 1}", k_rope, q.dtype, "q is")
+        expect_dtype(name, f"k_rope{index + 1}", k_rope, c.dtype, f"{operand} is")
         expect_range(name, f"tokens[{index}]", tokens[index], 0, capacity, f"tokens, which {operand} holds")
         if starts:
             expect_range(name, f"starts[{index}]", starts[index], 0, tokens[index], "valid tokens of the segment")
@@ -124,12 +125,18 @@ def _decode_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes
     q, q_rope = inputs[:2]
     batch, heads, rank = q.shape
     turned = q_rope.shape[2]
-    item = ITEM_BYTES[q.dtype]
-    reads, total = [q.nbytes, q_rope.nbytes], 0
-    for start, stop in attended_spans(attributes):
+    reads, total, converted = [q.nbytes, q_rope.nbytes], 0, 0.0
+    for index, (start, stop) in enumerate(attended_spans(attributes)):
         total += stop - start
-        reads += [(stop - start) * batch * rank * item, (stop - start) * batch * turned * item]
-    dims = {"batch": batch, "heads": heads, "kv_heads": 1, "tokens": total, "rank": rank, "rope": turned}
+        cached = inputs[2 + 2 * index].dtype
+        token_bytes = batch * ITEM_BYTES[cached]
+        reads += [(stop - start) * token_bytes * rank, (stop - start) * token_bytes * turned]
+        converted += conversion_instructions(cached, q.dtype, reads[-1] + reads[-2])
+    dims: dict[str, float] = {
+        "batch": batch, "heads": heads, "kv_heads": 1, "tokens": total, "rank": rank, "rope": turned,
+    }  # fmt: skip
+    if converted:
+        dims["conversion"] = converted
     flop = 2.0 * batch * heads * total * (2 * rank + turned)
     writes = (outputs[0].nbytes, outputs[1].nbytes)
     return Demand("latent_decode", flop, tuple(reads), writes, q.dtype, "tensor", dims)
@@ -155,7 +162,7 @@ LATENT_ATTENTION = (
         "latent_decode_attention",
         "q (b, h, r), q_rope (b, h, p), c1 (b, 1, T1, r), k_rope1 (b, 1, T1, p)[, c2, k_rope2, ...] -> out (b, h, r), "
         "lse fp32 (b, h): attention of one new token over tokens starts[i]:tokens[i] of each segment of latents, "
-        "which are both keys and values; no token gives 0 and -inf",
+        "which are both keys and values; no token gives 0 and -inf; latents may be cached in another type than q",
         _check_decode,
         _decode_demand,
         {"tokens": (tuple, None), "starts": (tuple, ()), "scale": (float, None)},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from node.hardware.kv_types import expect_cache
 from node.hardware.operation import ITEM_BYTES, Demand
 from node.hardware.operations.attributes import CompleteAttributes
 from node.hardware.operations.define import Types, define, elementwise_demand
 from node.hardware.operations.expect import (
     expect_counts,
     expect_dtype,
+    expect_float,
     expect_range,
     expect_rank,
     expect_shape,
@@ -99,7 +101,7 @@ def _check_kv_write(inputs: Types, outputs: Types, attributes: CompleteAttribute
     batch, groups, held, dim = source.shape
     capacity = cache.shape[2]
     expect_shape("kv_write", "cache", cache, (batch, groups, capacity, dim), f"source is {source.shape}")
-    expect_dtype("kv_write", "cache", cache, source.dtype, "source is")
+    expect_cache("kv_write", "cache", cache, source.dtype)
     position, start = attributes.integer("position"), attributes.integer("start")
     tokens = attributes.integer("tokens")
     expect_range("kv_write", "start", start, 0, held, "tokens, which source holds")
@@ -110,8 +112,21 @@ def _check_kv_write(inputs: Types, outputs: Types, attributes: CompleteAttribute
 
 def _kv_write_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
     batch, groups, _, dim = inputs[0].shape
-    touched = batch * groups * dim * attributes.integer("tokens") * ITEM_BYTES[inputs[0].dtype]
-    return elementwise_demand(inputs, outputs, 0, (touched,), (touched,))
+    elements = batch * groups * dim * attributes.integer("tokens")
+    read, written = (elements * ITEM_BYTES[each.dtype] for each in (inputs[0], outputs[0]))
+    flop = 0 if inputs[0].dtype == outputs[0].dtype else elements
+    return elementwise_demand(inputs, outputs, flop, (read,), (written,))
+
+
+def _check_kv_cast(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
+    expect_counts("kv_cast", "x -> cached", inputs, outputs, (1,), (1,))
+    expect_float("kv_cast", "x", inputs[0])
+    expect_shape("kv_cast", "cached", outputs[0], inputs[0].shape, "x has that shape")
+    expect_cache("kv_cast", "cached", outputs[0], inputs[0].dtype)
+
+
+def _kv_cast_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand:
+    return elementwise_demand(inputs, outputs, inputs[0].size)
 
 
 LAYOUT = (
@@ -140,10 +155,16 @@ LAYOUT = (
     define(
         "kv_write",
         "source (b, g, t, d) -> cache (b, g, T, d), in place: tokens start:start+tokens of source become tokens "
-        "position:position+tokens of the cache, the rest of which stays",
+        "position:position+tokens of the cache, the rest of which stays; rounded where the cache has another type",
         _check_kv_write,
         _kv_write_demand,
         {"position": (int, None), "tokens": (int, None), "start": (int, 0)},
         in_place=(0,),
+    ),
+    define(
+        "kv_cast",
+        "x (...) -> (...): keys or values rounded to a type of caches",
+        _check_kv_cast,
+        _kv_cast_demand,
     ),
 )
