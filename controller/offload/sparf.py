@@ -75,9 +75,14 @@ class Sparf:
         """Allocates nothing.
 
         Raises:
-            BadWorkload: tokens spread over drives, or a model with a sliding window.
+            BadWorkload: tokens spread over drives, a model with a sliding window, or a cache of another type.
         """
         options = SparfOptions.of(scenario.options)
+        if scenario.kv_dtype != scenario.dtype:
+            raise BadWorkload(
+                f"--compression with a KV cache in {scenario.kv_dtype}: sparse attention reads what it computes in; "
+                f"remove --compression, or write --kv-dtype auto"
+            )
         self.compression = STATED_COMPRESSION if options.compression is None else options.compression
         self.share = page_share(self.compression)
         if options.page_ratio is not None:

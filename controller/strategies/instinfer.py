@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from controller.errors import BadWorkload
 from controller.models.scenario import Scenario
 from controller.offload.drive_cache import DriveCache
 from controller.offload.generation import BoundPlan, generate
@@ -67,11 +66,6 @@ class InstInfer:
             for layer in range(shape.layers)
         ]  # fmt: skip
         self.windowed = 0 < shape.sliding_window < scenario.max_tokens
-        if options.compression is not None and scenario.kv_dtype != scenario.dtype:
-            raise BadWorkload(
-                f"--compression with a KV cache in {scenario.kv_dtype}: sparse attention reads what it computes in; "
-                f"remove --compression, or write --kv-dtype auto"
-            )
         chosen = Dense if options.compression is None else Sparf
         self.attention: StorageAttention = chosen(scenario, self.spread, self.caches, self.model)
         self._steps: dict[tuple[tuple[int, ...], bool], Plan] = {}
