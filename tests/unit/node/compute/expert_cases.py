@@ -117,6 +117,7 @@ def cases(case):
                 (((6, 5), FP), ((6,), I64), ((3, 2), F32)), same((3, 5)), weighted, given={1: (4, 0, 2, 5, 1, 3)}
             ),
         ),
+        "kv_cast": (case(same((2, 3, 4)), same((2, 3, 4)), lambda x: (x,)),),
         "clamped_swiglu": (
             case(same((3, 7), (3, 7)), same((3, 7)), clamped),
             case(same((3, 7), (3, 7)), same((3, 7)), clamped, {"slope": 1.0, "limit": 0.5}),

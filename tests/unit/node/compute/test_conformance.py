@@ -294,7 +294,6 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             {"position": 0, "tokens": 5},
         ),
     ),
-    "kv_cast": (Case((((2, 3, 4), FP),), (((2, 3, 4), FP),), lambda x: (x,)),),
     "embedding": (
         Case((((5, 8), FP), ((2, 3), I64)), same((2, 3, 8)), lambda table, ids: (table[ids],)),
         Case((((5, 8), FP), ((4,), I64)), same((4, 8)), lambda t, ids, scale: (t[ids] * scale,), {"scale": 25.3}),
