@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.options import QuantityParam, catalog_option, json_option, overrides_option
+from controller.cli.options import QuantityParam, catalog_option, json_option, named_values, overrides_option
 
 if TYPE_CHECKING:
     from controller.experiment.serving_run import ServingExperiment
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 @click.option("--attainment", type=float, default=0.9, show_default=True, help="Share of requests that has to meet it.")
 @click.option("--find-rate", is_flag=True, help="Search the highest rate at which --slo is attained.")
 @click.option("--instances", type=int, default=1, show_default=True, help="Replicas of the model.")
+@click.option(
+    "--cluster", default="", help="Policy of several instances: round_robin, least_loaded, llumnix, distserve, ..."
+)
+@click.option("--cluster-option", "cluster_options", multiple=True, metavar="NAME=VALUE",
+              help="A number of the policy: prefill=1, prefill_tp=2, out=3. May be repeated.")  # fmt: skip
+@click.option("--pp", type=int, default=1, show_default=True, help="Pipeline stages of an instance.")
+@click.option("--ep", type=int, default=1, show_default=True, help="Devices that share the experts of an instance.")
 @click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel devices of an instance.")
 @click.option("--max-num-seqs", type=int, help="Requests that run at once.  [default: the scheduler's]")
 @click.option("--max-num-batched-tokens", type=int, help="Token budget of an iteration.  [default: the scheduler's]")
@@ -46,7 +54,8 @@ if TYPE_CHECKING:
 @json_option
 def serve(
     topology: str, model: str, scheduler: str, requests: str, lengths: str, num_prompts: int | None, classes: str,
-    slo: str, attainment: float, find_rate: bool, instances: int, tp: int, max_num_seqs: int | None,
+    slo: str, attainment: float, find_rate: bool, instances: int, cluster: str,
+    cluster_options: tuple[str, ...], pp: int, ep: int, tp: int, max_num_seqs: int | None,
     max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None, utilisation: float,
     host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
@@ -58,6 +67,7 @@ def serve(
     """
     from controller.cli.engine import load_engine
     from controller.errors import BadWorkload
+    from controller.experiment.serving_run import find_serving_rate
     from controller.experiment.serving_run import serve as run_server
     from controller.experiment.serving_spec import ServeSpec
     from controller.report.json_output import dumps
@@ -74,29 +84,56 @@ def serve(
     if grain < 0 or exact < 0:
         raise BadWorkload("--grain and --exact are 0 or more")
     bounds = read_slo(slo)
+    chosen = {name: _number(name, value) for name, value in named_values(cluster_options, "--cluster-option").items()}
+    if not 0 < attainment <= 1:
+        raise BadWorkload(f"--attainment is {attainment:g}; write a share above 0 and at most 1")
     specs = [
         ServeSpec(
-            model, topology, name, requests, lengths, num_prompts, "", instances, tp, slo=bounds,
+            model, topology, name, requests, lengths, num_prompts, cluster, instances, tp, pp, ep, slo=bounds,
             utilisation=utilisation, host_step_s=host_step, host_sequence_s=host_sequence,
             limits={key: value for key, value in limits.items() if value is not None}, kv_tokens=kv_tokens,
             grain=grain, seed=seed, overrides=overrides, catalog=catalog, classes=classes, exact=exact,
-            max_model_len=max_model_len,
+            cluster_options=chosen, max_model_len=max_model_len,
         )
         for name in names
     ]  # fmt: skip
     load_engine()
-    found = []
+    found, rates = [], []
     with progress() as tell:
         for spec in specs:
-            found.append(run_server(spec, tell))
+            if find_rate:
+                rate, run = find_serving_rate(spec, attainment, tell)
+                rates.append(rate)
+                found.append(run)
+            else:
+                found.append(run_server(spec, tell))
     if as_json:
         from controller.experiment.serving_json import serving_json
 
         objects = [serving_json(each, save_detailed) for each in found]
+        for made, rate in zip(objects, rates, strict=False):
+            made["found_rate"] = asdict(rate)
         click.echo(dumps(objects[0] if len(objects) == 1 else objects))
         return
-    for each in found:
+    for index, each in enumerate(found):
         _print(each)
+        if rates:
+            click.echo(
+                f"highest rate with {attainment:.0%} of the requests within the objective: "
+                f"{rates[index].rate_per_s:.4g}/s ({rates[index].attained_ratio:.1%} there, {len(rates[index].tried)} "
+                f"rates tried)\n"
+            )
+
+
+def _number(name: str, value: str) -> float:
+    from controller.errors import BadWorkload
+
+    try:
+        return float(value)
+    except ValueError:
+        raise BadWorkload(
+            f"--cluster-option {name}={value}: {value!r} is no number; write one, as in prefill=1"
+        ) from None
 
 
 def _print(found: ServingExperiment) -> None:
@@ -118,6 +155,14 @@ def _print(found: ServingExperiment) -> None:
         click.echo(
             f"{found.plans_executed} plans executed (grain {spec.grain}); {len(found.audited)} whole iterations differ "
             f"from the sum of their parts by at most {found.grain_error:.2%}"
+        )
+    cluster = found.cluster
+    if cluster is not None:
+        middle = sorted(cluster.downtimes_s)[len(cluster.downtimes_s) // 2] * 1e3 if cluster.downtimes_s else 0.0
+        click.echo(
+            f"{cluster.entry.name}: {cluster.migrations} requests moved ({cluster.moved_tokens} tokens, median downtime "
+            f"{middle:.3g} ms), {cluster.aborted} given up; {cluster.on_s / max(found.time_s, 1e-9):.2f} instances on "
+            f"average"
         )
     for note in found.notes:
         click.echo(f"note: {note}")

@@ -50,6 +50,15 @@ def serving_json(found: ServingExperiment, detailed: bool = False) -> dict[str, 
             for state in found.states
         ]
     made["instances"] = [instance_json(each, found.time_s) for each in found.instances]
+    if found.cluster is not None:
+        made["cluster"] = {
+            "policy": found.cluster.entry.name,
+            "migrations": found.cluster.migrations,
+            "migrations_given_up": found.cluster.aborted,
+            "moved_tokens": found.cluster.moved_tokens,
+            "downtimes_s": found.cluster.downtimes_s,
+            "mean_instances_on": found.cluster.on_s / found.time_s if found.time_s else 0.0,
+        }
     made["time_s"], made["wall_s"] = found.time_s, found.wall_s
     made["plans_executed"] = found.plans_executed
     made["grain_error"] = found.grain_error

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from controller.clock import wall_clock_s
-from controller.errors import BadTopology, BadWorkload
+from controller.errors import BadWorkload
 from controller.experiment.serving_spec import ServeSpec
 from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
+from controller.models.sharding import Sharding
 from controller.program.run import ProgressSink
-from controller.serving.client_request import RequestStreamSpec, Slo
+from controller.serving.client_request import RequestStreamSpec
+from controller.serving.cluster import ServingCluster
+from controller.serving.cluster_state import BOTH, PREFILL
+from controller.serving.clusters.table import ClusterEntry, load_cluster
 from controller.serving.device_times.audit import AuditedIteration, audit
+from controller.serving.device_times.hops import HopTimes
 from controller.serving.device_times.parts import IterationParts
 from controller.serving.device_times.swaps import SwapTimes
 from controller.serving.device_times.times import DeviceTimes, HostCosts
+from controller.serving.fleet import InstanceSpec, start_instances
 from controller.serving.instance import ServingInstance
-from controller.serving.iteration_times import IterationTimes
-from controller.serving.kv_pool import BLOCK_TOKENS, KvPool
+from controller.serving.kv_movers import FabricMover
+from controller.serving.kv_pool import BLOCK_TOKENS
 from controller.serving.kv_room import block_bytes, kv_blocks
+from controller.serving.layout import InstanceDevices, instance_devices
 from controller.serving.loop import ServingLoop
 from controller.serving.metrics import ServingMetrics, measure_requests
+from controller.serving.rate_search import FoundRate, find_rate
 from controller.serving.requests.open import open_requests
 from controller.serving.schedulers.table import SchedulerEntry, load_scheduler
-from controller.serving.state import InstanceState, RequestState, ServerLimits
+from controller.serving.state import RequestState
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
+from node.hardware.operation import ITEM_BYTES
 
 
 @dataclass
@@ -46,6 +55,7 @@ class ServingExperiment:
         wall_s: what it took on this machine [s].
         notes: sentences for people.
         audited: iterations that were also executed whole.
+        cluster, policy: of several instances; None for one.
         plans_executed: plans of parts of iterations.
         growth_per_s: requests by which the queue grew, in the second half of the arrivals [1/s]; 0 where it drains.
     """
@@ -64,6 +74,8 @@ class ServingExperiment:
     growth_per_s: float = 0.0
     audited: Sequence[AuditedIteration] = ()
     plans_executed: int = 0
+    cluster: ServingCluster | None = None
+    policy: ClusterEntry | None = None
 
     @property
     def grain_error(self) -> float | None:
@@ -75,8 +87,10 @@ class ServingSetup:
     """Everything of a server that stays when only the requests change, as in a search of a rate.
 
     Attributes:
-        spec, topology, shape, scheduler: that were loaded.
-        times: of the iterations of every instance.
+        spec, topology, shape, scheduler, cluster: that were loaded.
+        devices: of every instance.
+        instances: what each is started with.
+        device_times: of the iterations of every kind of instance.
     """
 
     def __init__(self, spec: ServeSpec) -> None:
@@ -88,54 +102,67 @@ class ServingSetup:
         self.spec = spec
         self.topology = load_topology(spec.topology, spec.overrides, spec.catalog)
         self.shape = load_model(spec.model)
-        _check_shape(self.shape)
+        _check_shape(self.shape, spec.ep)
         self.scheduler = load_scheduler(spec.scheduler, spec.limits)
-        self.limits = self.scheduler.limits
-        groups = device_groups(self.topology, spec)
-        dtype = "fp16" if self.shape.dtype == "fp32" else self.shape.dtype
-        most_tokens = max(self.limits.budget_tokens, self.shape.max_positions) + self.limits.max_requests
-        self.pool_blocks: list[int] = []
-        self.times: list[IterationTimes] = []
-        known: dict[tuple[str, ...], tuple[DeviceTimes, int]] = {}
-        for group in groups:
-            products = tuple(self.topology.devices[name].spec.product for name in group)
+        self.cluster = load_cluster(spec.cluster or "round_robin")
+        self.devices = instance_devices(
+            self.topology, spec.instances, spec.tp, spec.pp, spec.cluster_options, self.cluster.roles
+        )
+        self.instances: list[InstanceSpec] = []
+        known: dict[tuple[object, ...], tuple[DeviceTimes, int]] = {}
+        for each in self.devices:
+            products = tuple(tuple(self.topology.devices[name].spec.product for name in stage) for stage in each.stages)
             if products not in known:
-                known[products] = self._times_of(group, dtype, most_tokens)
+                known[products] = self._times_of(each)
             times, blocks = known[products]
-            self.times.append(times)
-            self.pool_blocks.append(blocks)
+            decide, limits = self.scheduler.decide, self.scheduler.limits
+            if each.role != BOTH:
+                entry = load_scheduler("prefill_only" if each.role == PREFILL else "decode_only", spec.limits)
+                decide, limits = entry.decide, entry.limits
+            self.instances.append(InstanceSpec(times, blocks, limits, decide, len(each.stages), each.count))
         self.device_times = [times for times, _ in known.values()]
 
-    def _times_of(self, group: tuple[str, ...], dtype: str, most_tokens: int) -> tuple[DeviceTimes, int]:
-        spec = self.spec
-        parts = IterationParts(self.topology, self.shape, group, dtype, 0, most_tokens)
-        blocks = kv_blocks(self.topology, parts.sharding, spec.utilisation, most_tokens)
+    def _times_of(self, each: InstanceDevices) -> tuple[DeviceTimes, int]:
+        spec, limits, stages = self.spec, self.scheduler.limits, len(each.stages)
+        shape = _stage_shape(self.shape, stages)
+        dtype = "fp16" if shape.dtype == "fp32" else shape.dtype
+        most_tokens = max(limits.budget_tokens, shape.max_positions) + limits.max_requests
+        first = each.stages[0]
+        sharding = Sharding(shape, first, dtype)
+        blocks = kv_blocks(self.topology, sharding, spec.utilisation, most_tokens)
         if spec.kv_tokens is not None:
-            asked = spec.kv_tokens // BLOCK_TOKENS
-            if asked < 1:
-                raise BadWorkload(
-                    f"--kv-tokens {spec.kv_tokens} is less than one block of {BLOCK_TOKENS} tokens; raise it"
-                )
-            if asked > blocks:
-                raise BadWorkload(
-                    f"--kv-tokens {spec.kv_tokens}: {group[0]} has room for {blocks * BLOCK_TOKENS} tokens beside the "
-                    f"weights of {self.shape.name}; lower it, or raise --utilisation or --tp"
-                )
-            blocks = asked
-        parts = IterationParts(self.topology, self.shape, group, dtype, blocks * BLOCK_TOKENS, most_tokens)
-        swaps = None
-        if self.limits.swap:
-            swaps = SwapTimes(self.topology, group[0], self.shape.layers, block_bytes(parts.sharding))
+            blocks = self._asked_blocks(spec.kv_tokens, blocks, first[0])
+        parts = IterationParts(self.topology, shape, first, dtype, blocks * BLOCK_TOKENS, most_tokens, stages)
+        swaps = hops = None
+        if limits.swap:
+            swaps = SwapTimes(self.topology, first[0], shape.layers, block_bytes(sharding))
+        if stages > 1:
+            row_bytes = shape.hidden * ITEM_BYTES[dtype]
+            hops = HopTimes(self.topology, first[0], each.stages[1][0], row_bytes, most_tokens)
         host = HostCosts(spec.host_step_s, spec.host_sequence_s)
-        return DeviceTimes(self.topology, parts, host, spec.grain, swaps), blocks
+        return DeviceTimes(self.topology, parts, host, spec.grain, swaps, hops), blocks
 
-    def fresh_instances(self) -> list[ServingInstance]:
-        """Instances without requests."""
-        decide = self.scheduler.decide
-        return [
-            ServingInstance(InstanceState(number, KvPool(blocks), self.limits), times, decide)
-            for number, (blocks, times) in enumerate(zip(self.pool_blocks, self.times, strict=True))
-        ]
+    def _asked_blocks(self, kv_tokens: int, blocks: int, device: str) -> int:
+        asked = kv_tokens // BLOCK_TOKENS
+        if asked < 1:
+            raise BadWorkload(f"--kv-tokens {kv_tokens} is less than one block of {BLOCK_TOKENS} tokens; raise it")
+        if asked > blocks:
+            raise BadWorkload(
+                f"--kv-tokens {kv_tokens}: {device} has room for {blocks * BLOCK_TOKENS} tokens beside the weights of "
+                f"{self.shape.name}; lower it, or raise --utilisation or --tp"
+            )
+        return asked
+
+    def dispatcher(self, instances: list[ServingInstance]) -> ServingCluster | None:
+        """The cluster policy over fresh instances; None for one instance."""
+        if len(self.devices) == 1:
+            return None
+        groups = [each.stages[0] for each in self.devices]
+        sharding = self.device_times[0].parts.sharding
+        rank_bytes = block_bytes(sharding) / BLOCK_TOKENS * sharding.world * self.device_times[0].parts.stages
+        mover = FabricMover(self.topology, groups, [rank_bytes / len(group) for group in groups])
+        roles = [each.role for each in self.devices]
+        return ServingCluster(self.cluster, instances[: len(groups)], mover, roles, self.spec.cluster_options)
 
     def stream(self, rate_per_s: float | None = None) -> RequestStreamSpec:
         """The requests, at another mean rate where one is given.
@@ -147,7 +174,7 @@ class ServingSetup:
             self.spec.requests, self.spec.lengths, self.spec.num_prompts, self.spec.seed, rate_per_s,
             self.spec.classes, self.spec.max_model_len,
         )  # fmt: skip
-        check_requests(stream, self.shape, min(self.pool_blocks))
+        check_requests(stream, self.shape, min(each.blocks for each in self.instances))
         return self.scheduler.prepare(stream)
 
 
@@ -168,21 +195,25 @@ def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingS
     begun_s = wall_clock_s()
     setup = setup or ServingSetup(spec)
     stream = setup.stream(rate_per_s)
-    instances = setup.fresh_instances()
+    instances = start_instances(setup.instances)
+    dispatcher = setup.dispatcher(instances)
     step = max(1, len(stream.requests) // 200)
 
     def tell(done: int, total: int) -> None:
         if progress is not None and (done % step == 0 or done == total):
             progress(done, total, "requests")
 
-    loop = ServingLoop(instances, stream, None, tell)
+    loop = ServingLoop(instances, stream, dispatcher, tell)
     loop.run()
+    if dispatcher is not None:
+        dispatcher.close(loop.now)
     slos = {"": spec.slo, **stream.slos} if spec.slo else stream.slos
     metrics = measure_requests(loop.states, [np.array(each.progress.step_end_at) for each in instances], slos)
     found = ServingExperiment(
         spec, setup.topology, setup.shape, setup.scheduler, stream, instances, loop.states, metrics, loop.now,
         wall_clock_s() - begun_s, list(stream.notes), queue_growth_per_s(loop.states, stream),
         audit(setup.topology, setup.device_times[0], spec.exact), sum(each.executed for each in setup.device_times),
+        dispatcher, None if dispatcher is None else setup.cluster,
     )  # fmt: skip
     if found.growth_per_s:
         found.notes.append(
@@ -227,44 +258,67 @@ def check_requests(stream: RequestStreamSpec, shape: ModelShape, blocks: int) ->
         )
 
 
-def device_groups(topology: Topology, spec: ServeSpec) -> list[tuple[str, ...]]:
-    """Devices of every instance, in the order of the topology.
-
-    Raises:
-        BadTopology: fewer devices than instances need.
-    """
-    found = [each.name for kind in ("gpu", "npu") for each in topology.of_kind(kind)
-             if each.spec.compute_queue is not None]  # fmt: skip
-    if not found:
-        raise BadTopology(f"topology {topology.name!r} has no GPU that computes; choose another --topology")
-    need = spec.instances * spec.tp
-    for name in ("instances", "tp"):
-        if getattr(spec, name) < 1:
-            raise BadWorkload(f"--{name} is {getattr(spec, name)}; at least 1 is needed")
-    if need > len(found):
-        raise BadTopology(
-            f"{spec.instances} instances of {spec.tp} devices need {need}, and topology {topology.name!r} has "
-            f"{len(found)}; lower --instances or --tp, or declare more devices with --set"
-        )
-    return [tuple(found[index * spec.tp : (index + 1) * spec.tp]) for index in range(spec.instances)]
-
-
-def _check_shape(shape: ModelShape) -> None:
+def _check_shape(shape: ModelShape, ep: int) -> None:
     """Refuses models with parts that iterations cannot be made of.
 
     Raises:
         BadWorkload: names the part.
     """
+    if ep != 1:
+        raise BadWorkload(f"--ep {ep}: experts over several devices are not served yet; remove --ep")
     if shape.parts:
         raise BadWorkload(
             f"{shape.name} has {' and '.join(shape.parts)}, which serving does not take yet; choose a dense --model"
         )
 
 
-def objective(slo: Slo) -> str:
-    """An objective as text."""
-    bounds = (("ttft", slo.ttft_s), ("tpot", slo.tpot_s), ("itl", slo.itl_s), ("e2e", slo.e2e_s))
-    return ",".join(f"{name}={bound * 1e3:g}ms" for name, bound in bounds if bound is not None)
+def _stage_shape(shape: ModelShape, stages: int) -> ModelShape:
+    """The layers of the first pipeline stage.
+
+    Raises:
+        BadWorkload: layers that cannot be divided evenly.
+    """
+    if stages == 1:
+        return shape
+    if shape.layers % stages:
+        raise BadWorkload(f"--pp {stages} does not divide {shape.layers} layers of {shape.name}; choose a divisor")
+    layers = shape.layers // stages
+    return replace(shape, layers=layers, sliding_layers=shape.sliding_layers[:layers])
 
 
-__all__ = ["ServerLimits", "ServingExperiment", "ServingSetup", "serve"]
+def find_serving_rate(
+    spec: ServeSpec, attainment: float, progress: ProgressSink | None = None
+) -> tuple[FoundRate, ServingExperiment]:
+    """The highest rate at which a server attains its objective, and the run at that rate.
+
+    Raises:
+        BadWorkload: no objective, arrivals without a rate, or an objective that no rate attains; says the best.
+    """
+    if not spec.slo and "=" not in spec.classes:
+        raise BadWorkload("--find-rate needs an objective: add --slo ttft=250ms,tpot=100ms")
+    setup = ServingSetup(spec)
+    start = setup.stream().rate_per_s
+    if not np.isfinite(start):
+        raise BadWorkload(f"--find-rate needs arrivals with a rate, and {spec.requests!r} has none; write poisson:1/s")
+    runs: dict[float, ServingExperiment] = {}
+
+    def attained_at(rate: float) -> float:
+        runs[rate] = serve(spec, None, setup, rate)
+        if progress is not None:
+            progress(len(runs), len(runs) + 1, "rates")
+        return runs[rate].metrics.attained_ratio or 0.0
+
+    found = find_rate(attained_at, attainment, start)
+    if not found.rate_per_s:
+        lowest = runs[min(runs)]
+        bounds = ", ".join(f"{name} by {ratio:.1%}" for name, ratio in lowest.metrics.by_bound.items())
+        raise BadWorkload(
+            f"no rate attains the objective for {attainment:.1%} of the requests: the best is "
+            f"{found.attained_ratio:.1%}, and at {min(runs):.3g}/s {bounds} meet each bound (median TTFT "
+            f"{lowest.metrics.ttft.median_s * 1e3:.4g} ms, median TPOT {lowest.metrics.tpot.median_s * 1e3:.4g} ms); "
+            f"relax --slo or --attainment, or raise --tp"
+        )
+    return found, runs[found.rate_per_s]
+
+
+__all__ = ["ServingExperiment", "ServingSetup", "find_serving_rate", "serve"]

@@ -59,7 +59,7 @@ class ServeSpec:
     seed: int = 0
     overrides: tuple[str, ...] = ()
     catalog: tuple[Path, ...] = ()
-    cluster_options: Mapping[str, str] = field(default_factory=dict)
+    cluster_options: Mapping[str, float] = field(default_factory=dict)
     classes: str = ""
     exact: int = 2
     max_model_len: int | None = None

@@ -43,12 +43,13 @@ class IterationParts:
         sharding: its weights over the ranks.
         pool_tokens: of the KV cache on every rank.
         most_tokens: of one iteration.
+        stages: of the pipeline, of which these are the layers and devices of the first; others are alike.
         kinds: a layer of every kind, and how many layers are like it.
     """
 
     def __init__(
         self, topology: Topology, shape: ModelShape, devices: tuple[str, ...], dtype: str, pool_tokens: int,
-        most_tokens: int,
+        most_tokens: int, stages: int = 1,
     ) -> None:  # fmt: skip
         self.shape, self.devices, self.pool_tokens, self.most_tokens = shape, devices, pool_tokens, most_tokens
         self.sharding = Sharding(shape, devices, dtype)
@@ -69,8 +70,8 @@ class IterationParts:
             for device, heads in zip(devices, self.kv_heads, strict=True)
         ]
         self.next_ids = Buffer(first, "hbm", "next_ids", "int64", (most_tokens,))
-        self._world = world
-        self.kinds = _kinds(shape)
+        self._world, self.stages = world, stages
+        self.kinds = tuple((layer, count * stages) for layer, count in _kinds(shape))
         self._plans: dict[tuple[str, int, str], PartPlan] = {}
 
     def place(self, run: Run) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controller.execute.virtual import VirtualRun
 from controller.serving.device_times.grid import between, on_line
+from controller.serving.device_times.hops import HopTimes
 from controller.serving.device_times.parts import IterationParts, PartPlan
 from controller.serving.device_times.swaps import SwapTimes
 from controller.serving.iteration_times import IterationLoad
@@ -41,7 +42,7 @@ class DeviceTimes:
 
     def __init__(
         self, topology: Topology, parts: IterationParts, host: HostCosts, grain: int = GRAIN,
-        swaps: SwapTimes | None = None,
+        swaps: SwapTimes | None = None, hops: HopTimes | None = None,
     ) -> None:  # fmt: skip
         self.parts, self.host, self.grain = parts, host, grain
         self._run = VirtualRun(topology)
@@ -50,7 +51,7 @@ class DeviceTimes:
         self._memo: dict[tuple[object, ...], float] = {}
         self.loads: dict[IterationLoad, int] = {}
         self._linear: dict[tuple[int, int], float] = {}
-        self._swaps = swaps
+        self._swaps, self._hops = swaps, hops
 
     def iteration_s(self, load: IterationLoad) -> float:
         """Duration of one iteration [s]."""
@@ -60,6 +61,8 @@ class DeviceTimes:
         if not tokens:
             return total
         total += self._layers_s(tokens, load.rows + load.ended_prompts)
+        if self._hops is not None:
+            total += (self.parts.stages - 1) * self._hops.hop_s(tokens)
         if load.rows and load.context_tokens:
             total += self.decode_s(load.rows, load.context_tokens)
         for chunk, before in load.chunks:
@@ -71,6 +74,8 @@ class DeviceTimes:
     def decode_steps_s(self, rows: int, context_tokens: int, count: int) -> list[float]:
         """Durations of `count` steps of decoding that follow each other [s]."""
         fixed = self.host.step_s + self.host.sequence_s * rows + self._layers_s(rows, rows)
+        if self._hops is not None:
+            fixed += (self.parts.stages - 1) * self._hops.hop_s(rows)
         first = context_tokens // rows
         if len(self.loads) < 100_000:
             load = IterationLoad(rows, context_tokens)

@@ -96,6 +96,14 @@ SCHEDULERS: Final[Mapping[str, SchedulerEntry]] = {
             ServerLimits(4096, 2048), f"{_HERE}.batchllm:prepare",
         ),
         SchedulerEntry(
+            "prefill_only", "prompts alone, packed to the length that saturates (a prefill instance)",
+            f"{_HERE}.prefill_only:decide", ServerLimits(256, 512),
+        ),
+        SchedulerEntry(
+            "decode_only", "decodes alone (a decode instance)", f"{_HERE}.decode_only:decide",
+            ServerLimits(512, 2048, watermark=0.1),
+        ),
+        SchedulerEntry(
             "priority", "the most important request first; who is less important leaves for it",
             f"{_HERE}.priority:decide", ServerLimits(256, 2048),
         ),
