@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import click
@@ -158,10 +159,10 @@ def _print(found: ServingExperiment) -> None:
         )
     cluster = found.cluster
     if cluster is not None:
-        middle = sorted(cluster.downtimes_s)[len(cluster.downtimes_s) // 2] * 1e3 if cluster.downtimes_s else 0.0
+        middle = median(cluster.downtimes_s) * 1e3 if cluster.downtimes_s else 0.0
         click.echo(
-            f"{cluster.entry.name}: {cluster.migrations} requests moved ({cluster.moved_tokens} tokens, median downtime "
-            f"{middle:.3g} ms), {cluster.aborted} given up; {cluster.on_s / max(found.time_s, 1e-9):.2f} instances on "
+            f"{cluster.entry.name}: {cluster.migrations} requests moved ({cluster.moved_tokens} tokens, median "
+            f"downtime {middle:.3g} ms), {cluster.aborted} given up; {cluster.on_s / max(found.time_s, 1e-9):.2f} instances on "
             f"average"
         )
     for note in found.notes:

@@ -14,6 +14,7 @@ PAPERS: dict[str, str] = {
     "packet_spraying": "controller.reproduce.packet_spraying:paper",
     "fuyou": "controller.reproduce.fuyou:paper",
     "cxl": "controller.reproduce.cxl:paper",
+    "distserve": "controller.reproduce.distserve:paper",
     "tpi_llm": "controller.reproduce.tpi_llm:paper",
     "tokenweave": "controller.reproduce.tokenweave:paper",
     "tokenring": "controller.reproduce.tokenring:paper",
