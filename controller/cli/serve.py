@@ -162,8 +162,8 @@ def _print(found: ServingExperiment) -> None:
         middle = median(cluster.downtimes_s) * 1e3 if cluster.downtimes_s else 0.0
         click.echo(
             f"{cluster.entry.name}: {cluster.migrations} requests moved ({cluster.moved_tokens} tokens, median "
-            f"downtime {middle:.3g} ms), {cluster.aborted} given up; {cluster.on_s / max(found.time_s, 1e-9):.2f} instances on "
-            f"average"
+            f"downtime {middle:.3g} ms), {cluster.aborted} given up; "
+            f"{cluster.on_s / max(found.time_s, 1e-9):.2f} instances on average"
         )
     for note in found.notes:
         click.echo(f"note: {note}")
