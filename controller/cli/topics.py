@@ -24,6 +24,7 @@ PAGES = {
     "timelines": "timelines, reports, energy, explanations",
     "networks": "collectives, routing, failing links, attention over one long prompt",
     "faults": "what breaks when, in runs and over a month; recovery and checkpoints",
+    "detectors": "find and blame faults: campaigns, detectors, Flight Recorder dumps",
     "accuracy": "how far off windtunnel is: every paper, every device model",
     "exit-codes": "what a command's exit code says",
     "map": "what lies where in the source",

@@ -6,25 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controller.diagnosis.telemetry import Communicator
+
 _PAIR = re.compile(r"(send|recv) (\d+)(->|<-)(\d+)$")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Communicator:
-    """A process group.
-
-    Attributes:
-        name: as the job calls it.
-        ranks: its members in the job's numbering, in order.
-        purpose: what it is for, such as ``TENSOR_MODEL_PARALLEL_GROUP``.
-    """
-
-    name: str
-    ranks: tuple[int, ...]
-    purpose: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.purpose or 'group'} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

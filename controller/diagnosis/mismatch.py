@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controller.diagnosis.dumps import Communicator, RankDump, RecordedOp
+from controller.diagnosis.dumps import RankDump, RecordedOp
+from controller.diagnosis.telemetry import Communicator
 
 EQUAL_SIZES = ("all_reduce", "broadcast", "reduce", "_all_gather_base", "all_gather", "_reduce_scatter_base",
                "reduce_scatter", "barrier", "allreduce_coalesced")  # fmt: skip

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.diagnosis.dumps import Communicator, RankDump, RecordedOp
+from controller.diagnosis.dumps import RankDump, RecordedOp
 from controller.diagnosis.mismatch import Mismatch, mismatches
+from controller.diagnosis.telemetry import Communicator
 from controller.faults.wait_for import Wait, WaitForGraph
 
 

@@ -59,7 +59,7 @@ class WaitForGraph(Generic[Node]):
             for members in nx.strongly_connected_components(self._graph)
             if all(after in members for node in members for after in self._graph.successors(node))
         ]
-        return tuple(sorted(found, key=_place))
+        return tuple(sorted(found, key=_places))
 
     def held_up_by(self, node: Node) -> tuple[Node, ...]:
         """Everybody who waits for `node`, directly or through others."""
@@ -73,10 +73,14 @@ class WaitForGraph(Generic[Node]):
         if start not in self._graph or start in ends:
             return ()
         paths = nx.single_source_shortest_path(self._graph, start)
-        way = min((paths[end] for end in ends if end in paths), key=lambda path: (len(path), _place(tuple(path))))
+        way = min((paths[end] for end in ends if end in paths), key=lambda path: (len(path), _places(path)))
         return tuple(self._edges[pair] for pair in pairwise(way))
 
 
 def _place(node: Any) -> tuple[str, Any]:
     """Where a node comes in a fixed order: numbers by value, texts by the alphabet."""
     return type(node).__name__, node
+
+
+def _places(nodes: Iterable[Any]) -> list[tuple[str, Any]]:
+    return [_place(node) for node in nodes]

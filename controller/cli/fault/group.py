@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from controller.cli.fault.analyse import analyse
+from controller.cli.fault.campaign import campaign
 from controller.cli.fault.month import month
 
 
@@ -13,5 +14,5 @@ def fault() -> None:
     """Declare faults, find and blame them, and see what work survives."""
 
 
-for _command in (month, analyse):
+for _command in (campaign, month, analyse):
     fault.add_command(_command)

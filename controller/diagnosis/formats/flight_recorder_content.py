@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from controller.diagnosis.dumps import Communicator, Progress, RankDump, RecordedOp
+from controller.diagnosis.dumps import Progress, RankDump, RecordedOp
 from controller.diagnosis.errors import BadDump
+from controller.diagnosis.telemetry import Communicator
 
 BACKENDS = ("nccl", "ncclx", "xccl", "gloo", "rccl", "rcclx", "mccl", "hccl")
 """Backends whose names PyTorch's analyser knows."""

@@ -1,0 +1,1 @@
+"""Detectors, one a file; `table.py` lists them. None can reach what was injected."""
