@@ -1,13 +1,13 @@
 """InstInfer: the whole KV cache and decode attention in computational storage drives, everything else on the GPU.
 
 Paper: "InstInfer: In-Storage Attention Offloading", arXiv 2409.04992; HPCA 2025, doi 10.1109/HPCA61900.2025.00113.
-Follows: section IV-A (placement), IV-C (KV groups of 16 tokens, group buffer in drive DRAM), IV-D (layer-wise push of
-    the prompt's KV by peer-to-peer DMA, mini-batches that take turns on GPU and drives). The option `compression`
-    chooses the paper's sparse attention (`controller.offload.sparf`).
+Follows: section IV-A (placement), IV-C (KV groups of 16 tokens, group buffer in drive DRAM; a vendor command from the
+    host for each sequence, layer and drive), IV-D (layer-wise push of the prompt's KV by peer-to-peer DMA). The option
+    `compression` chooses the paper's sparse attention (`controller.offload.sparf`), `mini_batches` turns on both sides.
 Differs: the prompt's KV lies in a segment of its own, so that one DMA a layer brings it into place. A full group is
-    written to flash in the step that fills it, beside the attention of other layers. Where a model has fewer KV heads
-    than there are drives, tokens are spread and partial attentions are merged (the paper has one KV head per query head
-    and spreads heads).
+    written to flash in the step that fills it. Where a model has fewer KV heads than drives, tokens are spread
+    and partial attentions merged (the paper has one KV head per query head and spreads heads). One mini-batch unless
+    told otherwise: published steps are those of GPU and drives one after the other.
 Checked by: tests/live/test_generation.py (tokens against the plain run), tests/paper/test_instinfer.py.
 """
 
@@ -20,6 +20,7 @@ from controller.models.scenario import Scenario
 from controller.offload.drive_cache import DriveCache
 from controller.offload.generation import BoundPlan, generate
 from controller.offload.gpu_model import GpuModel, devices, rows_view
+from controller.offload.host_commands import HostCommands
 from controller.offload.kv_spread import GROUP_TOKENS, KvSpread
 from controller.offload.sparf import Sparf, SparfOptions
 from controller.offload.spread_values import prompt_pieces, rows_of, split_heads
@@ -39,7 +40,7 @@ Sent = tuple[Value, Sequence[Value]]
 class InstInferOptions(SparfOptions):
     """What a user may choose."""
 
-    mini_batches: Count = option(2, "parts of the batch that take turns on GPU and drives")
+    mini_batches: Count = option(1, "parts of the batch that take turns on GPU and drives")
 
 
 class InstInfer:
@@ -57,14 +58,13 @@ class InstInfer:
         capacity = self.spread.generated_capacity(scenario.output_tokens)
         self.caches = [
             [
-                DriveCache(
-                    drive, layer, scenario.kv_dtype, scenario.batch, share.kv_head_count, shape.head_dim,
-                    share.prompt_tokens, capacity,
-                )
+                DriveCache(drive, layer, scenario.kv_dtype, scenario.batch, share.kv_head_count,
+                           shape.head_dim, share.prompt_tokens, capacity)
                 for drive, share in zip(self.drives, self.spread.shares, strict=True)
             ]
             for layer in range(shape.layers)
         ]  # fmt: skip
+        self.commands = HostCommands(scenario.topology, self.drives[0])
         self.windowed = 0 < shape.sliding_window < scenario.max_tokens
         chosen = Dense if options.compression is None else Sparf
         self.attention: StorageAttention = chosen(scenario, self.spread, self.caches, self.model)
@@ -150,9 +150,10 @@ class InstInfer:
                 for columns, counts in zip(parts, (heads, kv_heads, kv_heads), strict=True)
             ]
         sent: list[Sent] = []
+        made = [s.count - 1]
         for drive, (name, q, k, v) in enumerate(zip(self.drives, *parts, strict=True)):
             there = Place(name, "dram")
-            query = s.move(q, there, "send q")
+            query = s.move(q, there, "send q", after=self.commands.submit(s, q.shape[0], made))
             sent.append((query, [s.move(k, there, "send k"), s.move(v, there, "send v")] if drive in owners else ()))
         return sent
 
@@ -183,10 +184,8 @@ class InstInfer:
             if self.spread.by_tokens and len(results) > 1:
                 assert lse is not None
                 arrived.append(s.move(lse, gpu, "attention out"))
-        if len(results) == 1:
-            return arrived[0]
-        if self.spread.by_tokens:
-            return s.op("merge_attention", *arrived)
+        if len(results) == 1 or self.spread.by_tokens:
+            return arrived[0] if len(results) == 1 else s.op("merge_attention", *arrived)
         widths = [share.head_count * self.shape.head_dim for share in self.spread.shares]
         return s.op("concat", *(one.reshape(one.shape[0], width) for one, width in zip(arrived, widths, strict=True)))
 

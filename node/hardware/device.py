@@ -13,7 +13,7 @@ from typing import Literal
 DeviceKind = Literal["gpu", "cpu", "cxl", "csd", "npu", "nic"]
 ConstantKind = Literal["datasheet", "measured", "assumed"]
 StorageKind = Literal["dram", "flash"]
-QueueKind = Literal["compute", "copy", "issue"]
+QueueKind = Literal["compute", "copy", "issue", "command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,11 @@ class QueueSpec:
 
     Attributes:
         name: ``stream``, ``copy_out``, ``copy_in``, ``engine``, ``issue``, ...
-        kind: compute, copy, or issue (the host that launches the kernels of this device, one after the other).
+        kind: compute, copy, issue (the host that launches the kernels of this device, one after the other) or command
+            (a thread of this CPU that submits commands to drives).
         slots: ops that may run at once.
-        launch_s: on an issue queue, the host time to launch one kernel [s]; on others, device-side start of an op [s].
+        launch_s: on an issue or command queue, the host time for one kernel or command [s]; on others, device-side
+            start of an op [s].
         share: of the cores of every compute unit that kernels of a compute queue run on [ratio].
     """
 

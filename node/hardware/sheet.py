@@ -28,7 +28,7 @@ from node.hardware.units import unphysical
 
 DEVICE_KINDS: Final[tuple[DeviceKind, ...]] = ("gpu", "cpu", "cxl", "csd", "npu", "nic")
 STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("dram", "flash")
-QUEUE_KINDS: Final[tuple[QueueKind, ...]] = ("compute", "copy", "issue")
+QUEUE_KINDS: Final[tuple[QueueKind, ...]] = ("compute", "copy", "issue", "command")
 COMPUTE_UNITS: Final = ("tensor", "vector", "engine")
 PEAK_DTYPES: Final = ("fp64", "fp32", "fp16", "bf16", "fp8", "int8", "int32", "int64")
 
