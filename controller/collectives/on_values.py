@@ -31,9 +31,10 @@ from controller.collectives.script_emitter import ScriptEmitter
 from controller.collectives.sizes_of_values import Sizes, kind_of
 from controller.collectives.table import algorithm as algorithm_of
 from controller.collectives.table import algorithms
+from controller.plan.author import author_line, refuse
 from controller.plan.ops import Buffer, View
 from controller.plan.script import Script, Source
-from controller.plan.value import Place, Value, author_line, refuse
+from controller.plan.value import Place, Value
 
 IN_PLACE = ("all_reduce", "broadcast")
 """Collectives whose results may take the place of what ranks gave."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from controller.errors import BadPlan, DoubleFree, OutOfMemory, UnknownDevice, UnwrittenRead
 from controller.execute.trace import Level, Trace
+from controller.plan.author import where
 from controller.plan.capacity import TierKey, fit_plan
 from controller.plan.extents import accesses
 from controller.plan.memo import PlanMemo
@@ -125,7 +126,7 @@ class Occupancy:
                 known = buffer in self._there or buffer in facts.made
                 state = "has no content" if known else "is not placed"
                 raise UnwrittenRead(
-                    f"plan {plan.name!r} reads {buffer}, which {state}; place it, or write it before this plan"
+                    f"{_first_use(plan, buffer)} reads {buffer}, which {state}; place it, or write it before this plan"
                 )
         for buffer in facts.ended:
             if buffer not in self._there:
@@ -134,7 +135,9 @@ class Occupancy:
             if buffer in facts.made:
                 continue
             if buffer not in self._there:
-                raise UnwrittenRead(f"plan {plan.name!r} writes {buffer}, which is not placed; place or allocate it")
+                raise UnwrittenRead(
+                    f"{_first_use(plan, buffer)} writes {buffer}, which is not placed; place or allocate it"
+                )
             self._there[buffer] = True
         self._admitted.put(plan, self._changes)
 
@@ -248,6 +251,12 @@ _touched: PlanMemo[frozenset[Buffer]] = PlanMemo()
 
 def _has_allocations(plan: Plan) -> bool:
     return any(isinstance(op, Alloc | Free) for op in plan.ops)
+
+
+def _first_use(plan: Plan, buffer: Buffer) -> str:
+    """What begins an error about a buffer: the first op that touches it."""
+    uses = (index for index, op in enumerate(plan.ops) if any(view.buffer == buffer for view in sum(accesses(op), ())))
+    return where(plan, next(uses))
 
 
 def _touched_by(plan: Plan) -> frozenset[Buffer]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from controller.errors import OutOfMemory
 from controller.execute.flash_traffic import FlashUse
+from controller.plan.author import author_of, line_text
 from controller.program.results import Figure, ProgramResult
 
 
@@ -78,6 +80,27 @@ class Shortage:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """What did not fit when a run ran out of memory.
+
+    Attributes:
+        what: the buffer, or what else asked for room.
+        need_bytes: how much it asked for [bytes].
+        line: file and line of the strategy that asked; "" where windtunnel did.
+    """
+
+    what: str
+    need_bytes: int
+    line: str
+
+    @classmethod
+    def of(cls, error: OutOfMemory) -> Overflow:
+        """What `error`, which came through the strategy, is about."""
+        line = author_of(error)
+        return cls(error.what, error.need_bytes, "" if line is None else line_text(line))
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a run gave.
@@ -96,6 +119,7 @@ class Outcome:
         figures: what programs told people, by name.
         notes: sentences that programs told people.
         shortages: tiers that are too small; None when the run did not run out of memory.
+        overflow: what did not fit; None when the run did not run out of memory.
         link_changes: every declared change of a link and whether it happened.
         part_changes: the same of tiers, ports and devices.
         overruns: ops of a paced run that the machine could not finish in time.
@@ -115,6 +139,7 @@ class Outcome:
     figures: dict[str, Figure] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     shortages: tuple[Shortage, ...] | None = None
+    overflow: Overflow | None = None
     link_changes: tuple[Mapping[str, Any], ...] = ()
     part_changes: tuple[Mapping[str, Any], ...] = ()
     overruns: int = 0
@@ -139,6 +164,8 @@ class Outcome:
             found["note"] = "; ".join(self.notes)
         if self.shortages is not None:
             found["out_of_memory"] = [one.to_json() for one in self.shortages]
+        if self.overflow is not None:
+            found["overflow"] = asdict(self.overflow)
         if self.link_changes:
             found["link_changes"] = [dict(change) for change in self.link_changes]
         if self.part_changes:

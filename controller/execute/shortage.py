@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from controller.errors import OutOfMemory
-from controller.execute.outcome import Outcome, Shortage
+from controller.execute.outcome import Outcome, Overflow, Shortage
 from controller.execute.survey import survey
 from controller.program.run import ProgramFunction
 from controller.topology.schema import Topology
@@ -39,6 +39,7 @@ def report_shortage(
     """
     if error is not None:
         outcome.ended = str(error)
+        outcome.overflow = Overflow.of(error)
         first = (error.device, error.tier)
     else:
         assert outcome.shortages, "the run ran out of memory"

@@ -19,11 +19,14 @@ from controller.engine.activities import Activities
 from controller.fabric.loads import Fabric
 from controller.fabric.parts import Load
 from controller.fabric.routing.flow import Shares
+from controller.plan.author import where
 from controller.plan.bound import bind_kernel, has_open_size, is_open, view_bytes
+from controller.plan.extents import describe
 from controller.plan.ops import Kernel, Plan, Transfer, View
 from controller.plan.size import Bindings
 from controller.topology.load_store import memory_name, spec_with_far
 from controller.topology.schema import Topology
+from node.errors import UserInput
 from node.hardware.cost import kernel_cost
 
 FloatArray = npt.NDArray[np.float64]
@@ -351,9 +354,14 @@ class Template:
         return pair
 
     def _evaluate(self, op: Kernel | Transfer, destination: int, bindings: Bindings, shares: Shares | None) -> Cost:
-        if isinstance(op, Kernel):
-            return self._costs.of_kernel(op, bindings)
-        return self._costs.of_transfer(op, destination, bindings, shares)
+        try:
+            if isinstance(op, Kernel):
+                return self._costs.of_kernel(op, bindings)
+            return self._costs.of_transfer(op, destination, bindings, shares)
+        except UserInput as error:
+            index = next(index for index, one in enumerate(self.plan.ops) if one is op)
+            error.args = (f"{where(self.plan, index)} ({describe(op)}): {error}",)
+            raise
 
     def _freeze(
         self,

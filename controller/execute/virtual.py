@@ -21,7 +21,7 @@ from controller.execute.flash_traffic import FlashTraffic
 from controller.execute.ledger import Ledger
 from controller.execute.losses import Losses, devices_of, unreachable
 from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
-from controller.execute.outcome import Outcome, Shortage
+from controller.execute.outcome import Outcome, Overflow, Shortage
 from controller.execute.part_changes import Moved, PartChanges
 from controller.execute.spans import record_spans
 from controller.execute.template import Bound, Costs, Template
@@ -30,7 +30,7 @@ from controller.fabric.loads import Fabric
 from controller.faults.effects import EffectsOf
 from controller.faults.timeline import Timeline
 from controller.plan.check import check_submission
-from controller.plan.extents import check_binding, check_forms, describe
+from controller.plan.extents import check_binding, describe
 from controller.plan.memo import PlanMemo
 from controller.plan.ops import Buffer, Plan, View
 from controller.plan.size import Bindings
@@ -121,15 +121,12 @@ class VirtualRun:
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
         if self._next_change_at() <= self.now:
             self._change_parts()
-        is_checked = self._checked.get(plan) is not None
-        if not is_checked:
-            check_forms(plan)
-        self.occupancy.admit(plan)
-        if not is_checked:
+        if self._checked.get(plan) is None:
             check_submission(plan, self.topology, bindings)
             self._checked.put(plan, True)
         else:
             check_binding(plan, bindings)
+        self.occupancy.admit(plan)
         self.losses.check(plan)
         lifetimes = self.occupancy.begin(plan, now=self.now)
         self.flash.add(plan, bindings)
@@ -341,6 +338,7 @@ class VirtualRun:
         """Makes running out of memory the outcome."""
         self.outcome.ended = str(error)
         need_bytes = error.capacity_bytes + error.missing_bytes
+        self.outcome.overflow = Overflow.of(error)
         self.outcome.shortages = (Shortage(error.device, error.tier, need_bytes, error.capacity_bytes),)
 
     def finish(self) -> None:
@@ -364,7 +362,7 @@ def _with_edges(plan: Plan, extra_after: Mapping[int, tuple[int, ...]], known: P
     if kept is not None and kept[0] == extra_after:
         return kept[1]
     after = tuple(tuple(sorted({*waits, *extra_after.get(index, ())})) for index, waits in enumerate(plan.after))
-    made = Plan(plan.name, plan.ops, after, plan.parameters)
+    made = replace(plan, after=after)
     known.put(plan, (extra_after, made))
     return made
 

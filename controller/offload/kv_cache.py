@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from controller.models.block import Block
 from controller.models.scenario import Scenario
 from controller.offload.gpu_model import rows_view
+from controller.plan.author import refuse
 from controller.plan.ops import Buffer
 from controller.plan.script import Script, Value
 from controller.plan.size import Affine, Size, symbol
-from controller.plan.value import Place, refuse
+from controller.plan.value import Place
 from controller.program.run import Run
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.errors import DoubleFree, OutOfMemory
+from controller.plan.author import where
 from controller.plan.ops import Alloc, Buffer, Free, Plan
 
 TierKey = tuple[str, str]
@@ -53,7 +54,7 @@ def fit_plan(plan: Plan, used_bytes: Mapping[TierKey, int], capacity_bytes: Mapp
         if isinstance(op, Alloc):
             key = (op.buffer.device, op.buffer.tier)
             if op.buffer in alive:
-                raise DoubleFree(f"plan {plan.name!r}, op {index}: {op.buffer} is allocated while it is still there")
+                raise DoubleFree(f"{where(plan, index)}: {op.buffer} is allocated while it is still there")
             alive[op.buffer] = None
             gone.pop(op.buffer, None)
             need, capacity = op.buffer.nbytes, capacity_bytes[key]
@@ -75,7 +76,7 @@ def fit_plan(plan: Plan, used_bytes: Mapping[TierKey, int], capacity_bytes: Mapp
         elif isinstance(op, Free):
             key = (op.buffer.device, op.buffer.tier)
             if op.buffer in gone:
-                raise DoubleFree(f"plan {plan.name!r}, op {index}: {op.buffer} is freed twice")
+                raise DoubleFree(f"{where(plan, index)}: {op.buffer} is freed twice")
             alive.pop(op.buffer, None)
             gone[op.buffer] = None
             used[key] = used.get(key, 0) - op.buffer.nbytes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controller.errors import BadPlan, DoubleFree, PlanCycle, UnknownDevice, UnorderedAccess
+from controller.plan.author import where
 from controller.plan.bound import bind_kernel
 from controller.plan.extents import accesses, check_forms, check_sizes, describe
 from controller.plan.hazards import byte_range
@@ -110,41 +111,40 @@ def _check_names(plan: Plan, topology: Topology) -> None:
             seen[buffer] = None
             other = named.setdefault((buffer.device, buffer.tier, buffer.name), buffer)
             if other != buffer:
-                raise BadPlan(f"plan {plan.name!r}, op {index}: {two_of_one_name(buffer, other)}")
+                raise BadPlan(f"{where(plan, index)}: {two_of_one_name(buffer, other)}")
             _known(topology, buffer.device, plan, index)
             if buffer.tier not in topology.devices[buffer.device].spec.tiers:
                 tiers = ", ".join(topology.devices[buffer.device].spec.tiers)
                 raise UnknownDevice(
-                    f"plan {plan.name!r}, op {index}: {buffer.device} has no tier {buffer.tier!r}; it has {tiers}"
+                    f"{where(plan, index)}: {buffer.device} has no tier {buffer.tier!r}; it has {tiers}"
                 )
         if isinstance(op, Kernel):
             _known(topology, op.device, plan, index)
             spec = topology.devices[op.device].spec
             if op.queue and op.queue not in spec.queues:
                 raise UnknownDevice(
-                    f"plan {plan.name!r}, op {index}: {op.device} has no queue {op.queue!r}; "
-                    f"it has {', '.join(spec.queues)}"
+                    f"{where(plan, index)}: {op.device} has no queue {op.queue!r}; it has {', '.join(spec.queues)}"
                 )
             if not op.queue and spec.compute_queue is None:
-                raise UnknownDevice(f"plan {plan.name!r}, op {index}: {op.device} ({spec.product}) cannot compute")
+                raise UnknownDevice(f"{where(plan, index)}: {op.device} ({spec.product}) cannot compute")
             for view in (*op.inputs, *op.outputs):
                 if view.buffer.device != op.device and not reaches(topology, op.device, view.buffer.device):
                     raise UnknownDevice(
-                        f"plan {plan.name!r}, op {index}: kernel {op.op} on {op.device} cannot reach {view.buffer}; "
+                        f"{where(plan, index)}: kernel {op.op} on {op.device} cannot reach {view.buffer}; "
                         f"transfer it first"
                     )
         if isinstance(op, Transfer) and len(op.sources) > 1:
             _check_meeting(op, topology, plan, index, meetings)
         if isinstance(op, Transfer) and op.queue and op.connection:
             raise BadPlan(
-                f"plan {plan.name!r}, op {index}: a transfer on the queue {op.queue!r} and on the connection "
+                f"{where(plan, index)}: a transfer on the queue {op.queue!r} and on the connection "
                 f"{op.connection!r}; either gives it its order, so remove one"
             )
         if isinstance(op, Transfer) and op.queue:
             spec = topology.devices[op.sources[0].buffer.device].spec
             if op.queue not in spec.queues:
                 raise UnknownDevice(
-                    f"plan {plan.name!r}, op {index}: {op.sources[0].buffer.device} has no queue {op.queue!r}; "
+                    f"{where(plan, index)}: {op.sources[0].buffer.device} has no queue {op.queue!r}; "
                     f"it has {', '.join(spec.queues)}"
                 )
 
@@ -160,7 +160,7 @@ def _check_meeting(op: Transfer, topology: Topology, plan: Plan, index: int, mee
         meetings[key] = meeting_of(topology, order, op.sources[0].buffer.dtype, len(sources), len(receivers))
     if isinstance(meetings[key], str):
         raise BadPlan(
-            f"plan {plan.name!r}, op {index} ({describe(op)}): a transfer of {len(sources)} sources needs reduction in "
+            f"{where(plan, index)} ({describe(op)}): a transfer of {len(sources)} sources needs reduction in "
             f"the network: {meetings[key]}; declare a switch that does it (reduction: true, types:, rate:), or reduce "
             f"with a kernel"
         )
@@ -169,7 +169,7 @@ def _check_meeting(op: Transfer, topology: Topology, plan: Plan, index: int, mee
 def _known(topology: Topology, device: str, plan: Plan, index: int) -> None:
     if device not in topology.devices:
         raise UnknownDevice(
-            f"plan {plan.name!r}, op {index}: topology {topology.name!r} has no device {device!r}; "
+            f"{where(plan, index)}: topology {topology.name!r} has no device {device!r}; "
             f"it has {', '.join(topology.devices)}"
         )
 
@@ -191,8 +191,7 @@ def _check_order(plan: Plan, before: list[int]) -> None:
             if view.buffer in freed:
                 if isinstance(op, Kernel | Transfer | Free):
                     raise DoubleFree(
-                        f"plan {plan.name!r}, op {index} ({describe(op)}): {view.buffer} was freed "
-                        f"by op {freed[view.buffer]}"
+                        f"{where(plan, index)} ({describe(op)}): {view.buffer} was freed by op {freed[view.buffer]}"
                     )
                 # A new life of the buffer, which must not begin before the end of the old one.
                 history[view.buffer] = [(freed.pop(view.buffer), 0, view.buffer.nbytes, True)]

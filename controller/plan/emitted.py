@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.plan.author import Line
 from controller.plan.ops import OpAttribute, View
 from controller.plan.value import Place, Value
 
@@ -21,7 +22,7 @@ class Made:
         nbytes: its size, with open extents at their bounds [bytes].
         is_open: an extent is open, so that it gets a buffer of its own.
         first, last: indices of the ops that make it and up to which it keeps its address.
-        line: file and line of the strategy that made it.
+        line: that made it, of a strategy; None where windtunnel itself did.
         spare: nobody has to use it, as a further result of an op.
         used: an op reads it.
         parted: ops read or write parts of it.
@@ -33,7 +34,7 @@ class Made:
     is_open: bool
     first: int
     last: int
-    line: tuple[str, int]
+    line: Line | None
     spare: bool = False
     used: bool = False
     parted: bool = False
@@ -42,7 +43,7 @@ class Made:
 
 @dataclass(slots=True)
 class Launch:
-    """A kernel over values; the fields are those of `Kernel`, and `in_place` of `Script.op`."""
+    """A kernel over values; the fields are those of `Kernel`, `in_place` of `Script.op`, and the line that wrote it."""
 
     op: str
     device: str
@@ -53,11 +54,12 @@ class Launch:
     label: str
     after: tuple[int, ...]
     in_place: bool
+    line: Line | None = None
 
 
 @dataclass(slots=True)
 class Move:
-    """A transfer over values; the fields are those of `Transfer`."""
+    """A transfer over values; the fields are those of `Transfer`, and the line that wrote it."""
 
     inputs: tuple[Operand, ...]
     outputs: tuple[Operand, ...]
@@ -68,3 +70,4 @@ class Move:
     label: str
     after: tuple[int, ...]
     connection: str = ""
+    line: Line | None = None

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 
 from controller.errors import BadPlan, OutsideBuffer, TransferMismatch
+from controller.plan.author import where
 from controller.plan.bound import has_open_size, view_bytes
 from controller.plan.memo import PlanMemo
 from controller.plan.ops import Alloc, Free, Kernel, Op, Plan, Transfer, View
@@ -56,7 +57,7 @@ def check_forms(plan: Plan) -> None:
         if isinstance(op, Transfer):
             complaint = _transfer_complaint(op)
             if complaint:
-                raise BadPlan(f"plan {plan.name!r}, op {index} ({describe(op)}): {complaint}")
+                raise BadPlan(f"{where(plan, index)} ({describe(op)}): {complaint}")
 
 
 def _transfer_complaint(op: Transfer) -> str:
@@ -141,7 +142,7 @@ def _check_transfer(plan: Plan, index: int, op: Transfer, bindings: Bindings) ->
     for view in op.sources[1:]:
         if view_bytes(view, bindings) != size:
             raise TransferMismatch(
-                f"plan {plan.name!r}, op {index} ({describe(op)}): its sources have {size} and "
+                f"{where(plan, index)} ({describe(op)}): its sources have {size} and "
                 f"{view_bytes(view, bindings)} bytes; what is added up must be of one size"
             )
     if len(op.sources) > 1:
@@ -149,7 +150,7 @@ def _check_transfer(plan: Plan, index: int, op: Transfer, bindings: Bindings) ->
     for view in op.destinations:
         if view_bytes(view, bindings) != size:
             raise TransferMismatch(
-                f"plan {plan.name!r}, op {index} ({describe(op)}): {size} bytes leave and "
+                f"{where(plan, index)} ({describe(op)}): {size} bytes leave and "
                 f"{view_bytes(view, bindings)} arrive; both views must be of one size"
             )
 
@@ -162,7 +163,7 @@ def _check_apart(plan: Plan, index: int, op: Transfer, size: int, bindings: Bind
                 apart = abs(bind_size(view.offset_bytes, bindings) - bind_size(target.offset_bytes, bindings))
                 if 0 < apart < size:
                     raise BadPlan(
-                        f"plan {plan.name!r}, op {index} ({describe(op)}): its destination covers a part of its source "
+                        f"{where(plan, index)} ({describe(op)}): its destination covers a part of its source "
                         f"in {view.buffer}; write the sum over all of a source, or elsewhere"
                     )
 
@@ -177,6 +178,6 @@ def _check_bounds(plan: Plan, index: int, view: View, bindings: Bindings) -> Non
     whole = type(size) is int and type(start) is int
     if not whole or least < 0 or start < 0 or start + size > view.buffer.nbytes or start % item:
         raise OutsideBuffer(
-            f"plan {plan.name!r}, op {index} ({describe(plan.ops[index])}): bytes {start} to {start + size} are not "
+            f"{where(plan, index)} ({describe(plan.ops[index])}): bytes {start} to {start + size} are not "
             f"whole elements of {view.buffer}, which has {view.buffer.nbytes} bytes of {view.buffer.dtype}"
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from controller.errors import BadPlan
 from controller.plan import misuse
+from controller.plan.author import Line, at, refuse
 from controller.plan.emitted import Launch, Made, Move
 from controller.plan.signature import Kind, Signatures
 from controller.plan.size import Affine
-from controller.plan.value import Place, Value, author, refuse
+from controller.plan.value import Place, Value
 from node.hardware.operation import ITEM_BYTES
 
 
@@ -26,13 +28,20 @@ class LiveRanges:
         self.made: list[Made] = []
         self.ops = 0
 
-    def make(self, place: Place, microbatch: int | str, kinds: Iterable[Kind], spare: int = 9) -> tuple[Value, ...]:
-        """New values of `kinds` in `place`, made by the next op; those from number `spare` on may stay unused.
+    def make(
+        self, place: Place, microbatch: int | str, kinds: Iterable[Kind], line: Line | None, needed: int | None
+    ) -> tuple[Value, ...]:
+        """New values of `kinds` in `place`, made by the next op, which `line` wrote.
+
+        Args:
+            place, microbatch, kinds, line: of the values.
+            needed: how many of them, the first ones, have to be used; None for all.
 
         Raises:
             ShapeMismatch: an open extent without a bound.
         """
-        index, line, values = self.ops, author(), []
+        index, values = self.ops, list[Value]()
+        most = sys.maxsize if needed is None else needed
         for position, (dtype, shape) in enumerate(kinds):
             nbytes, is_open = ITEM_BYTES[dtype], False
             for extent in shape:
@@ -42,7 +51,7 @@ class LiveRanges:
                 nbytes *= extent
             values.append(Value(self._script, len(self.made), place, dtype, shape))
             arena = place, dtype, microbatch
-            self.made.append(Made(arena, nbytes, is_open, index, index, line, position >= spare))
+            self.made.append(Made(arena, nbytes, is_open, index, index, line, position >= most))
         return tuple(values)
 
     def note(self, emitted: Launch | Move) -> None:
@@ -99,11 +108,10 @@ class LiveRanges:
         for entry in self.made:
             if entry.spare:
                 continue
-            file, line = entry.line
             if entry.last < 0:
-                raise BadPlan(f"{file}:{line}: no op fills the empty value made here; write it, or remove it")
+                raise BadPlan(at(entry.line, "no op fills the empty value made here; write it, or remove it"))
             if not entry.used:
-                raise BadPlan(f"{file}:{line}: the value made here is never used; use it, or remove the op")
+                raise BadPlan(at(entry.line, "the value made here is never used; use it, or remove the op"))
         return self.made
 
     def _hold(self, entry: Made) -> None:

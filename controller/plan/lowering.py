@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from controller.errors import BadPlan
 from controller.plan.arena import Arena, Users
+from controller.plan.author import at
 from controller.plan.emitted import ArenaKey, Launch, Made, Move, Operand
 from controller.plan.hazards import Hazards
 from controller.plan.ops import Buffer, Kernel, Op, Origin, Plan, Transfer, View, vouched
@@ -157,7 +158,8 @@ def lower(
                 parameters[view.offset_bytes.symbol] = None
             if view.shape is not view.buffer.shape:
                 _note_open(view.shape, parameters)
-    return vouched(Plan(name, tuple(ops), tuple(after), frozenset(parameters)), Origin.BUILDER)
+    lines = tuple([each.line for each in emitted])
+    return vouched(Plan(name, tuple(ops), tuple(after), frozenset(parameters), lines), Origin.BUILDER)
 
 
 def _note_open(sizes: tuple[Size, ...], parameters: dict[str, None]) -> None:
@@ -251,11 +253,12 @@ def _heir(launch: Launch, position: int, index: int, made: Sequence[Made], inher
 
 def _refuse_unwritten(emitted: Launch | Move, index: int, value: Value, entry: Made) -> NoReturn:
     what = emitted.op if isinstance(emitted, Launch) else "move"
-    file, line = entry.line
-    raise BadPlan(
-        f"{file}:{line}: no op has filled all of the value made here when {what} (op {index}"
-        f"{', ' + emitted.label if emitted.label else ''}) reads shape {extents(value.shape)} of it; fill it before"
+    label = f", {emitted.label}" if emitted.label else ""
+    text = (
+        f"no op has filled all of the value made here when {what} (op {index}{label}) reads shape "
+        f"{extents(value.shape)} of it; fill it before"
     )
+    raise BadPlan(at(entry.line, text))
 
 
 def _as_part(value: Value, made: Sequence[Made], parts: dict[int, Buffer]) -> View:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from controller.plan.author import refuse
 from controller.plan.ops import MAX_RANK, Buffer, OpAttribute, View
 from controller.plan.signature import Kind, Kinds
 from controller.plan.size import Affine
-from controller.plan.value import Place, Value, extents, refuse
+from controller.plan.value import Place, Value, extents
 from node.hardware.operation import ITEM_BYTES
 
 _NAME = re.compile(r"[A-Za-z0-9._/-]{1,80}\Z")

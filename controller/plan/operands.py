@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controller.plan.author import refuse
 from controller.plan.build import Operand
 from controller.plan.emitted import Operand as Noted
 from controller.plan.ops import Buffer, View
 from controller.plan.signature import Kind, Kinds
-from controller.plan.value import Place, Value, refuse
+from controller.plan.value import Place, Value
 
 
 def operands(

@@ -198,6 +198,7 @@ class Plan:
         ops: in the order in which they were added, which is a topological order.
         after: for each op the indices of the ops that must have ended before it starts.
         parameters: symbols that `bindings` must give.
+        lines: file and line that wrote each op, None where that is windtunnel's own; () where nobody noted them.
         origin: who derived the edges. No argument of the constructor, so that a changed copy (`dataclasses.replace`)
             is not trusted unless whoever made it vouches for its edges with `vouched`.
     """
@@ -206,6 +207,7 @@ class Plan:
     ops: tuple[Op, ...]
     after: tuple[tuple[int, ...], ...]
     parameters: frozenset[str] = frozenset()
+    lines: tuple[tuple[str, int] | None, ...] = field(default=(), repr=False, compare=False)
     origin: Origin = field(default=Origin.ANYBODY, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

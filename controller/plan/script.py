@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from controller.plan import misuse
+from controller.plan.author import Line, author, refuse
 from controller.plan.build import Operand
 from controller.plan.emitted import Launch, Move
 from controller.plan.emitted import Operand as Noted
@@ -28,7 +29,7 @@ from controller.plan.operands import operands, place_of
 from controller.plan.ops import Buffer, OpAttribute, Plan, View
 from controller.plan.signature import Kind, Kinds, Signatures
 from controller.plan.size import Size
-from controller.plan.value import Place, Value, refuse
+from controller.plan.value import Place, Value
 from node.errors import NodeError
 
 __all__ = ["Arenas", "Place", "Script", "Source", "Value"]
@@ -145,6 +146,7 @@ class Script:
         written: tuple[Noted, ...] | None = None
         decided = None if makes is None else misuse.check_kinds(op, makes)
         missing: list[int] = []
+        line = author()
         if out is not None:
             outs = misuse.check_outs(op, out)
             written, decided = self._sources(op, [each for each in outs if each is not None], place)
@@ -156,9 +158,10 @@ class Script:
                 for index in missing:
                     assert decided is not None and written is not None
                     decided = (*decided[:index], derived[index], *decided[index:])
-                    written = (*written[:index], *self._make(place, derived[index : index + 1]), *written[index:])
-            made = self._signatures.results(op, kinds, decided, attributes)
-            outputs = self._make(place, made, spare=1) if written is None else written
+                    made = self._make(place, derived[index : index + 1], line)
+                    written = (*written[:index], *made, *written[index:])
+            results = self._signatures.results(op, kinds, decided, attributes)
+            outputs = self._make(place, results, line, needed=1) if written is None else written
         except NodeError as error:
             refuse(str(error))
         except TypeError:
@@ -166,7 +169,9 @@ class Script:
             raise
         if self._suffix is not None:
             label = (label or op) + self._suffix
-        self._note(Launch(op, place.device, sources, outputs, attributes, queue, label, self._after(after), in_place))
+        self._note(
+            Launch(op, place.device, sources, outputs, attributes, queue, label, self._after(after), in_place, line)
+        )
         return outputs
 
     def move(
@@ -208,10 +213,11 @@ class Script:
         misuse.check_lists(sources, to)
         ins, kinds = self._sources("move", sources, None)
         outs: list[Noted] = []
+        line = author()
         try:
             for target in to:
                 if isinstance(target, Place):
-                    outs += self._make(target, kinds[:1])
+                    outs += self._make(target, kinds[:1], line)
                 else:
                     misuse.check_target(target)
                     taken, (kind,) = self._sources("move", (target,), None)
@@ -222,7 +228,7 @@ class Script:
             refuse(str(error))
         outputs = tuple(outs)
         limit = rate_limit_bytes_per_s
-        self._note(Move(ins, outputs, reduction, queue, path, limit, label, self._after(after), connection))
+        self._note(Move(ins, outputs, reduction, queue, path, limit, label, self._after(after), connection, line))
         return outputs
 
     def empty(
@@ -238,7 +244,7 @@ class Script:
         misuse.check_place("empty", place)
         kind = misuse.check_kind("empty", (dtype, shape))
         try:
-            (made,) = self._make(place, (kind,), spare=0 if spare else 1)
+            (made,) = self._make(place, (kind,), author(), needed=0 if spare else 1)
         except NodeError as error:
             refuse(str(error))
         self._lifetimes.empty(made, partial=partial)
@@ -290,8 +296,10 @@ class Script:
         """Operands as values and views, with their types."""
         return operands(self, op, given, place, self._whole)
 
-    def _make(self, place: Place, kinds: Iterable[Kind], spare: int = 9) -> tuple[Value, ...]:
-        return self._lifetimes.make(place, self.microbatch, kinds, spare)
+    def _make(
+        self, place: Place, kinds: Iterable[Kind], line: Line | None, needed: int | None = None
+    ) -> tuple[Value, ...]:
+        return self._lifetimes.make(place, self.microbatch, kinds, line, needed)
 
     def _after(self, after: Iterable[int]) -> tuple[int, ...]:
         return () if after == () else misuse.check_after(after, len(self._emitted))

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from math import gcd
-from pathlib import Path
-from typing import NoReturn
 
-from controller.errors import BadPlan
+from controller.plan.author import refuse
 from controller.plan.size import Affine, Size
 from node.hardware.operation import ITEM_BYTES
-
-_HOUSE = str(Path(__file__).parents[1]) + os.sep
-_STRATEGIES = _HOUSE + "strategies" + os.sep
-_IS_HOUSE: dict[str, bool] = {}
-"""File to whether it is part of windtunnel and not of a strategy, whose lines errors name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,32 +111,6 @@ class Value:
 def extents(shape: tuple[Size, ...]) -> str:
     """A shape as text, open extents by their formulas: ``(4, 2*n + 1)``."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
-
-
-def refuse(what: str) -> NoReturn:
-    """Raises BadPlan with the line of the strategy that is at work."""
-    raise BadPlan(f"{author_line()}: {what}") from None
-
-
-def author_line() -> str:
-    """File and line of the innermost caller that is a strategy or a user's own code."""
-    code, line = author()
-    return f"{code}:{line}"
-
-
-def author() -> tuple[str, int]:
-    """File and line of the innermost caller outside of the parts that scripts are made of."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        house = _IS_HOUSE.get(file)
-        if house is None:
-            ours = file.startswith(_HOUSE) and not file.startswith(_STRATEGIES)
-            house = _IS_HOUSE[file] = ours or file == contextlib.__file__
-        if not house:
-            break
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
 
 
 def _check_sizes(complaint: str, shape: object, start: object = 0) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from controller.errors import BadResult, BadWait, Deadlock
+from controller.errors import BadPlan, BadResult, BadWait, Deadlock
+from controller.plan.author import at, author_of
 from controller.plan.ops import View
 from controller.program.results import ProgramResult
 from controller.program.run import AnyProgram, Array, Wish
@@ -25,6 +26,7 @@ from controller.program.waits import (
     leaves,
     value_of,
 )
+from node.errors import UserInput
 
 MAX_DELAY_S = 1e9
 """Longest pause [s]: thirty years, after which the clock would tell tenths of a microsecond at best."""
@@ -111,6 +113,9 @@ class _Loop:
             except StopIteration as stop:
                 self._results[program] = _checked_result(stop.value)
                 return
+            except (BadPlan, UserInput) as error:
+                error.args = (at(author_of(error), str(error)), *error.args[1:])
+                raise
             if isinstance(wish, Fetch):
                 value = self._read(wish.view)
                 continue

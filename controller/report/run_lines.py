@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from controller.execute.outcome import Overflow
 from controller.experiment.result import Experiment
 from controller.models.scenario import Scenario
 from controller.report.five_lines import FiveLines, bound_text, device_time, first_fitting
@@ -18,7 +19,7 @@ def run_lines(experiment: Experiment) -> FiveLines:
     ran = first_fitting(_what_ran(experiment))
     if not outcome.ok:
         nothing = "none: the run did not come to its end"
-        bound = "memory" if outcome.shortages is not None else "what ended it"
+        bound = "what ended it" if outcome.shortages is None else first_fitting(_overflow(outcome.overflow))
         return FiveLines(ran, _why_not(experiment), nothing, bound, "not checked: no result to check")
     phases = [f"{name} {quantity(time_s, 's', 2)}" for name, time_s in outcome.phases.items()]
     return FiveLines(
@@ -66,6 +67,18 @@ def _why_not(experiment: Experiment) -> str:
     need, has = quantity(first.need_bytes, "bytes", 3), quantity(first.capacity_bytes, "bytes", 3)
     more = f", and {len(full) - 1} more" if len(full) > 1 else ""
     return f"none: out of memory: {place} holds {has}, the run needs {need}{more}"
+
+
+def _overflow(overflow: Overflow | None) -> Iterator[str]:
+    if overflow is not None:
+        what = f"memory: no room for {overflow.what}"
+        size = quantity(overflow.need_bytes, "bytes", 3)
+        if overflow.line:
+            yield f"{what} ({size}) of {overflow.line}"
+            yield f"{what} ({size}) of {overflow.line.rpartition('/')[2]}"
+            yield f"{what} of {overflow.line.rpartition('/')[2]}"
+        yield f"{what} ({size})"
+    yield "memory"
 
 
 def _throughput(experiment: Experiment) -> str:

@@ -197,7 +197,12 @@ def test_running_out_of_memory_is_an_outcome(toy) -> None:
                 "missing_bytes": 100 * MB,
                 "capacity_bytes": 1000 * MB,
             }
-        ]
+        ],
+        "overflow": {
+            "what": "cache",
+            "need_bytes": 400 * MB,
+            "line": f"{__file__}:{go.__code__.co_firstlineno + 3}",
+        },
     }
     assert outcome.time_s == approx(2 * MS)
     assert outcome.peak_bytes == {"gpu0.hbm": 700 * MB}

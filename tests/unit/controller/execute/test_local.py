@@ -99,7 +99,7 @@ def test_reading_what_nobody_wrote_is_an_error(toy) -> None:
         run.place(TOTAL, ONES)
         yield run.submit(adding())
 
-    with pytest.raises(UnwrittenRead, match=r"'adding' reads gpu0\.hbm/x, which has no content"):
+    with pytest.raises(UnwrittenRead, match=r"'adding', op 0 reads gpu0\.hbm/x, which has no content"):
         collect(toy, program)
 
 

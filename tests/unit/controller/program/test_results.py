@@ -98,5 +98,7 @@ def test_figures_and_notes_of_a_run_that_fails_are_kept() -> None:
     assert not outcome.ok and outcome.result is None
     assert outcome.figures == {"planned_bytes": 7} and outcome.notes == ["too large", "far"]
     reports = outcome.reports()
-    assert list(reports) == ["planned_bytes", "note", "out_of_memory"] and reports["note"] == "too large; far"
+    assert (
+        list(reports) == ["planned_bytes", "note", "out_of_memory", "overflow"] and reports["note"] == "too large; far"
+    )
     assert set(outcome.short_reports()) == {"planned_bytes", "note"}
