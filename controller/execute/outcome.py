@@ -58,6 +58,11 @@ class Shortage:
     need_bytes: int
     capacity_bytes: int
 
+    @classmethod
+    def of(cls, error: OutOfMemory) -> Shortage:
+        """What `error` alone says, which ended the run before all was asked for."""
+        return cls(error.device, error.tier, error.capacity_bytes + error.missing_bytes, error.capacity_bytes)
+
     @property
     def missing_bytes(self) -> int:
         """How much larger the tier would have to be [bytes]."""

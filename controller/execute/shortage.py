@@ -39,12 +39,15 @@ def report_shortage(
     """
     if error is not None:
         outcome.ended = str(error)
+        outcome.shortages = (Shortage.of(error),)
         outcome.overflow = Overflow.of(error)
         first = (error.device, error.tier)
     else:
         assert outcome.shortages, "the run ran out of memory"
         first = (outcome.shortages[0].device, outcome.shortages[0].tier)
-    outcome.shortages = found = shortages(topology, programs)
+    found = shortages(topology, programs)
+    # Nothing is short where a program takes a share of a tier and asks for more than that.
+    outcome.shortages = found or outcome.shortages
     for one in found:
         if (one.device, one.tier) == first:
             outcome.ended = str(one)

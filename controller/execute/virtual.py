@@ -337,9 +337,8 @@ class VirtualRun:
     def out_of_memory(self, error: OutOfMemory) -> None:
         """Makes running out of memory the outcome."""
         self.outcome.ended = str(error)
-        need_bytes = error.capacity_bytes + error.missing_bytes
         self.outcome.overflow = Overflow.of(error)
-        self.outcome.shortages = (Shortage(error.device, error.tier, need_bytes, error.capacity_bytes),)
+        self.outcome.shortages = (Shortage.of(error),)
 
     def finish(self) -> None:
         """Fills the outcome with the sums of the run."""

@@ -14,10 +14,11 @@ from controller.offload.group_placement import PLACEMENTS, Nodes, TensorGroup
 from controller.offload.software_path import declared
 from controller.offload.striped import Striped, striped_group
 from controller.plan.value import Place
-from controller.program.options import Choice, Options, Parsed, Size, option
+from controller.program.options import Choice, Options, Parsed, Size, option, whole_of
 from controller.topology.load_store import reaches
 from controller.topology.schema import Device
 from node.hardware.operation import ITEM_BYTES
+from node.hardware.units import format_quantity
 
 BUDGET = "cxl.dram_budget"
 """Option of a topology: DRAM that placements may use unless a run says otherwise."""
@@ -26,17 +27,15 @@ STATES = ("momentum", "variance", "master_gradients", "master_weights")
 PRIORITIES: Mapping[str, int] = {
     **dict.fromkeys(STATES, 1), "compute_weights": 2, "checkpoints": 3, "compute_gradients": 4,
 }  # fmt: skip
+MOST_WEIGHT = 255
+"""Pages in turn on one node: Linux keeps a weight of weighted interleaving in a byte."""
 _WHOLE_BYTES = 4 * len(PRIORITIES)
 """What a card keeps free, since a group comes in whole elements [bytes]."""
 
 
 def _read_weights(text: str) -> tuple[int, int]:
-    dram, colon, card = text.partition(":")
-    if not (
-        colon and dram.isascii() and dram.isdigit() and card.isascii() and card.isdigit() and int(dram) * int(card)
-    ):
-        raise ValueError(text)
-    return int(dram), int(card)
+    dram, card = (whole_of(part, 1, MOST_WEIGHT) for part in text.split(":"))
+    return dram, card
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class HostMemoryOptions(Options):
 
     placement: Choice = option("cxl_aware", "where offloaded tensors lie", choices=tuple(PLACEMENTS))
     weights: Annotated[
-        tuple[int, int], Parsed(_read_weights, "pages on DRAM and on each card in turn, both 1 or more, as 1:2")
+        tuple[int, int],
+        Parsed(_read_weights, f"pages on DRAM and on each card in turn, both from 1 to {MOST_WEIGHT}, as 1:2"),
     ] = option("1:1", "pages in turn on DRAM and on each card where both are used, as 1:2")
     dram_budget: Size | None = option(
         None, "DRAM that the placement may use, as '100 GiB'", absent="option cxl.dram_budget of the topology"
@@ -138,8 +138,8 @@ def _budget(scenario: TrainingScenario, cpu: Device, options: HostMemoryOptions)
     if options.placement == "local_only":
         if options.dram_budget is not None:
             raise BadWorkload(
-                f"--dram-budget {options.dram_budget} B limits the other placements; local_only puts everything into "
-                f"DRAM, which --set {cpu.group}.dram.capacity='100 GiB' limits"
+                f"--dram-budget {format_quantity(options.dram_budget, 'bytes')} limits the other placements; "
+                f"local_only puts everything into DRAM, which --set {cpu.group}.dram.capacity='100 GiB' limits"
             )
         return capacity
     if options.dram_budget is not None:

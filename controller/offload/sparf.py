@@ -67,6 +67,15 @@ class SparfOptions(Options):
     )
     recent: Count = option(0, "last tokens that SparF always keeps", least=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("page_ratio", "recent"):
+            if self.compression is None and name in self.given:
+                raise BadWorkload(
+                    f"option {name} is of sparse attention, and this run is dense; add --compression 0.125, or "
+                    f"remove it"
+                )
+
 
 class Sparf:
     """Sparse attention over every drive of a system, with what it keeps beside keys and values."""

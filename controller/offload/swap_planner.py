@@ -33,13 +33,18 @@ from controller.plan.script import Script
 from controller.program.options import Parsed
 from controller.topology.graph import routes_of
 from node.hardware.cost import kernel_cost
-from node.hardware.units import parse
+from node.hardware.units import PHYSICAL, parse
 
 AUTO: Final = "auto"
 
 
 def _read_volume(text: str) -> int | None:
-    return None if text == AUTO else int(parse(text, "bytes"))
+    if text == AUTO:
+        return None
+    nbytes = parse(text, "bytes")
+    if nbytes > PHYSICAL["bytes"][1]:
+        raise ValueError(text)
+    return int(nbytes)
 
 
 Volume = Annotated[int | None, Parsed(_read_volume, f"a size, for example '34 GB', or {AUTO}")]

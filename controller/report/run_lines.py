@@ -78,6 +78,8 @@ def _overflow(overflow: Overflow | None) -> Iterator[str]:
             yield f"{what} ({size}) of {overflow.line.rpartition('/')[2]}"
             yield f"{what} of {overflow.line.rpartition('/')[2]}"
         yield f"{what} ({size})"
+        if overflow.line:
+            yield f"memory, asked for by {overflow.line.rpartition('/')[2]}"
     yield "memory"
 
 

@@ -16,6 +16,8 @@ FIXED_ONLY = ("prefill",)
 
 UTILISATION: Final = 0.9
 """Share of a device's memory that a server takes (vLLM's default)."""
+HOUR_S: Final = 3600.0
+"""Nobody waits longer for a host between two iterations [s]."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class StreamOptions(Options):
     )
     max_batch: Count = option(0, "requests of a stream at once, at most; 0 for as many as the KV cache holds", least=0)
     utilisation: Share = option(UTILISATION, "share of a device's memory that the server takes")
-    host_step: Duration = option("5 ms", "host time of an iteration of a stream")
-    host_sequence: Duration = option("31.25 us", "host time of every request in it")
+    host_step: Duration = option("5 ms", "host time of an iteration of a stream", most=HOUR_S)
+    host_sequence: Duration = option("31.25 us", "host time of every request in it", most=HOUR_S)
     grain: Count = option(32, "steps an octave to which batches of a stream are rounded, 0 for none", least=0)
     prefill: Choice = option(
         "here", "where prompts of a fixed batch are computed; elsewhere: they are there when time starts",

@@ -20,7 +20,7 @@ from controller.models.scenario import Scenario
 from controller.offload.fixed_batch import FixedBatch, Pools
 from controller.offload.generation import generate
 from controller.offload.network_probe import probe_network
-from controller.program.options import Choice, Count, Parsed, Switch, option
+from controller.program.options import Choice, Count, Parsed, Switch, option, whole_of
 from controller.program.run import AnyProgram, Run
 from controller.serving.saturated_stream import serve_lamina
 from controller.serving.stream_options import StreamOptions, has_stream
@@ -30,10 +30,8 @@ MODEL, MEMORY = "model", "memory"
 
 
 def _dop(text: str) -> tuple[int, int]:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise ValueError(text)
-    return int(parts[0]), int(parts[1])
+    models, memories = (whole_of(part.strip(), 1) for part in text.split(","))
+    return models, memories
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from controller.models.scenario import Scenario
 from controller.offload.fixed_batch import FixedBatch, Pools
 from controller.offload.generation import generate
 from controller.offload.gpu_model import devices
-from controller.program.options import Parsed, option
+from controller.program.options import Parsed, option, whole_of
 from controller.program.run import AnyProgram, Run
 from controller.serving.saturated_stream import serve_tensor_parallel
 from controller.serving.stream_options import StreamOptions, has_stream
@@ -29,9 +29,7 @@ MODEL = "model"
 def _count_or_all(text: str) -> int | None:
     if text == "all":
         return None
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ValueError(text)
-    return int(text)
+    return whole_of(text, 1)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Every(Options):
     budget: Size | None = option(None, "of memory", absent="all of it")
     order: Choice = option("serial", "how steps follow", choices=("serial", "naive"))
     spill: Switch = option(True, "whether the rest goes to the drives")
+    only: Choice | None = option(None, "what to do instead", choices=("network",))
     pair: Annotated[tuple[int, int], Parsed(_pair, "two counts, for example 2,4")] = option("2,4", "devices")
 
 
@@ -50,7 +51,7 @@ def test_texts_are_values_in_base_units() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("parts", "0", "option parts is '0'; write a whole number of at least 1 and at most 1000000000"),
+        ("parts", "0", "option parts is '0'; write a whole number of at least 1 and at most 1,000,000,000"),
         ("parts", "2.5", "option parts is '2.5'; write a whole number"),
         ("parts", "²", "option parts is '²'; write a whole number"),
         ("parts", "99999999999", "option parts is '99999999999'; write a whole number"),
@@ -61,10 +62,19 @@ def test_texts_are_values_in_base_units() -> None:
         ("pages", "1.6", "option pages is '1.6'; write a share of more than 0 and at most 1.5"),
         ("pause", "5", "option pause is '5'; write a time of 0 or more with its unit, for example '5 ms'"),
         ("pause", "5 GB", "option pause is '5 GB'; write a time"),
+        (
+            "pause",
+            "1e30 s",
+            "write a time of 0 or more with its unit, for example '5 ms', and at most",
+        ),
+        ("share", "0.1_2", "option share is '0.1_2'; write a share"),
+        ("share", "٣", "option share is '٣'; write a share"),
+        ("share", "a" * 500, f"option share is '{'a' * 59}...; write a share"),
+        ("only", "other", "option only is 'other'; write network"),
         ("pause", "-1 ms", "option pause is '-1 ms'; write a time of 0 or more"),
         ("budget", "much", "option budget is 'much'; write a size"),
         ("order", "fast", "option order is 'fast'; write one of serial, naive"),
-        ("spill", "perhaps", "option spill is 'perhaps'; write one of on, off"),
+        ("spill", "perhaps", "option spill is 'perhaps'; write on or off"),
         ("pair", "2", "option pair is '2'; write two counts, for example 2,4"),
     ],
 )
@@ -75,7 +85,8 @@ def test_a_text_that_is_no_value_is_told_what_to_write(name: str, text: str, mes
 
 
 def test_values_of_a_wrong_type_are_refused_too() -> None:
-    for values in ({"parts": 0}, {"parts": True}, {"parts": 2.5}, {"spill": 1}, {"order": 3}, {"parts": None}):
+    wrong = ({"parts": 0}, {"parts": 2.5}, {"spill": 1}, {"order": 3}, {"parts": None})
+    for values in (*wrong, {"parts": True}, {"share": True}, {"pause": True}):
         with pytest.raises(BadWorkload, match=f"option {next(iter(values))} is"):
             Every(**values)
     assert Every(parts=7, pause=0.25).pause == 0.25
@@ -98,6 +109,7 @@ def test_help_says_unit_and_default() -> None:
         "budget": "of memory (a size, default all of it)",
         "order": "serial or naive: how steps follow (default serial)",
         "spill": "on or off: whether the rest goes to the drives (default on)",
+        "only": "network: what to do instead",
         "pair": "devices (default 2,4)",
     }
 

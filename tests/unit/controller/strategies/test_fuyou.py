@@ -136,7 +136,7 @@ def test_spilled_blocks_by_hand(memory: int, spilled: int):
             {"swap_activations": "34"},
             "option swap_activations is '34'; write a size, for example '34 GB', or auto .*no unit",
         ),
-        ({"spill": "perhaps"}, "option spill is 'perhaps'; write one of on, off"),
+        ({"spill": "perhaps"}, "option spill is 'perhaps'; write on or off"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, str], complaint: str):

@@ -64,6 +64,8 @@ def test_the_pages_may_be_declared() -> None:
         ("opt-125m", {"compression": "some"}, "for example 0.125"),
         ("opt-125m", {"compression": "0.5", "page_ratio": "1.6"}, "at most 1.5"),
         ("opt-125m", {"compression": "0.5", "recent": "-1"}, "whole number"),
+        ("opt-125m", {"recent": "4"}, "option recent is of sparse attention.*add --compression"),
+        ("opt-125m", {"page_ratio": "1"}, "option page_ratio is of sparse attention.*add --compression"),
         ("mistral-7b", {"compression": "0.5"}, "window"),
     ],
 )
