@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Protocol
 
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
 from controller.plan.ops import OpAttribute, View
 from controller.plan.ranges import Range, even_ranges
-from controller.plan.size import Affine, Size
+from controller.plan.size import Affine, Size, product
 from node.hardware.operation import ITEM_BYTES
 
 
@@ -241,10 +240,7 @@ def column_of(shape: Sequence[Size]) -> Size:
     Raises:
         BadCall: two of them are open.
     """
-    open_ones = [extent for extent in shape[:-1] if isinstance(extent, Affine)]
-    closed = prod(extent for extent in shape[:-1] if not isinstance(extent, Affine))
-    if len(open_ones) > 1:
-        raise BadCall(
-            f"a collective over the shape {tuple(shape)}, in which {len(open_ones)} extents are open; leave one open"
-        )
-    return open_ones[0] * closed if open_ones else closed
+    open_count = sum(isinstance(extent, Affine) for extent in shape[:-1])
+    if open_count > 1:
+        raise BadCall(f"a collective over the shape {tuple(shape)}, in which {open_count} extents are open; leave one")
+    return product(shape[:-1])

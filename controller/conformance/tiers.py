@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from controller.conformance.toys import Toy
 from controller.execute.outcome import Outcome
 from controller.execute.virtual import run_virtual
+from controller.topology.capacities import with_capacities
 from controller.topology.schema import Topology
 
 
@@ -24,7 +24,7 @@ def unreported_full_tiers(toy: Toy) -> list[str]:
     reported = 0
     for device, tier in _used_tiers(toy.topology, whole):
         for capacity in (whole.peak_bytes[f"{device}.{tier}"] - 1, 1):
-            small = with_capacity(toy.topology, device, tier, capacity)
+            small = _with_capacity(toy.topology, device, tier, capacity)
             outcome = run_virtual(small, [toy.program(small)])
             found = _complaint(outcome, device, tier, capacity)
             if found:
@@ -35,12 +35,8 @@ def unreported_full_tiers(toy: Toy) -> list[str]:
     return complaints
 
 
-def with_capacity(topology: Topology, device: str, tier: str, capacity_bytes: int) -> Topology:
-    """The same topology with another size of one tier of one device [bytes]."""
-    old = topology.devices[device]
-    tiers = {**old.spec.tiers, tier: replace(old.spec.tiers[tier], capacity_bytes=capacity_bytes)}
-    changed = replace(old, spec=replace(old.spec, tiers=tiers))
-    return replace(topology, devices={**topology.devices, device: changed})
+def _with_capacity(topology: Topology, device: str, tier: str, capacity_bytes: int) -> Topology:
+    return with_capacities(topology, lambda *of: capacity_bytes if of[:2] == (device, tier) else of[2])
 
 
 def _used_tiers(topology: Topology, outcome: Outcome) -> Iterator[tuple[str, str]]:

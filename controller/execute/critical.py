@@ -153,6 +153,7 @@ class PathRecord:
     _last: _Done | None = None
     _compute: list[FloatArray] = field(default_factory=list)
     _transfer: list[FloatArray] = field(default_factory=list)
+    _repeated: FloatArray = field(default_factory=lambda: np.zeros(3))
     _facts: WeakKeyDictionary[Template, PathFacts] = field(default_factory=WeakKeyDictionary)
 
     def add(
@@ -187,6 +188,8 @@ class PathRecord:
         text = f"{times} repetitions"
         segments = [PathSegment(text, "program", submitted_at, end_at)] if self.keeps_segments else []
         self._done.append(_Done(submitted_at, end_at, last.chain * times, segments))
+        if self.overlap:
+            self._repeated += times * _overlap(self._compute[-1], self._transfer[-1])
 
     def explain(self) -> Explanation:
         """The explanation of everything added so far."""
@@ -207,18 +210,22 @@ class PathRecord:
             while before >= 0 and by_end[before].submitted_at >= current.submitted_at:
                 before -= 1  # of no length: it cannot have come before
             current = by_end[before] if before >= 0 else None
-        compute, transfer = merge(self._compute), merge(self._transfer)
+        compute_s, transfer_s, hidden_s = _overlap(merge(self._compute), merge(self._transfer)) + self._repeated
         entries = [PathEntry(*key, time.count, time.time_s, time.alone_s) for key, time in total.items()]
         entries.sort(key=lambda entry: -entry.time_s)
-        transfer_s = length(transfer)
         return Explanation(
             tuple(entries),
             sum(entry.time_s for entry in entries),
-            length(compute),
-            transfer_s,
-            transfer_s - common_length(transfer, compute),
+            float(compute_s),
+            float(transfer_s),
+            float(transfer_s - hidden_s),
             tuple(segment for part in reversed(segments) for segment in part),
         )
+
+
+def _overlap(compute: FloatArray, transfer: FloatArray) -> FloatArray:
+    """Time in which anything computes, in which anything is under way, and in which both are [s]."""
+    return np.array([length(compute), length(transfer), common_length(transfer, compute)])
 
 
 def _trace_back(

@@ -9,7 +9,7 @@ from controller.errors import BadPlan, DoubleFree, OutOfMemory, UnknownDevice, U
 from controller.execute.trace import Level, Trace
 from controller.plan.author import where
 from controller.plan.capacity import TierKey, fit_plan
-from controller.plan.extents import accesses
+from controller.plan.extents import accesses, touched_buffers
 from controller.plan.memo import PlanMemo
 from controller.plan.ops import Alloc, Buffer, Free, Plan, two_of_one_name
 from controller.topology.schema import Topology
@@ -206,7 +206,7 @@ def check_unused(buffer: Buffer, started: Iterable[Plan]) -> None:
         DoubleFree: one does.
     """
     for plan in started:
-        if buffer in _touched.of(plan, _touched_by):
+        if buffer in _touched.of(plan, lambda started: frozenset(touched_buffers(started))):
             raise DoubleFree(
                 f"{buffer} is released while plan {plan.name!r} uses it; yield the ticket of that plan first"
             )
@@ -257,7 +257,3 @@ def _first_use(plan: Plan, buffer: Buffer) -> str:
     """What begins an error about a buffer: the first op that touches it."""
     uses = (index for index, op in enumerate(plan.ops) if any(view.buffer == buffer for view in sum(accesses(op), ())))
     return where(plan, next(uses))
-
-
-def _touched_by(plan: Plan) -> frozenset[Buffer]:
-    return frozenset(view.buffer for op in plan.ops for side in accesses(op) for view in side)

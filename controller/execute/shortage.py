@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from controller.errors import OutOfMemory
 from controller.execute.outcome import Outcome, Overflow, Shortage
 from controller.execute.survey import survey
 from controller.program.run import ProgramFunction
+from controller.topology.capacities import with_capacities
 from controller.topology.schema import Topology
 
 ROOMY = 1_000_000
@@ -17,7 +17,8 @@ ROOMY = 1_000_000
 
 def shortages(topology: Topology, programs: Sequence[ProgramFunction]) -> tuple[Shortage, ...]:
     """Every tier that the programs would overfill, in the order of the topology."""
-    needs = survey(_roomy(topology), programs).peak_bytes
+    roomy = with_capacities(topology, lambda device, tier, capacity: capacity * ROOMY)
+    needs = survey(roomy, programs).peak_bytes
     found: list[Shortage] = []
     for device in topology.devices.values():
         for tier in device.spec.tiers.values():
@@ -51,20 +52,3 @@ def report_shortage(
     for one in found:
         if (one.device, one.tier) == first:
             outcome.ended = str(one)
-
-
-def _roomy(topology: Topology) -> Topology:
-    devices = {
-        name: replace(
-            device,
-            spec=replace(
-                device.spec,
-                tiers={
-                    key: replace(tier, capacity_bytes=tier.capacity_bytes * ROOMY)
-                    for key, tier in device.spec.tiers.items()
-                },
-            ),
-        )
-        for name, device in topology.devices.items()
-    }
-    return replace(topology, devices=devices)

@@ -164,16 +164,6 @@ class Parts:
         source, destination, channel = list(self.connections)[queue - len(self.queue_names)]
         return f"connection {channel} of {source} -> {destination}"
 
-    def resource_index(self, name: str) -> int:
-        """Index of the resource called `name`.
-
-        Raises:
-            UnknownDevice: there is none.
-        """
-        if name not in self.resource_names:
-            raise UnknownDevice(f"no resource {name!r}{hint(name, self.resource_names, 'resources')}")
-        return self.resource_names.index(name)
-
     def busy_s(
         self, resources: NDArray[np.int32], weights: NDArray[np.float64], work: NDArray[np.float64]
     ) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from controller.models.shape import ModelShape
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import View
 from controller.plan.script import Script, Source, Value
-from controller.plan.size import Size
+from controller.plan.size import Size, product
 from controller.plan.value import Place
 from node.hardware.operation import ITEM_BYTES
 
@@ -86,9 +86,7 @@ class Block:
         if shape.qk_norm:
             width, axes = x.shape[-1], x.shape
             assert isinstance(width, int), "widths are never open"
-            count: Size = width // shape.head_dim
-            for extent in axes[:-1]:
-                count = count * extent if isinstance(extent, int) else extent * count  # type: ignore[operator]
+            count = product((*axes[:-1], width // shape.head_dim))
             weight = self.weights[f"{part}_norm.weight"]
             by_head = x if shape.qk_norm_whole else x.reshape(count, shape.head_dim)
             x = s.op("rms_norm", by_head, weight, eps=shape.norm_eps, offset=shape.norm_offset).reshape(*axes)

@@ -6,16 +6,14 @@ the rows fall on the experts decides what a launch costs; `loads` declares it, e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Protocol
 
 from controller.models.expert_shape import ExpertShape
 from controller.models.norm import Fetched
 from controller.models.shape import ModelShape
 from controller.plan.script import Script, Source, Value
-from controller.plan.size import Size
+from controller.plan.size import product
 
 
 class Weighted(Protocol):
@@ -45,7 +43,7 @@ class Experts:
 
     def forward(self, s: Script, layer: Weighted, x: Value) -> Value:
         """The feed-forward of the normed `x` (..., n)."""
-        flat = x.reshape(rows_of(x.shape[:-1]), layer.shape.hidden)
+        flat = x.reshape(product(x.shape[:-1]), layer.shape.hidden)
         weights, chosen = self.choose(s, layer, flat)
         rows, order, ends = s.results("expert_rows", flat, chosen, label="experts", count=self.experts.count)
         made = s.op("expert_sum", self.fed(s, layer, rows, ends), order, weights, label="experts")
@@ -88,11 +86,3 @@ def _shared(s: Script, layer: Weighted, flat: Source) -> Value:
     gate, up = (layer.linear(s, name, flat, "shared expert") for name in ("shared_gate", "shared_up"))
     act = s.op("gated_activation", gate, up, in_place=True, label="shared expert", kind=layer.shape.activation)
     return layer.linear(s, "shared_down", act, "shared expert")
-
-
-def rows_of(axes: Sequence[Size]) -> Size:
-    """The product of extents, of which one may be open."""
-    closed = prod(extent for extent in axes if isinstance(extent, int))
-    opened = [extent for extent in axes if not isinstance(extent, int)]
-    assert len(opened) <= 1, "one extent of a stream may be open"
-    return opened[0] * closed if opened else closed

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from controller.models.shape import ModelShape
-from controller.program.options import Parsed
+from controller.program.options import Parsed, number_of
 
 
 def _skew(text: str) -> float:
-    value = float(text)
+    value = number_of(text)
     if not 0.0 <= value <= 8.0:
         raise ValueError(text)
     return value

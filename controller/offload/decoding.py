@@ -27,10 +27,10 @@ Layers = Callable[[Script, Value, Tokens], Value]
 class LayerByLayer:
     """Decoder whose prompts and steps are emitted by the same function."""
 
-    def __init__(self, scenario: Scenario, model: GpuModel, cache: KvCache, layers: Layers) -> None:
-        self._scenario, self._model, self._cache, self._layers = scenario, model, cache, layers
+    def __init__(self, scenario: Scenario, model: GpuModel, cache: KvCache, layers: Layers, name: str) -> None:
+        self._scenario, self._model, self._cache, self._layers, self._name = scenario, model, cache, layers, name
         self.next_ids, self.logits = model.next_ids, model.logits
-        s = model.script("decode step")
+        s = model.script(f"{name} step")
         (x,) = model.embed(s)
         model.finish(s, [layers(s, x, NEW_TOKEN)])
         self._step = s.plan()
@@ -41,13 +41,23 @@ class LayerByLayer:
         self._cache.place(run)
 
     def prefill(self) -> Iterator[BoundPlan]:
-        return self._model.prefill(self._run, "decode", lambda s, x, row: self._layers(s, x, Tokens(0, row)))
+        return self._model.prefill(self._run, self._name, lambda s, x, row: self._layers(s, x, Tokens(0, row)))
 
     def step(self, generated: int) -> BoundPlan:
         bindings = self._cache.bindings(self._scenario.prompt_tokens + generated)
         return BoundPlan(self._step, bindings, self._model.scratch)
 
 
-def decode(run: Run, scenario: Scenario, model: GpuModel, cache: KvCache, layers: Layers) -> GenerationProgram:
-    """Greedy decoding of the scenario: weights and token ids in `model`, keys and values in `cache`."""
-    return generate(run, scenario, LayerByLayer(scenario, model, cache, layers))
+def decode(
+    run: Run, scenario: Scenario, model: GpuModel, cache: KvCache, layers: Layers, name: str = "decode"
+) -> GenerationProgram:
+    """Greedy decoding of the scenario: weights and token ids in `model`, keys and values in `cache`.
+
+    Args:
+        run: executes the plans.
+        scenario: what is generated.
+        model, cache: where things lie.
+        layers: emits the layers of a pass.
+        name: begins the names of the plans.
+    """
+    return generate(run, scenario, LayerByLayer(scenario, model, cache, layers, name))

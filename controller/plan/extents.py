@@ -12,7 +12,7 @@ from controller.errors import BadPlan, OutsideBuffer, TransferMismatch
 from controller.plan.author import where
 from controller.plan.bound import has_open_size, view_bytes
 from controller.plan.memo import PlanMemo
-from controller.plan.ops import Alloc, Free, Kernel, Op, Plan, Transfer, View
+from controller.plan.ops import Alloc, Buffer, Free, Kernel, Op, Plan, Transfer, View
 from controller.plan.size import Affine, Bindings, bind_size
 from node.hardware.operation import ITEM_BYTES
 
@@ -40,6 +40,11 @@ def accesses(op: Op) -> tuple[tuple[View, ...], tuple[View, ...]]:
     if isinstance(op, Transfer):
         return op.sources, op.destinations
     return (), (op.buffer.view(),)
+
+
+def touched_buffers(plan: Plan) -> tuple[Buffer, ...]:
+    """Every buffer that a plan reads or writes, each once, in the order of its ops."""
+    return tuple(dict.fromkeys(view.buffer for op in plan.ops for side in accesses(op) for view in side))
 
 
 def check_forms(plan: Plan) -> None:

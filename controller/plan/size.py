@@ -6,10 +6,10 @@ puts numbers in. One symbol each: a program computes every symbol of a step itse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from controller.errors import UnboundParameter
+from controller.errors import BadPlan, UnboundParameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,23 @@ Bindings = Mapping[str, int]
 def symbol(name: str) -> Affine:
     """The open size called `name`."""
     return Affine(name)
+
+
+def product(extents: Iterable[Size]) -> Size:
+    """The product of extents, of which one may be open.
+
+    Raises:
+        BadPlan: two of them are open.
+    """
+    closed, opened = 1, list[Affine]()
+    for extent in extents:
+        if isinstance(extent, Affine):
+            opened.append(extent)
+        else:
+            closed *= extent
+    if len(opened) > 1:
+        raise BadPlan(f"the product of {' and '.join(map(str, opened))} is open in both; bind one of them before")
+    return opened[0] * closed if opened else closed
 
 
 def bind_size(size: Size, bindings: Bindings) -> int:

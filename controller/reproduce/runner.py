@@ -10,7 +10,6 @@ from typing import Any
 from controller.compare.digest import request_digest
 from controller.compare.kept import BrokenOff, Form, ProgressSink, run_kept
 from controller.compare.measure import CANNOT_RUN
-from controller.compare.pool import each
 from controller.errors import WindtunnelError
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
@@ -38,19 +37,6 @@ def run_request(request: RunSpec) -> RunResult:
         ),
         {times.label: times.time_s for times in outcome.op_times},
     )
-
-
-def run_all(runs: Mapping[str, RunSpec], progress: ProgressSink | None, processes: int | None = None) -> Results:
-    """Results of every request, by key; the order of execution changes nothing."""
-    results: dict[str, RunResult] = {}
-
-    def done(key: str, result: RunResult) -> None:
-        results[key] = result
-        if progress is not None:
-            progress(len(results), len(runs), key)
-
-    each(run_request, runs, done, processes)
-    return results
 
 
 def attempt(request: RunSpec) -> RunResult:

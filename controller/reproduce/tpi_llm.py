@@ -73,18 +73,6 @@ def transmissions(topology: str, algorithm: Algorithm) -> float:
     return (time_s(topology, algorithm, count=count, slower=2) - time_s(topology, algorithm, count=count)) / once_s
 
 
-def crossing_count() -> int:
-    """Fewest elements at which the ring is faster than the star on the example network."""
-    low, high = 1, 1 << 24
-    while low < high:
-        middle = (low + high) // 2
-        if time_s("edge_star", ring, count=middle) < time_s("edge_star", star, count=middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
 def _row(table: str, algorithm: str, what: str, published: float, ours: Callable[[], float]) -> PublishedRow:
     def value(results: Results) -> float:
         return ours()

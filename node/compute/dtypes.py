@@ -27,8 +27,6 @@ TORCH_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
 )
 """Our name to torch's type."""
 
-_NAMES: Mapping[torch.dtype, str] = {dtype: name for name, dtype in TORCH_DTYPES.items()}
-
 
 def torch_dtype(name: str) -> torch.dtype:
     """The torch type called `name`.
@@ -39,14 +37,3 @@ def torch_dtype(name: str) -> torch.dtype:
     if name not in TORCH_DTYPES:
         raise DtypeMismatch(f"unknown element type {name!r}, expected one of {', '.join(TORCH_DTYPES)}")
     return TORCH_DTYPES[name]
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Our name of `dtype`.
-
-    Raises:
-        DtypeMismatch: a type that has no name here.
-    """
-    if dtype not in _NAMES:
-        raise DtypeMismatch(f"{dtype} has no name here, expected one of {', '.join(TORCH_DTYPES)}; cast it first")
-    return _NAMES[dtype]

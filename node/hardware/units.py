@@ -19,7 +19,7 @@ from functools import lru_cache
 from node.errors import BadQuantity
 
 KIBI, GIBI = 2**10, 2**30
-KILO, MEGA, GIGA, TERA = 1e3, 1e6, 1e9, 1e12
+MICRO, KILO, MEGA, GIGA, TERA = 1e-6, 1e3, 1e6, 1e9, 1e12
 
 _LARGE = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
 _SMALL = {"n": -9, "u": -6, "m": -3}

@@ -169,7 +169,7 @@ class Peer:
         self._own = own
         self._client = NodeClient(target, name, credentials=credentials)
         self.grants = Grants(name, self._client.stub)
-        self._outbox: SimpleQueue[_Signal | None] = SimpleQueue()
+        self._outbox: SimpleQueue[_Signal] = SimpleQueue()
         self._places: dict[str, PeerBuffer] = {}
         self._resources: DeviceResources | None = None
         self._lock = Lock()
@@ -272,10 +272,8 @@ class Peer:
     def _messages(self, entries: Iterable[_Signal]) -> Iterator[node_pb2.SignalMessage]:
         for first in entries:
             message = node_pb2.SignalMessage(device=self._own)
-            entry: _Signal | None = first
+            entry = first
             for _ in range(_DRAIN):
-                if entry is None:
-                    break
                 if isinstance(entry, node_pb2.SignalMessage):
                     message.arrivals.extend(entry.arrivals)
                 else:

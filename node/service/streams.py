@@ -102,11 +102,13 @@ class Streams(Generic[Request, Reply]):
 
     def _keep(self, name: str, stream: _Stream[Request, Reply]) -> None:
         with self._lock:
-            oldest = next(iter(self._kept)) if len(self._kept) >= KEPT else None
-            dropped = [kept for kept in (self._kept.pop(name, None), self._kept.pop(oldest or name, None)) if kept]
+            dropped = [self._kept.pop(name, None)]
+            if len(self._kept) >= KEPT:
+                dropped.append(self._kept.pop(next(iter(self._kept))))
             self._kept[name] = stream
         for one in dropped:
-            one.end()
+            if one is not None:
+                one.end()
         stream.replies.put(None)
 
     def _drop(self, name: str, stream: _Stream[Request, Reply]) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from itertools import count
-from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from queue import Empty
+from typing import Generic, Protocol, TypeVar
 
 from node import protocol
 from node.clock import wall_now
@@ -20,6 +20,14 @@ from node.protocol import STREAM_KEY
 _NAME_LENGTH = 64
 
 Entry = TypeVar("Entry")
+Made_co = TypeVar("Made_co", covariant=True)
+
+
+class Entries(Protocol[Made_co]):
+    """A queue of what a stream sends; a None ends the stream."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Made_co | None:
+        """The next entry; raises `queue.Empty` when none comes in time."""
 
 
 class Turn(Generic[Entry]):
@@ -30,7 +38,7 @@ class Turn(Generic[Entry]):
         continues: another call follows; what is left in the queue is for it.
     """
 
-    def __init__(self, name: str, number: int, entries: SimpleQueue[Entry | None]) -> None:
+    def __init__(self, name: str, number: int, entries: Entries[Entry]) -> None:
         self.metadata = ((STREAM_KEY, f"{name} {number}"),)
         self.deadline_s = protocol.STREAM_DEADLINE_S
         self.continues = False
@@ -49,7 +57,7 @@ class Turn(Generic[Entry]):
         self.continues = True
 
 
-def turns(entries: SimpleQueue[Entry | None]) -> Iterator[Turn[Entry]]:
+def turns(entries: Entries[Entry]) -> Iterator[Turn[Entry]]:
     """The calls of a new stream, each when the one before it has ended; they end with a None among the entries."""
     name = secrets.token_hex(16)
     for number in count():

@@ -12,7 +12,7 @@ import pytest
 
 from controller.reproduce import instinfer
 from controller.reproduce.rows import Results, compare, throughput, throughput_ratio
-from controller.reproduce.runner import run_all
+from controller.reproduce.runner import run_kept_requests
 
 RUNS = (
     "instinfer/64", "instinfer/128", "instinfer/256", "flexgen/64", "flexgen/128", "flexgen/256", "deepspeed/16",
@@ -27,7 +27,7 @@ Claim = Callable[..., None]
 def results() -> Results:
     """What the needed runs gave; a whole generation of 1,024 steps each, none extrapolated."""
     paper = instinfer.paper()
-    return run_all({key: paper.runs[key] for key in RUNS}, None)
+    return run_kept_requests({key: paper.runs[key] for key in RUNS}, None, None, None)
 
 
 def within(rows: list[tuple[str, float, float | str, float]]) -> None:

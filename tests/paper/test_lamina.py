@@ -10,7 +10,7 @@ import pytest
 
 from controller.reproduce import lamina
 from controller.reproduce.rows import Results, compare
-from controller.reproduce.runner import run_all
+from controller.reproduce.runner import run_kept_requests
 
 CELLS = (
     ("llama-33b", "azure_code"),
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def results() -> Results:
     paper = lamina.paper()
-    return run_all({key: paper.runs[key] for key in RUNS}, None)
+    return run_kept_requests({key: paper.runs[key] for key in RUNS}, None, None, None)
 
 
 def gain(results: Results, model: str, trace: str, system: str = "lamina2") -> float:

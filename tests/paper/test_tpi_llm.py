@@ -19,7 +19,7 @@ import pytest
 from controller.collectives.all_reduce_ring import ring
 from controller.collectives.all_reduce_star import star
 from controller.reproduce.rows import compare
-from controller.reproduce.tpi_llm import HIDDEN, crossing_count, fanout_tree, paper, time_s
+from controller.reproduce.tpi_llm import HIDDEN, fanout_tree, paper, time_s
 
 PAPER = paper()
 
@@ -34,6 +34,18 @@ def test_the_star_wins_for_one_token_and_beats_the_tree_too():
     times = [time_s("edge_star", algorithm) for algorithm in (star, fanout_tree, ring)]
     assert times[0] < times[1] < times[2]
     assert times[2] / times[0] == pytest.approx(2.84, rel=0.01)
+
+
+def crossing_count() -> int:
+    """Fewest elements at which the ring is faster than the star on the example network."""
+    low, high = 1, 1 << 24
+    while low < high:
+        middle = (low + high) // 2
+        if time_s("edge_star", ring, count=middle) < time_s("edge_star", star, count=middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def test_the_ring_wins_from_where_data_dominates():

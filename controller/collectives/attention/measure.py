@@ -14,14 +14,15 @@ from controller.collectives.attention.steps import step_of
 from controller.collectives.attention.table import scheme
 from controller.collectives.attention.verify import Array, exact, inputs_of, seeded_sequence, wrong_count
 from controller.collectives.errors import BadCall
+from controller.collectives.measure.in_turn import in_turn
 from controller.execute.critical import PathRecord
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
 from controller.plan.bound import view_bytes
-from controller.plan.check import accesses
-from controller.plan.ops import Buffer, Plan, Transfer
-from controller.program.results import CallResult, CollectiveResult, calls_of
+from controller.plan.extents import touched_buffers
+from controller.plan.ops import Plan, Transfer
+from controller.program.results import CallResult, calls_of
 from controller.program.run import CollectiveProgram, Run, Wish
 from controller.program.waits import Completion
 from controller.topology.schema import Topology
@@ -112,15 +113,7 @@ def prepare(call: AttentionCall, name: str) -> MeasuredAttention:
 def program_of(entries: Sequence[MeasuredAttention], seed: int = 0) -> Callable[[Run], CollectiveProgram]:
     """A program that runs calls one after the other and returns what they came to, in order."""
 
-    def go(run: Run) -> CollectiveProgram:
-        calls: list[CallResult] = []
-        for done, entry in enumerate(entries):
-            run.progress(done, len(entries), f"{entry.scheme} attention")
-            calls.append((yield from _one(run, entry, seed)))
-        run.progress(len(entries), len(entries), "done")
-        return CollectiveResult(tuple(calls))
-
-    return go
+    return in_turn(entries, lambda run, entry: _one(run, entry, seed), lambda entry: f"{entry.scheme} attention")
 
 
 def measure(topology: Topology, entry: MeasuredAttention, record: PathRecord | None = None) -> Outcome:
@@ -148,18 +141,9 @@ def measure(topology: Topology, entry: MeasuredAttention, record: PathRecord | N
     return outcome
 
 
-def buffers_of(plan: Plan) -> tuple[Buffer, ...]:
-    """Everything that a plan touches, each once, in order."""
-    found: dict[Buffer, None] = {}
-    for op in plan.ops:
-        for views in accesses(op):
-            found |= dict.fromkeys(view.buffer for view in views)
-    return tuple(found)
-
-
 def _one(run: Run, entry: MeasuredAttention, seed: int) -> Generator[Wish, Any, CallResult]:
     call, layout, ranks = entry.call, entry.layout, range(entry.call.world_size)
-    buffers = buffers_of(entry.plan)
+    buffers = touched_buffers(entry.plan)
     sequence = seeded_sequence(call, seed) if run.live else None
     given = [{} if sequence is None else inputs_of(call, layout, rank, sequence) for rank in ranks]
     for buffer in buffers:

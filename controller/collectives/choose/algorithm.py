@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.collectives.call import Call
+from controller.collectives.choose.ranking import FINALISTS, PIECES, ranked
 from controller.collectives.errors import BadCall
 from controller.collectives.measure.calls import MeasuredCall, measure, prepare
 from controller.collectives.measure.explain import StepSummary, steps_of
@@ -21,17 +22,8 @@ from controller.errors import DeviceUnreachable, LinkFailed
 from controller.execute.outcome import Outcome
 from controller.topology.schema import Topology
 
-PIECES = (4, 8)
-"""Numbers of pieces that are tried besides one."""
-
 FINE_PIECES = (16, 32)
 """Numbers that are tried, too, where loads and stores go through the switch: each pays the wire alone."""
-
-SMALLEST_PIECE_BYTES = 4096
-"""A chunk is not cut into pieces below this size; assumed: a page."""
-
-FINALISTS = 3
-"""How many of the whole candidates are tried in pieces; those through a switch are all, as they gain most."""
 
 BUSY = 0.5
 """Share of the time above which a resource counts as what bounds a call."""
@@ -117,32 +109,19 @@ def choose(
             return None
         return entry, outcome
 
-    whole = [
-        (found, name, protocol)
-        for name in names
-        for protocol in protocols
-        if suits(protocol, name, declared)
-        and (found := run(name, protocol, 1 if pieces is None else pieces)) is not None
-    ]
-    if not whole and stalled:
+    def cuts(place: int, protocol: Protocol) -> Sequence[int]:
+        if protocol.algorithms:
+            return (*PIECES, *FINE_PIECES)
+        return PIECES if place < FINALISTS else ()
+
+    pairs = [(name, protocol) for name in names for protocol in protocols if suits(protocol, name, declared)]
+    fastest = ranked(pairs, run, lambda found: found[0].time_s or 0.0, call, pieces, cuts)
+    if not fastest and stalled:
         raise stalled[0]
-    if not whole:
+    if not fastest:
         # Every protocol of an algorithm is refused alike.
         why = "; ".join(dict.fromkeys(failed))
         raise BadCall(f"no algorithm can run {call.collective} of {call.count} {call.dtype}: {why}")
-    whole.sort(key=lambda item: item[0][0].time_s or 0.0)
-    fastest = [found for found, _, _ in whole]
-    if pieces is None:
-        smallest = call.count * call.item_bytes / call.world_size
-        for rank, (_, name, protocol) in enumerate(whole):
-            if rank >= FINALISTS and not protocol.algorithms:
-                continue
-            for cut in (*PIECES, *FINE_PIECES) if protocol.algorithms else PIECES:
-                if smallest / cut >= SMALLEST_PIECE_BYTES:
-                    found = run(name, protocol, cut)
-                    if found is not None and (found[0].time_s or 0.0) < (fastest[rank][0].time_s or 0.0):
-                        fastest[rank] = found
-        fastest.sort(key=lambda item: item[0].time_s or 0.0)
     best, outcome = fastest[0]
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
     steps = steps_of(seen[best.protocol], best, outcome)

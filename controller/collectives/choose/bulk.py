@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from controller.collectives.bulk.timing import Bulk, Ground, in_bulk, time_in_bulk
 from controller.collectives.call import Call
-from controller.collectives.choose.algorithm import FINALISTS, PIECES, SMALLEST_PIECE_BYTES, AlgorithmChoice
+from controller.collectives.choose.algorithm import AlgorithmChoice
+from controller.collectives.choose.ranking import FINALISTS, PIECES, ranked
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group
 from controller.collectives.measure.calls import MeasuredCall
@@ -69,30 +70,22 @@ class BulkChooser:
             empty = Plan(f"{call.collective} {name} in bulk", (), (), frozenset())
             return bulk.time_s, MeasuredCall(cut_call, name, by.name, empty, bulk.time_s), bulk
 
-        whole = [
-            (found, name, by)
+        def cuts(place: int, by: Protocol) -> Sequence[int]:
+            return PIECES if place < FINALISTS and call.collective != "all_to_all" else ()
+
+        pairs = [
+            (name, by)
             for name in known
             for by in self._protocols
             if protocol in ("", by.name) and suits(by, name, self._declared)
-            if (found := run(name, by, 1 if pieces is None else pieces)) is not None
         ]
-        if not whole:
+        fastest = ranked(pairs, run, lambda found: found[0], call, pieces, cuts)
+        if not fastest:
             reasons = "; ".join(dict.fromkeys(left_out)) or "no protocol suits"
             raise BadCall(
                 f"no algorithm can be timed in bulk for {call.collective} of {call.count} {call.dtype} over "
                 f"{call.world_size} ranks: {reasons}; with fewer ranks, time plans (--no-bulk)"
             )
-        whole.sort(key=lambda item: item[0][0])
-        fastest = [found for found, _, _ in whole]
-        smallest = call.count * call.item_bytes / call.world_size
-        if pieces is None and call.collective != "all_to_all":
-            for place, (_, name, by) in enumerate(whole[:FINALISTS]):
-                for cut in PIECES:
-                    if smallest / cut >= SMALLEST_PIECE_BYTES:
-                        found = run(name, by, cut)
-                        if found is not None and found[0] < fastest[place][0]:
-                            fastest[place] = found
-            fastest.sort(key=lambda item: item[0])
         _, best, bulk = fastest[0]
         others = tuple(entry for _, entry, _ in fastest[1:])
         return AlgorithmChoice(best, others, None, (), why=_reason(best, others, bulk, tuple(dict.fromkeys(left_out))))

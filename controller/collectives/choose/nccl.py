@@ -30,10 +30,9 @@ from controller.collectives.measure.explain import steps_of
 from controller.collectives.protocol import as_seen, protocol_of
 from controller.topology.schema import Topology
 from node.errors import BadQuantity
-from node.hardware.units import parse
+from node.hardware.units import GIGA, MICRO, parse
 
 PREFIX = "nccl."
-MICRO, GIGA = 1e-6, 1e9
 STEPS: Mapping[str, int] = {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1}
 """How often a ring passes the data round."""
 

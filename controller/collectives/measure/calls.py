@@ -11,6 +11,7 @@ import numpy as np
 from controller.collectives.begins import beginning, with_host
 from controller.collectives.call import Call
 from controller.collectives.exchange import Software
+from controller.collectives.measure.in_turn import in_turn
 from controller.collectives.measure.verify import Array, seeded_input, wrong_count
 from controller.collectives.protocol import PLAIN, Protocol, with_end, with_start
 from controller.collectives.table import BUS_FACTORS, Algorithm, algorithm, is_file
@@ -18,12 +19,13 @@ from controller.execute.critical import PathRecord
 from controller.execute.outcome import Outcome
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder
-from controller.plan.check import accesses
+from controller.plan.extents import touched_buffers
 from controller.plan.ops import Buffer, Plan
-from controller.program.results import CallResult, CollectiveResult, calls_of
+from controller.program.results import CallResult, calls_of
 from controller.program.run import CollectiveProgram, Run, Wish
 from controller.program.waits import Completion
 from controller.topology.schema import Topology
+from node.hardware.units import format_quantity
 
 
 @dataclass(slots=True)
@@ -92,15 +94,11 @@ def prepare(call: Call, name: str, protocol: Protocol = PLAIN) -> MeasuredCall:
 def program_of(entries: Sequence[MeasuredCall], seed: int = 0) -> Callable[[Run], CollectiveProgram]:
     """A program that runs calls one after the other and returns what they came to, in order."""
 
-    def go(run: Run) -> CollectiveProgram:
-        calls: list[CallResult] = []
-        for done, entry in enumerate(entries):
-            run.progress(done, len(entries), f"{entry.call.collective} {entry.size_bytes} B")
-            calls.append((yield from _one(run, entry, seed)))
-        run.progress(len(entries), len(entries), "done")
-        return CollectiveResult(tuple(calls))
-
-    return go
+    return in_turn(
+        entries,
+        lambda run, entry: _one(run, entry, seed),
+        lambda entry: f"{entry.call.collective} {format_quantity(entry.size_bytes, 'bytes')}",
+    )
 
 
 def measure(topology: Topology, entry: MeasuredCall, record: PathRecord | None = None) -> Outcome:
@@ -130,9 +128,7 @@ def buffers_of(entry: MeasuredCall) -> tuple[Buffer, ...]:
     found = dict.fromkeys(
         view.buffer for rank in range(call.world_size) for view in (call.input(rank), call.output(rank))
     )
-    for op in entry.plan.ops:
-        for views in accesses(op):
-            found |= dict.fromkeys(view.buffer for view in views)
+    found |= dict.fromkeys(touched_buffers(entry.plan))
     return tuple(buffer for buffer in found if buffer.nbytes)
 
 

@@ -33,14 +33,10 @@ class ActivationKind:
     Attributes:
         name: as in `layer.Activations`.
         columns: elements a token.
-        made_from: the kinds that it is computed from.
-        made_by: operations that make it from those.
     """
 
     name: str
     columns: int
-    made_from: tuple[str, ...]
-    made_by: tuple[str, ...]
 
     def nbytes(self, tokens: int, dtype: str) -> int:
         """Size for `tokens` tokens of one layer [bytes]."""
@@ -53,14 +49,7 @@ def activation_kinds(shape: ModelShape) -> dict[str, ActivationKind]:
     layer = _Dry(shape, 1, 1)
     _, made = forward(layer.script, layer.block, layer.buffer("x", shape.hidden))
     names = [name for name in made.made if name not in (LSE, "attention_out")]
-    columns = {name: _columns(made[name]) for name in names}
-    kinds = {}
-    for name in names:
-        ops = _made_by(shape, name, columns, 1, 1)
-        read = {view.buffer.name for op in ops for view in op.inputs if not isinstance(view, Value)}
-        sources = tuple(kind for kind in names if kind in read)
-        kinds[name] = ActivationKind(name, columns[name], sources, tuple(op.op for op in ops))
-    return kinds
+    return {name: ActivationKind(name, _columns(made[name])) for name in names}
 
 
 def lse_bytes(shape: ModelShape, batch: int, seq: int) -> int:

@@ -154,6 +154,26 @@ def test_pauses_and_repetitions_of_a_program_are_on_the_path() -> None:
     assert "between plans" not in times
 
 
+def test_repetitions_count_as_time_of_computing_and_of_transferring() -> None:
+    source, target, plan = _load()
+
+    def explained(times: int) -> Explanation:
+        def program(run: Run) -> Program:
+            run.place(source, written=True)
+            run.place(target, written=True)
+            done = yield run.submit(plan)
+            yield run.repeat(done, times)
+
+        record = PathRecord()
+        run_virtual(load_topology("a6000_ssd"), [program], record=record)
+        return record.explain()
+
+    once, four = explained(0), explained(3)
+    assert once.transfer_s > 0
+    for name in ("compute_s", "transfer_s", "exposed_s", "hidden_s", "path_s"):
+        assert getattr(four, name) == pytest.approx(4 * getattr(once, name))
+
+
 def test_devices_of_a_kind_that_take_turns_are_one_line() -> None:
     def entry(resource: str, time_s: float) -> PathEntry:
         return PathEntry("compute", "x", "read", resource, 1, time_s, time_s)

@@ -260,7 +260,7 @@ def test_a_deadlock_names_the_plan(toy) -> None:
     def program(run):
         for buffer in (A, far):
             run.place(buffer, written=True)
-        run.engine.set_capacity(run.fabric.resource_index("cpu.pcie-root<"), 0.0)
+        run.engine.set_capacity(run.fabric.resource_names.index("cpu.pcie-root<"), 0.0)
         yield run.submit(build.plan())
 
     with pytest.raises(Deadlock, match="stranded"):

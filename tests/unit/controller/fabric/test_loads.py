@@ -112,8 +112,8 @@ def test_capacities_are_what_was_declared(fabric):
     assert fabric.capacity.dtype == np.float64
     assert len(set(fabric.resource_names)) == len(fabric.resource_names)
     assert [resource.name for resource in fabric.resources] == list(fabric.resource_names)
-    assert fabric.resources[fabric.resource_index("csd0.flash.simplex")].owner == "csd0"
-    assert fabric.resources[fabric.resource_index("csd0-root<")].owner == ""
+    assert fabric.resources[fabric.resource_names.index("csd0.flash.simplex")].owner == "csd0"
+    assert fabric.resources[fabric.resource_names.index("csd0-root<")].owner == ""
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from controller.experiment.virtual import prepare, virtual_scenario
 from controller.reproduce.rows import PublishedRow
-from controller.reproduce.runner import reproduce, run_all
+from controller.reproduce.runner import reproduce, run_kept_requests
 from controller.reproduce.table import PAPERS, UnknownPaper, load_paper
 
 
@@ -93,9 +93,9 @@ def test_results_do_not_depend_on_how_many_processes_made_them() -> None:
         for key, batch in (("instinfer/4", 2), ("flexgen/4", 3), ("deepspeed/4", 1))
     }
     told = []
-    alone = run_all(small, lambda *what: told.append(what), processes=1)
+    alone = run_kept_requests(small, None, lambda *what: told.append(what), 1)
     assert told == [(1, 3, "instinfer/4"), (2, 3, "flexgen/4"), (3, 3, "deepspeed/4")]
-    assert run_all(small, None, processes=2) == alone
+    assert run_kept_requests(small, None, None, 2) == alone
     rows = tuple(
         PublishedRow(
             "t", {"run": key}, "throughput", 1.0, "tokens/s", "P", lambda results, key=key: results[key].time_s, (key,)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from node.compute.dtypes import TORCH_DTYPES, dtype_name, torch_dtype
+from node.compute.dtypes import TORCH_DTYPES, torch_dtype
 from node.compute.kernels import KERNELS, run
 from node.errors import NodeError
 from node.hardware.cost import kernel_cost
@@ -347,7 +347,8 @@ def make(case: Case, dtype: str, seed: int = 0) -> tuple[list[Tensor], list[Tens
 
 
 def types(tensors: list[Tensor]) -> list[TensorType]:
-    return [TensorType(tuple(tensor.shape), dtype_name(tensor.dtype)) for tensor in tensors]
+    names = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+    return [TensorType(tuple(tensor.shape), names[tensor.dtype]) for tensor in tensors]
 
 
 def plain(tensor: Tensor) -> Array:

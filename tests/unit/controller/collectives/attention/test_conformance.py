@@ -6,9 +6,10 @@ import pytest
 from attention_values import earliest, largest_error, latest
 
 from controller.collectives.attention.layouts import CONTIGUOUS, MIRRORED
-from controller.collectives.attention.measure import buffers_of, measure, prepare
+from controller.collectives.attention.measure import measure, prepare
 from controller.collectives.attention.table import SCHEMES, scheme
 from controller.plan.check import check_plan
+from controller.plan.extents import touched_buffers
 from node.hardware.operations.attention import visible_pairs
 
 EXACT = 1e-12
@@ -82,7 +83,7 @@ def test_memory_does_not_grow_with_the_group(attention_call, name):
     held = []
     for ranks in (3, 8):
         plan = prepare(attention_call(ranks, 8 * ranks), name).plan
-        held.append(sum(buffer.nbytes for buffer in buffers_of(plan) if buffer.device == "gpu0"))
+        held.append(sum(buffer.nbytes for buffer in touched_buffers(plan) if buffer.device == "gpu0"))
     # Which rows of a partial result rank 0 holds depends on its place, the buffers do not.
     assert held[0] == held[1]
 
