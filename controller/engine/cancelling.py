@@ -7,8 +7,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from controller.engine.compiled import compiled, wide
+from controller.engine.flow_pool import free_flow
 from controller.engine.heaps import calendar_remove
-from controller.engine.loop import call_up, end, free_flow
+from controller.engine.loop import call_up, end
 from controller.engine.membership import leave_group, leave_members
 from controller.engine.records import ENDED, LATENCY, STARTING, Store
 

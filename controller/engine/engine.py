@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from controller.engine import loop, records
 from controller.engine.activities import Activities, row
 from controller.engine.admission import FINE, complaint
+from controller.engine.batch_ranges import LARGEST_INDEX, BatchRanges
 from controller.engine.deadlock import Batch, EngineNames, StallExplanation
 from controller.engine.entries import entries
 from controller.engine.errors import (
@@ -22,10 +23,7 @@ from controller.engine.errors import (
     UnfinishedBatch,
     UnknownTicket,
 )
-from controller.engine.memory import Ranges
 from controller.engine.reweighing import reweigh_entry
-
-LARGEST_INDEX = 2**31 - 1
 
 
 class Engine:
@@ -50,10 +48,7 @@ class Engine:
         self._queue_count = 0
         self._batches: dict[int, Batch] = {}
         self._next_ticket = 0
-        self._activities = Ranges()
-        self._loads = Ranges()
-        self._successors = Ranges()
-        self._slots = Ranges()
+        self._ranges = BatchRanges()
         self._places = np.zeros(6, np.int64)
 
     @property
@@ -147,17 +142,11 @@ class Engine:
             batch.dep_start,
             batch.dep,
         )
-        lies = Batch(
-            batch,
-            self._activities.take(len(batch.work) + 1),
-            self._loads.take(len(batch.load_resource)),
-            self._successors.take(len(batch.dep)),
-            self._slots.take(1),
-        )
+        lies = self._ranges.take(batch)
         try:
             self._make_room()
         except (BadActivities, MemoryError):
-            self._give_back(lies)
+            self._ranges.give_back(lies)
             raise
         places = self._places
         places[0] = self._resource_count
@@ -165,7 +154,7 @@ class Engine:
         places[2:] = lies[1:]
         wrong, where = self._entries.admit(self._store, *arrays, places, np.empty(batch.count + 1, np.int32))
         if wrong != FINE:
-            self._give_back(lies)
+            self._ranges.give_back(lies)
             raise BadActivities(complaint(wrong, where, arrays, (self._resource_count, self._queue_count)))
         ticket = self._next_ticket
         self._next_ticket += 1
@@ -236,7 +225,7 @@ class Engine:
         if pending:
             raise UnfinishedBatch(f"ticket {ticket} cannot be released: {pending} of its activities have not ended")
         del self._batches[ticket]
-        self._give_back(lies)
+        self._ranges.give_back(lies)
 
     def set_capacity(self, resource: int, capacity: float) -> None:
         """Change what a resource can take from now on; 0: it has failed, and what loads it stands still.
@@ -272,9 +261,7 @@ class Engine:
             UnknownTicket: never handed out, or released already.
             BadActivities: no such activity in that batch.
         """
-        lies = self._batch(ticket)
-        if not 0 <= activity < lies.template.count:
-            raise BadActivities(f"ticket {ticket} has no activity {activity}; it has {lies.template.count}")
+        lies = self._batch_with(ticket, activity)
         return bool(self._entries.cancel(self._store, lies.first + activity))
 
     def reweigh(self, ticket: int, activity: int, weights: ArrayLike) -> float:
@@ -292,9 +279,7 @@ class Engine:
             UnknownTicket: never handed out, or released already.
             BadActivities: no such activity, or weights that it cannot have.
         """
-        lies = self._batch(ticket)
-        if not 0 <= activity < lies.template.count:
-            raise BadActivities(f"ticket {ticket} has no activity {activity}; it has {lies.template.count}")
+        lies = self._batch_with(ticket, activity)
         given = row("weights", weights, np.float64)
         start, stop = lies.template.load_start[activity : activity + 2]
         if len(given) != stop - start or not bool((np.isfinite(given) & (given >= 0.0)).all()):
@@ -311,9 +296,7 @@ class Engine:
             UnknownTicket: never handed out, or released already.
             BadActivities: no such activity, or a limit that is not finite or not > 0.
         """
-        lies = self._batch(ticket)
-        if not 0 <= activity < lies.template.count:
-            raise BadActivities(f"ticket {ticket} has no activity {activity}; it has {lies.template.count}")
+        lies = self._batch_with(ticket, activity)
         if not (isfinite(rate_limit) and rate_limit > 0.0):
             raise BadActivities(f"rate_limit of activity {activity} cannot be {rate_limit}; finite and > 0")
         weights = self._loads_of(lies, activity)["weight"].copy()
@@ -328,6 +311,12 @@ class Engine:
         lies = self._batches.get(ticket)
         if lies is None:
             raise self._unknown(ticket)
+        return lies
+
+    def _batch_with(self, ticket: int, activity: int) -> Batch:
+        lies = self._batch(ticket)
+        if not 0 <= activity < lies.template.count:
+            raise BadActivities(f"ticket {ticket} has no activity {activity}; it has {lies.template.count}")
         return lies
 
     def _unknown(self, ticket: int) -> UnknownTicket:
@@ -378,28 +367,5 @@ class Engine:
             )
 
     def _make_room(self) -> None:
-        """Let the pools be as long as the ranges that were handed out, with room for more to come."""
-        store = self._store
-        if self._activities.end > len(store.activity):
-            store = store._replace(activity=records.enlarged(store.activity, _room(self._activities.end)))
-        if self._loads.end > len(store.load):
-            store = store._replace(load=records.enlarged(store.load, _room(self._loads.end)))
-        if self._successors.end > len(store.successor):
-            store = store._replace(successor=records.enlarged(store.successor, _room(self._successors.end)))
-        if self._slots.end > len(store.batch):
-            store = store._replace(batch=records.enlarged(store.batch, _room(self._slots.end)))
-            self._pending = store.batch["pending"]
-            self._watched = store.batch["watched"]
-        self._store = store
-
-    def _give_back(self, lies: Batch) -> None:
-        self._activities.give(lies.first, lies.template.count + 1)
-        self._loads.give(lies.first_load, len(lies.template.load_resource))
-        self._successors.give(lies.first_successor, len(lies.template.dep))
-        self._slots.give(lies.slot, 1)
-
-
-def _room(needed: int) -> int:
-    if needed > LARGEST_INDEX:
-        raise BadActivities(f"{needed} entries are more than the engine can number, {LARGEST_INDEX}")
-    return min(max(64, needed + needed // 4), LARGEST_INDEX)
+        self._store = store = self._ranges.enlarged(self._store)
+        self._pending, self._watched = store.batch["pending"], store.batch["watched"]

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.compiled import NOWHERE, ZERO, compiled, wide
+from controller.engine.flow_pool import free_flow, take_flow
 from controller.engine.heaps import calendar_down, calendar_put, calendar_remove, group_remove
 from controller.engine.membership import join_members, leave_members, reserve
-from controller.engine.records import BEGINNING, ENDED, FREE, LATENCY, LIMITED, NEW, STARTING, Store
+from controller.engine.records import BEGINNING, ENDED, LATENCY, LIMITED, NEW, STARTING, Store
 from controller.engine.solver import solve
 
 # How `advance` ends.
@@ -79,29 +80,6 @@ def end(
         activity[follower].waiting -= 1
         if activity[follower].waiting == 0 and activity[follower].flow == -1:
             ready(state, activity, queue, follower)
-
-
-@compiled
-def take_flow(state: NDArray[Any], activity: NDArray[Any], flow: NDArray[Any], a: int) -> int:
-    """A flow for an activity that starts; there must be a free one."""
-    f = wide(state[0].free_flow)
-    state[0].free_flow = flow[f].next
-    activity[a].flow = f
-    flow[f].activity = a
-    flow[f].rate = 0.0
-    flow[f].rate_limit = activity[a].rate_limit
-    flow[f].load_start = activity[a].load_start
-    flow[f].load_end = activity[a + 1].load_start
-    flow[f].position = -1
-    return int(f)
-
-
-@compiled
-def free_flow(state: NDArray[Any], flow: NDArray[Any], f: int) -> None:
-    """Give a flow back."""
-    flow[f].group = FREE
-    flow[f].next = state[0].free_flow
-    state[0].free_flow = f
 
 
 @compiled

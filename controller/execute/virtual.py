@@ -16,6 +16,7 @@ from controller.engine.deadlock import EngineNames
 from controller.engine.errors import EngineDeadlock as Stuck
 from controller.engine.errors import EngineError
 from controller.errors import BadWait, Deadlock, OutOfMemory
+from controller.execute.costs import Costs
 from controller.execute.critical import PathRecord
 from controller.execute.flash_traffic import FlashTraffic
 from controller.execute.ledger import Ledger
@@ -24,7 +25,7 @@ from controller.execute.occupancy import Lifetimes, Occupancy, check_unused
 from controller.execute.outcome import Outcome, Overflow, Shortage
 from controller.execute.part_changes import Moved, PartChanges
 from controller.execute.spans import record_spans
-from controller.execute.template import Bound, Costs, Template
+from controller.execute.template import Bound, Template
 from controller.execute.trace import Trace
 from controller.fabric.loads import Fabric
 from controller.faults.effects import EffectsOf

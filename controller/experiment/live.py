@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from controller.errors import PreflightFailed
+from controller.execute.costs import Costs
 from controller.execute.live import run_live
 from controller.execute.outcome import Outcome
 from controller.execute.phases import Phases
 from controller.execute.shortage import report_shortage
 from controller.execute.survey import Survey, survey
-from controller.execute.template import Costs
 from controller.execute.trace import Trace
 from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import RunSpec

@@ -18,16 +18,10 @@ from controller.clock import sleep_s, wall_clock_s
 from controller.errors import DeviceUnreachable, StartFailed, UserError
 from controller.launch.certificates import CONTROLLER, read_credentials
 from controller.launch.cluster import Cluster
+from controller.launch.cluster_file import read_cluster_file
 from controller.launch.listening import Listening
 from controller.launch.preflight import Needs
-from controller.launch.run_directory import (
-    held_runs,
-    is_held,
-    is_starting,
-    read_cluster_file,
-    read_processes,
-    runs_folder,
-)
+from controller.launch.run_directory import held_runs, is_held, is_starting, read_processes, runs_folder
 from controller.launch.start import start, whereabouts_of
 from controller.topology.schema import Topology
 from node.protocol import NODE_TIMEOUT_S

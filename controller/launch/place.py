@@ -11,9 +11,10 @@ from typing import Any
 from controller.clock import wall_clock_s
 from controller.errors import PreflightFailed, StartFailed
 from controller.launch.certificates import write_credentials
+from controller.launch.cluster_file import write_cluster_file
 from controller.launch.fork_server import ForkServerProcess
 from controller.launch.preflight import MachineDemand, MachineSpeed, check_machine, measure_machine
-from controller.launch.run_directory import create_run_directory, write_cluster_file
+from controller.launch.run_directory import create_run_directory
 from node.client import credentials_from_data
 from node.protocol import ARBITER
 

@@ -25,12 +25,12 @@ from controller.clock import wall_clock_s
 from controller.errors import UserError
 from controller.launch.certificates import CONTROLLER, make_credentials
 from controller.launch.cluster import START_S, Cluster, Whereabouts
+from controller.launch.cluster_file import cluster_content
 from controller.launch.heartbeats import check_node_timeout
 from controller.launch.listening import listening_on
 from controller.launch.place import NodePlace, Started
 from controller.launch.preflight import MachineSpeed, Needs, demand_of
 from controller.launch.ray_session import RayLost, ray_errors, ray_session
-from controller.launch.run_directory import cluster_content
 from controller.launch.start import check_pace
 from controller.topology.schema import Topology
 from node.client import Credentials

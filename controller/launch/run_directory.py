@@ -9,23 +9,19 @@ not tell a service who is at the other end of a socket, so the folder keeps stra
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from controller.errors import PreflightFailed, StartFailed
-from controller.launch.listening import Listening
-from controller.topology.schema import Topology
-from node.client import spec_to_data
-from node.protocol import ARBITER, CLUSTER_FILE, PROCESSES_FILE
+from controller.launch.cluster_file import read_json
+from node.protocol import CLUSTER_FILE, PROCESSES_FILE
 
 _LOCK_FILE = "lock"
 """Locked by every process of the run; holds the process id of the fork server once that is started."""
@@ -156,79 +152,6 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def cluster_content(
-    path: Path,
-    topology: Topology,
-    epoch: float,
-    pace: float | None,
-    flash_folder: Path | None,
-    listening: Listening | None = None,
-    hosts: Collection[str] | None = None,
-) -> dict[str, Any]:
-    """What a fork server starts.
-
-    Args:
-        path: of the run directory.
-        topology: declared devices and links.
-        epoch: device time 0 on the monotonic clock of the machine [s].
-        pace: dilation; None without pacing.
-        flash_folder: where flash tiers lie; None for the run directory.
-        listening: where nodes listen; None for sockets in the run directory.
-        hosts: whose devices to start; None for all.
-    """
-    devices: dict[str, dict[str, Any]] = {
-        device.name: {
-            "host": device.host,
-            "target": f"unix:{path / f'{index}.sock'}" if listening is None else listening.target(device.host),
-            "spec": spec_to_data(device.spec),
-        }
-        for index, device in enumerate(topology.devices.values())
-        if hosts is None or device.host in hosts
-    }
-    arbiter = ""
-    if pace is not None and topology.links:
-        first = next(iter(devices.values()))
-        arbiter = f"unix:{path / 'arbiter.sock'}" if listening is None else first["target"]
-    return {
-        "topology": topology.name,
-        "source": topology.source,
-        "digest": topology.digest,
-        "overrides": list(topology.overrides),
-        "devices": devices,
-        "links": link_capacities(topology),
-        "epoch": epoch,
-        "dilation": pace,
-        "arbiter": arbiter,
-        "flash_folder": str((flash_folder or path / "flash").absolute()),
-        "secured": listening is not None,
-        "share_memory": listening is None or listening.share_memory,
-    }
-
-
-def write_cluster_file(path: Path, content: Mapping[str, Any]) -> None:
-    """Puts what the fork server starts where it looks for it, at once and whole."""
-    fresh = path / (CLUSTER_FILE + ".new")
-    fresh.write_text(json.dumps(content))
-    fresh.replace(path / CLUSTER_FILE)
-
-
-def settled(content: Mapping[str, Any], targets: Mapping[str, str]) -> dict[str, Any]:
-    """The content with where nodes listen in the end, once the system has chosen their ports.
-
-    Args:
-        content: as of `cluster_content`.
-        targets: by device; "arbiter" stands for the arbiter.
-    """
-    devices = {name: {**entry, "target": targets[name]} for name, entry in content["devices"].items()}
-    return {**content, "devices": devices, "arbiter": targets[ARBITER] if content["arbiter"] else ""}
-
-
-def read_cluster_file(path: Path) -> dict[str, Any] | None:
-    """What `write_cluster_file` wrote; None when it is not there or broken."""
-    content = _read_json(path / CLUSTER_FILE)
-    return content if content is not None and isinstance(content.get("devices"), dict) else None
-
-
 def is_starting(path: Path) -> bool:
     """Whether a run has not come as far as its cluster file, or is being removed."""
     return not (path / CLUSTER_FILE).exists()
@@ -241,7 +164,7 @@ def write_server(run: RunDirectory, process: int) -> None:
 
 def read_processes(path: Path) -> tuple[int, dict[str, int]]:
     """Process id of the fork server, 0 when it is not known, and of each node that is known."""
-    content = _read_json(path / PROCESSES_FILE) or {}
+    content = read_json(path / PROCESSES_FILE) or {}
     nodes = content.get("nodes")
     known = {str(name): pid for name, pid in nodes.items() if isinstance(pid, int)} if isinstance(nodes, dict) else {}
     try:
@@ -250,23 +173,6 @@ def read_processes(path: Path) -> tuple[int, dict[str, int]]:
         said = content.get("server")
         server = said if isinstance(said, int) else 0
     return server, known
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def link_capacities(topology: Topology) -> Mapping[str, float]:
-    """Capacity of every direction of every link, ``NAME>`` forward and ``NAME<`` backward [bytes/s]."""
-    capacities: dict[str, float] = {}
-    for link in topology.links:
-        capacities[f"{link.name}>"] = link.forward_bytes_per_s
-        capacities[f"{link.name}<"] = link.backward_bytes_per_s
-    return capacities
 
 
 def _no_folder(folder: Path, error: OSError) -> str:

@@ -14,11 +14,12 @@ from controller.clock import wall_clock_s
 from controller.errors import UserError
 from controller.launch.certificates import CONTROLLER, make_credentials, write_credentials
 from controller.launch.cluster import START_S, Cluster, Whereabouts
+from controller.launch.cluster_file import cluster_content, settled, write_cluster_file
 from controller.launch.fork_server import ForkServerProcess
 from controller.launch.heartbeats import check_node_timeout
 from controller.launch.listening import Listening
 from controller.launch.preflight import Needs, preflight
-from controller.launch.run_directory import cluster_content, create_run_directory, settled, write_cluster_file
+from controller.launch.run_directory import create_run_directory
 from controller.topology.schema import Topology
 from node.client import Credentials
 from node.protocol import ARBITER, NODE_TIMEOUT_S

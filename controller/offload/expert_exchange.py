@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from controller.models.block import Block
 from controller.models.expert_shape import ExpertShape
-from controller.models.experts import Experts, rows_of
+from controller.models.experts import Experts
 from controller.offload.expert_placement import ExpertPlacement
 from controller.plan.ops import Buffer, View
 from controller.plan.script import Script, Source, Value
 from controller.plan.signature import Kind
-from controller.plan.size import symbol
+from controller.plan.size import product, symbol
 from controller.plan.value import Place
 from node.hardware.operation import ITEM_BYTES
 
@@ -110,7 +110,7 @@ class ExpertExchange:
 
     def route(self, s: Script, rank: int, block: Block, x: Value, routed: Routed) -> None:
         """The gate's choice for the normed `x` (..., n), into `routed`."""
-        flat = x.reshape(rows_of(x.shape[:-1]), self.hidden)
+        flat = x.reshape(product(x.shape[:-1]), self.hidden)
         weights, chosen = self._experts.choose(s, block, flat)
         slots = s.op(
             "expert_slots", chosen, placement=self.placement.experts, first=rank * self.tokens, label="router"

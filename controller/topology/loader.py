@@ -7,7 +7,8 @@ from pathlib import Path
 
 from controller.errors import BadTopology
 from controller.topology.abilities import declared_abilities
-from controller.topology.declaration import Declaration, declaration_of
+from controller.topology.complaints import declaration_of
+from controller.topology.declaration import Declaration
 from controller.topology.devices import declared_devices, declared_groups
 from controller.topology.digest import digest_of
 from controller.topology.document import Document

@@ -11,8 +11,9 @@ from node.memory.resources import SharedResource, Side, Use, joined
 from node.memory.tensors import copy_bytes
 from node.memory.tier import StoredBuffer
 from node.protocol import HORIZON_S
+from node.runtime.asked_grants import Grants
 from node.runtime.parts import DeviceParts
-from node.runtime.peers import Grants, MovedBuffer
+from node.runtime.peers import MovedBuffer
 from node.runtime.timekeeping import LogicalTime, PacedTime
 from node.wire.checks import checked_size_bytes
 from node.wire.commands import Operand, Push

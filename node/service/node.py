@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from math import isinf, isnan
 from threading import Event as Gate
 
 import grpc
@@ -18,10 +17,11 @@ from node.memory.tier import StoredBuffer
 from node.protocol import CHUNK_BYTES, HEARTBEAT_S, WAIT_S
 from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice
-from node.runtime.events import Cause, DependencyFailed
+from node.runtime.events import DependencyFailed
 from node.runtime.peers import Address
 from node.service.batches import ServedStream
 from node.service.grants import grants
+from node.service.signals import take_signal
 from node.service.status import end_with, statuses
 from node.service.streams import Streams
 from node.wire.checks import checked_epoch, checked_number, checked_range, saturated
@@ -165,7 +165,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """See the contract in proto/node/rpc/node.proto."""
         with statuses(context):
             for message in messages:
-                self._take_signal(message)
+                take_signal(self._device, message)
         return node_pb2.SignalReply()
 
     def Grant(
@@ -292,36 +292,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
             first = start == request.offset_bytes
             yield node_pb2.ReadChunk(data=data, buffer=_info(buffer) if first else None)
 
-    def _take_signal(self, message: node_pb2.SignalMessage) -> None:
-        device, failed = self._device, sum(map(isnan, message.end_at))
-        if len(message.id) != len(message.end_at) or failed != len(message.failures):
-            raise BadAttribute(
-                f"{message.device} signals {len(message.id)} events with {len(message.end_at)} ends, {failed} of them "
-                f"failed, and {len(message.failures)} failures; send one end an event and one failure a NaN"
-            )
-        if any(map(isinf, message.end_at)):
-            raise BadAttribute(f"{message.device} signals an event that ends at infinity; send a device time")
-        spec = device.config.spec
-        for arrival in message.arrivals:
-            if arrival.tier not in spec.tiers or (arrival.port and arrival.port not in spec.ports):
-                raise BadAttribute(f"{device.config.device} has no tier {arrival.tier!r} or no port {arrival.port!r}")
-        for arrival in message.arrivals:
-            device.counters.written(arrival.tier, arrival.size_bytes)
-            device.counters.port(arrival.port, in_bytes=arrival.size_bytes)
-        failures = iter(message.failures)
-        for event, end_at in zip(message.id, message.end_at, strict=True):
-            if isnan(end_at):
-                failure = next(failures)
-                device.peer_event(event, Cause(failure.cause, failure.type, failure.text))
-            else:
-                device.peer_event(event, end_at)
-
 
 def _info(buffer: StoredBuffer) -> node_pb2.BufferInfo:
+    tier, size_bytes = buffer.tier.spec.name, buffer.size_bytes
     return node_pb2.BufferInfo(
-        name=buffer.name,
-        tier=buffer.tier.spec.name,
-        dtype=buffer.dtype,
-        shape=buffer.shape,
-        size_bytes=buffer.size_bytes,
-    )
+        name=buffer.name, tier=tier, dtype=buffer.dtype, shape=buffer.shape, size_bytes=size_bytes
+    )  # fmt: skip

@@ -23,7 +23,7 @@ Entry = TypeVar("Entry")
 Made_co = TypeVar("Made_co", covariant=True)
 
 
-class Entries(Protocol[Made_co]):
+class Queued(Protocol[Made_co]):
     """A queue of what a stream sends; a None ends the stream."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Made_co | None:
@@ -38,7 +38,7 @@ class Turn(Generic[Entry]):
         continues: another call follows; what is left in the queue is for it.
     """
 
-    def __init__(self, name: str, number: int, entries: Entries[Entry]) -> None:
+    def __init__(self, name: str, number: int, entries: Queued[Entry]) -> None:
         self.metadata = ((STREAM_KEY, f"{name} {number}"),)
         self.deadline_s = protocol.STREAM_DEADLINE_S
         self.continues = False
@@ -57,7 +57,7 @@ class Turn(Generic[Entry]):
         self.continues = True
 
 
-def turns(entries: Entries[Entry]) -> Iterator[Turn[Entry]]:
+def turns(entries: Queued[Entry]) -> Iterator[Turn[Entry]]:
     """The calls of a new stream, each when the one before it has ended; they end with a None among the entries."""
     name = secrets.token_hex(16)
     for number in count():

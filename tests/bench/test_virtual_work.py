@@ -11,7 +11,8 @@ from collections import Counter
 import pytest
 
 from controller.execute import virtual
-from controller.execute.template import Costs, Template
+from controller.execute.costs import Costs
+from controller.execute.template import Template
 from controller.execute.virtual import VirtualRun, run_virtual
 from controller.experiment.run_spec import RunSpec
 from controller.experiment.virtual import prepare, virtual_scenario

@@ -137,7 +137,8 @@ def test_a_message_beyond_the_limit_is_refused_on_both_sides(pair: Cluster) -> N
 
 
 def targets(cluster: Cluster) -> dict[str, str]:
-    from controller.launch.run_directory import read_cluster_file, runs_folder
+    from controller.launch.cluster_file import read_cluster_file
+    from controller.launch.run_directory import runs_folder
 
     (path,) = (path for path in runs_folder().iterdir() if path.is_dir())
     return {name: entry["target"] for name, entry in read_cluster_file(path)["devices"].items()}

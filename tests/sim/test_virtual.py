@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from controller.execute.costs import Costs
 from controller.execute.outcome import Outcome
-from controller.execute.template import Costs
 from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
 from controller.fabric.loads import Fabric

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from controller.collectives.bulk.loads import Numbers, Places
 from controller.collectives.call import Call
-from controller.execute.template import Cost, Costs
+from controller.execute.costs import Cost, Costs
 from controller.plan.ops import Buffer, Kernel
 
 

@@ -22,7 +22,7 @@ from controller.collectives.group import Group
 from controller.collectives.protocol import Protocol, copied_out_s
 from controller.engine.activities import Activities
 from controller.engine.engine import Engine
-from controller.execute.template import Costs
+from controller.execute.costs import Costs
 from controller.fabric.loads import Fabric
 from controller.fabric.routing.table import routing_name
 from controller.topology.schema import Topology

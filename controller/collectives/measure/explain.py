@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.collectives.measure.calls import MeasuredCall
+from controller.execute.costs import Cost, Costs, spread_of
 from controller.execute.outcome import Outcome
-from controller.execute.template import Cost, Costs, spread_of
 from controller.fabric.loads import Fabric
 from controller.plan.ops import Kernel, Transfer
 from controller.topology.schema import Topology

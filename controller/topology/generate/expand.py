@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.errors import BadOverride, BadTopology
-from controller.topology.declaration import Declaration, complaint
+from controller.topology.complaints import complaint
+from controller.topology.declaration import Declaration
 from controller.topology.document import Document
 from controller.topology.generate.blocks import FabricBlock
 from controller.topology.generate.host import MAX_VERTICES

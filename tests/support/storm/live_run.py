@@ -18,7 +18,8 @@ from typing import Any
 
 import psutil
 
-from controller.launch.run_directory import read_cluster_file, read_processes, remove_stale
+from controller.launch.cluster_file import read_cluster_file
+from controller.launch.run_directory import read_processes, remove_stale
 
 PYTHON = sys.executable
 REPOSITORY = Path(__file__).resolve().parents[3]

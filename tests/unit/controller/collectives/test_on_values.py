@@ -11,7 +11,7 @@ from controller.collectives.exchange import Software
 from controller.collectives.measure.calls import measure, prepare
 from controller.collectives.on_values import IN_PLACE, collective
 from controller.collectives.table import COLLECTIVES
-from controller.execute.local import LocalMemory
+from controller.execute.local_memory import LocalMemory
 from controller.execute.virtual import run_virtual
 from controller.plan.check import check_plan
 from controller.plan.ops import Buffer, Kernel, Plan, Transfer, View

@@ -8,7 +8,8 @@ import pytest
 from pytest import approx
 
 from controller.errors import BadWait, DoubleFree, KernelFailed, UnwrittenRead
-from controller.execute.local import LocalMemory, LocalRun, run_local
+from controller.execute.local import LocalRun, run_local
+from controller.execute.local_memory import LocalMemory
 from controller.execute.trace import Trace
 from controller.execute.virtual import run_virtual
 from controller.plan.build import PlanBuilder

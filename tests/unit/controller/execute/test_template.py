@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from controller.execute.template import Costs, Template
+from controller.execute.costs import Costs
+from controller.execute.template import Template
 from controller.execute.virtual import run_virtual
 from controller.fabric.loads import Fabric
 from controller.models.catalog import load_model

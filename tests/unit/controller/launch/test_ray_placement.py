@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from controller.errors import PreflightFailed, UserError
+from controller.launch.cluster_file import cluster_content, settled
 from controller.launch.listening import Listening, listening_on
 from controller.launch.place import NodePlace
 from controller.launch.preflight import MachineDemand, MachineSpeed, demand_of
 from controller.launch.ray_placement import Machine, MachineShare, deal_hosts, slowest
-from controller.launch.run_directory import cluster_content, settled
 from controller.topology.schema import Device, Endpoint, Link, Topology
 from node.hardware.device import DeviceSpec, TierSpec
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.errors import BadWorkload
-from controller.execute.local import LocalMemory
+from controller.execute.local_memory import LocalMemory
 from controller.models.block import embed, logits
 from controller.models.catalog import load_model
 from controller.models.decoder import Decoder

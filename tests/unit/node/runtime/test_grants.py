@@ -15,8 +15,8 @@ from node.errors import BadAttribute, PeerUnreachable
 from node.memory.pacer import Pacer
 from node.memory.resources import SharedResource
 from node.rpc import node_pb2
+from node.runtime.asked_grants import Grants
 from node.runtime.grants import GrantDesk
-from node.runtime.peers import Grants
 
 BUS = SharedResource("bus", 1e9)
 SIDE = ((BUS, 1.0),)

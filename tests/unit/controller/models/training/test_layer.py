@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.errors import BadWorkload
-from controller.execute.local import LocalMemory
+from controller.execute.local_memory import LocalMemory
 from controller.models.catalog import load_model
 from controller.models.training import ADAM, InitialWeights, parts
 from controller.models.training.activations import check_kept
