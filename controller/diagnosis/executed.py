@@ -18,7 +18,8 @@ from controller.collectives.exchange import Software
 from controller.collectives.table import algorithm
 from controller.engine import Engine
 from controller.engine.errors import EngineError
-from controller.execute.template import Costs, Template
+from controller.execute.costs import Costs
+from controller.execute.template import Template
 from controller.fabric.loads import Fabric
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Kernel, Transfer

@@ -331,23 +331,22 @@ LAUNCHES = [
 
 
 def make(case: Case, dtype: str, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
-    generator = torch.Generator().manual_seed(seed)
-    inputs = []
+    """Inputs; and outputs with what an earlier kernel left there, so that one that adds instead of writing is seen."""
+    generator, inputs = torch.Generator().manual_seed(seed), list[Tensor]()
     for index, (shape, kind) in enumerate(case.inputs):
         if index in case.given:
             inputs.append(torch.tensor(case.given[index], dtype=TORCH_DTYPES[kind]))
         elif kind in (I64, I8):
             inputs.append(torch.randint(0, case.high, shape, generator=generator).to(TORCH_DTYPES[kind]))
         else:
-            values = torch.randn(shape, generator=generator)
-            values = values.abs() if kind == "positive" else values
-            inputs.append(values.to(torch_dtype({FP: dtype, "positive": "fp32"}.get(kind, kind))))
-    # Outputs hold what an earlier kernel left there: a kernel that adds instead of writing is seen.
+            drawn = torch.randn(shape, generator=generator)
+            as_type = torch_dtype({FP: dtype, "positive": "fp32"}.get(kind, kind))
+            inputs.append((drawn.abs() if kind == "positive" else drawn).to(as_type))
     return inputs, [torch.full(s, 7, dtype=torch_dtype(dtype if k == FP else k)) for s, k in case.outputs]
 
 
 def types(tensors: list[Tensor]) -> list[TensorType]:
-    names = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+    names = dict(zip(TORCH_DTYPES.values(), TORCH_DTYPES, strict=True))
     return [TensorType(tuple(tensor.shape), names[tensor.dtype]) for tensor in tensors]
 
 
