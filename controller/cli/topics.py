@@ -19,6 +19,7 @@ PAGES = {
     "topologies": "declare a cluster: units, sheets, overrides, generated fabrics, import",
     "strategy": "write a strategy of your own",
     "notebooks": "run, collective and compare from Python",
+    "serving": "requests that arrive, schedulers, clusters, a scheduler of your own",
     "testing": "test your own code on emulated nodes",
     "live": "node processes, pacing, several machines, security",
     "timelines": "timelines, reports, energy, explanations",

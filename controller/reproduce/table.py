@@ -15,6 +15,8 @@ PAPERS: dict[str, str] = {
     "fuyou": "controller.reproduce.fuyou:paper",
     "cxl": "controller.reproduce.cxl:paper",
     "distserve": "controller.reproduce.distserve:paper",
+    "sarathi": "controller.reproduce.sarathi:paper",
+    "llumnix": "controller.reproduce.llumnix:paper",
     "tpi_llm": "controller.reproduce.tpi_llm:paper",
     "tokenweave": "controller.reproduce.tokenweave:paper",
     "tokenring": "controller.reproduce.tokenring:paper",

@@ -2,10 +2,13 @@
 
 Model: a pass over prompts is read off the measured points by its tokens, linearly between them and with the last slope
     beyond; so is a decode step by its batch. In a mixed iteration all tokens go through the layers together, so that it
-    takes the pass over all of its tokens, or the decode step where that is longer.
+    takes the pass over all of its tokens, or the decode step where that is longer. Contexts beyond `MEASURED_CONTEXT`
+    add the read of their keys and values, and chunks attention over what came before them, at the rates that
+    DistServe's constants imply for the same GPU (1.31 TB/s and 255 TFLOP/s, 64 % and 82 % of the datasheet).
 Source: Sarathi-Serve, OSDI 2024 (arXiv 2403.02310): Yi-34B on two GPUs from its artifact (figure-2/*.csv; the point of
     256 prompt tokens, a warm-up, is left out), Mistral-7B on one GPU from figure 4, read off.
-Not modelled: attention over contexts other than those that were measured (1K at Mistral's decode steps).
+Not modelled: what the engine pays a request beside its tokens. The context of Yi-34B's decode steps is not printed and
+    taken as Mistral's.
 """
 
 from __future__ import annotations
@@ -37,19 +40,47 @@ MISTRAL_7B: Final[tuple[Points, Points]] = (
 """(prompt tokens, ms) and (decode batch, ms)."""
 
 
-class SarathiSurface:
-    """Implements `IterationTimes`."""
+MEASURED_CONTEXT: Final = 1024
+"""Tokens of the contexts that decode steps were measured with."""
+READ_BYTES_PER_S: Final = 1.31e12
+ATTENTION_FLOP_PER_S: Final = 255e12
 
-    def __init__(self, points: tuple[Points, Points]) -> None:
+
+class SarathiSurface:
+    """Implements `IterationTimes`.
+
+    Attributes:
+        prompt, decode: measured points.
+        read_s: of a cached token on one GPU [s].
+        pair_s: of a pair of query and earlier key on one GPU [s].
+    """
+
+    def __init__(self, points: tuple[Points, Points], layers: int, heads: int, kv_heads: int, gpus: int) -> None:
+        """Heads of 128 in 16 bits."""
         self.prompt, self.decode = points
+        self.read_s = 2 * layers * kv_heads * 128 * 2 / gpus / READ_BYTES_PER_S
+        self.pair_s = 4 * layers * heads * 128 / gpus / ATTENTION_FLOP_PER_S
 
     def iteration_s(self, load: IterationLoad) -> float:
         """Duration of an iteration [s]."""
-        decode_ms = on_points(self.decode, load.rows) if load.rows else 0.0
+        beyond_s = max(0, load.context_tokens - MEASURED_CONTEXT * load.rows) * self.read_s
+        decode_s = on_points(self.decode, load.rows) * 1e-3 + beyond_s if load.rows else 0.0
         if not load.chunks:
-            return decode_ms * 1e-3
-        return max(on_points(self.prompt, load.tokens), decode_ms) * 1e-3
+            return decode_s
+        earlier_s = sum(tokens * before for tokens, before in load.chunks) * self.pair_s
+        reads_s = load.context_tokens * self.read_s
+        return max(on_points(self.prompt, load.tokens) * 1e-3 + earlier_s + reads_s, decode_s)
 
     def decode_steps_s(self, rows: int, context_tokens: int, count: int) -> list[float]:
-        """Durations of steps that follow each other, which are all alike [s]."""
-        return [on_points(self.decode, rows) * 1e-3] * count
+        """Durations of steps that follow each other [s]."""
+        return [self.iteration_s(IterationLoad(rows, context_tokens + step * rows)) for step in range(count)]
+
+
+def mistral_7b() -> SarathiSurface:
+    """Mistral-7B on one GPU."""
+    return SarathiSurface(MISTRAL_7B, 32, 32, 8, 1)
+
+
+def yi_34b() -> SarathiSurface:
+    """Yi-34B on two GPUs."""
+    return SarathiSurface(YI_34B_TP2, 60, 56, 8, 2)

@@ -5,7 +5,7 @@ import pytest
 from controller.serving.iteration_times import IterationLoad
 from controller.serving.surfaces.distserve import RAY_S, RAY_TOKEN_S, DistServeSurface
 from controller.serving.surfaces.llumnix import LlumnixSurface
-from controller.serving.surfaces.sarathi import YI_34B_TP2, SarathiSurface
+from controller.serving.surfaces.sarathi import yi_34b
 
 
 def test_distserve_prefill_and_decode() -> None:
@@ -24,7 +24,8 @@ def test_llumnix_decode_steps_are_the_printed_ones(rows: int, tokens: int, time_
 
 
 def test_sarathi_points_and_what_lies_between() -> None:
-    surface = SarathiSurface(YI_34B_TP2)
+    surface = yi_34b()
     assert surface.iteration_s(IterationLoad(chunks=((1024, 0),))) == pytest.approx(0.2143)
-    assert surface.iteration_s(IterationLoad(rows=3, context_tokens=9, chunks=((1021, 0),))) == pytest.approx(0.2143)
     assert surface.decode_steps_s(6, 100, 2) == pytest.approx([0.05925] * 2)
+    longer = surface.iteration_s(IterationLoad(6, 6 * 2048)) - 0.05925
+    assert longer == pytest.approx(6 * 1024 * 2 * 60 * 8 * 128 * 2 / 2 / 1.31e12)
