@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from controller.cli.collective_limits import check_flows, flows_warning, live_wa
 from controller.cli.collective_text import left_out, print_rows, print_short, takes_short
 from controller.cli.fabric_options import fabric_options, faults_asked, with_routing
 from controller.cli.options import catalog_option, json_option, node_timeout_option, overrides_option
+
+if TYPE_CHECKING:
+    from controller.experiment.collective_spec import CollectiveSpec
 
 
 @click.command()
@@ -51,51 +55,18 @@ from controller.cli.options import catalog_option, json_option, node_timeout_opt
 @catalog_option
 @json_option
 def collective(
-    name: str,
-    topology: str,
-    ranks: int | None,
-    devices: str | None,
-    algorithm: str,
-    protocol: str,
-    pieces: int | None,
-    minbytes: str,
-    maxbytes: str,
-    stepfactor: int,
-    stepbytes: str | None,
-    dtype: str,
-    root: int,
-    details: bool,
-    explain: bool,
-    live: bool,
-    pace: float | None,
-    node_timeout_s: float,
-    seed: int,
-    bulk: bool | None,
-    routing: str | None,
-    fail: tuple[str, ...],
-    degrade: tuple[str, ...],
-    faults: Path | None,
-    overrides: tuple[str, ...],
-    catalog: tuple[Path, ...],
-    as_json: bool,
+    name: str, details: bool, explain: bool, live: bool, pace: float | None, as_json: bool, **asked: Any
 ) -> None:
     """Time COLLECTIVE (all_reduce, all_gather, ...) for every size, and with --live prove its result."""
-    from controller.collectives.measure.sizes import parse_size
     from controller.experiment.collective_path import bound_of_largest
     from controller.experiment.collective_run import prepare_collective, run_collective
-    from controller.experiment.collective_spec import CollectiveSpec
     from controller.report.collective_lines import collective_lines
     from controller.report.json_output import dumps
-    from controller.report.nccl_table import TYPE_NAMES, table_header, table_json, wrong_total
+    from controller.report.nccl_table import table_header, table_json, wrong_total
     from controller.report.progress import progress
     from controller.report.tables import quantity
 
-    spec = CollectiveSpec(
-        name, topology, ranks, None if devices is None else tuple(devices.split(",")), algorithm, protocol, pieces,
-        parse_size(minbytes), parse_size(maxbytes), stepfactor, None if stepbytes is None else parse_size(stepbytes),
-        {theirs: ours for ours, theirs in TYPE_NAMES.items()}.get(dtype, dtype), root, explain, live, pace,
-        node_timeout_s, seed, bulk, with_routing(overrides, routing), catalog, faults_asked(faults, fail, degrade),
-    )  # fmt: skip
+    spec = collective_spec(name=name, explain=explain, live=live, pace=pace, **asked)
     prepared = prepare_collective(spec)
     declared, group = prepared.topology, prepared.group
     check_flows(name, prepared.names, group.world_size, prepared.chooser is not None)
@@ -121,7 +92,7 @@ def collective(
             click.echo(table_header(declared, group, words))
         for text in prepared.faults_elsewhere:
             click.echo(f"# {text}: the link leads to a device outside of the group, and changes nothing")
-        for text in left_out(rows) if explain or algorithm != "auto" else ():
+        for text in left_out(rows) if explain or spec.algorithm != "auto" else ():
             click.echo(f"# left out: {text}")
         if is_short:
             print_short(rows)
@@ -143,3 +114,43 @@ def collective(
             )
     if wrong_total(rows):
         raise click.exceptions.Exit(1)
+
+
+def collective_spec(
+    name: str,
+    topology: str,
+    ranks: int | None,
+    devices: str | None,
+    algorithm: str,
+    protocol: str,
+    pieces: int | None,
+    minbytes: str,
+    maxbytes: str,
+    stepfactor: int,
+    stepbytes: str | None,
+    dtype: str,
+    root: int,
+    explain: bool,
+    live: bool,
+    pace: float | None,
+    node_timeout_s: float,
+    seed: int,
+    bulk: bool | None,
+    routing: str | None,
+    fail: tuple[str, ...],
+    degrade: tuple[str, ...],
+    faults: Path | None,
+    overrides: tuple[str, ...],
+    catalog: tuple[Path, ...],
+) -> CollectiveSpec:
+    """The request that the words of the command make."""
+    from controller.collectives.measure.sizes import parse_size
+    from controller.experiment.collective_spec import CollectiveSpec
+    from controller.report.nccl_table import TYPE_NAMES
+
+    return CollectiveSpec(
+        name, topology, ranks, None if devices is None else tuple(devices.split(",")), algorithm, protocol, pieces,
+        parse_size(minbytes), parse_size(maxbytes), stepfactor, None if stepbytes is None else parse_size(stepbytes),
+        {theirs: ours for ours, theirs in TYPE_NAMES.items()}.get(dtype, dtype), root, explain, live, pace,
+        node_timeout_s, seed, bulk, with_routing(overrides, routing), catalog, faults_asked(faults, fail, degrade),
+    )  # fmt: skip

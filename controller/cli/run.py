@@ -50,9 +50,16 @@ if TYPE_CHECKING:
 @overrides_option
 @catalog_option
 @json_option
-def run(
-    as_json: bool,
-    details: bool,
+def run(as_json: bool, details: bool, **asked: Any) -> None:
+    """Run STRATEGY and print its time, throughput, what bounds it, and (live) whether every value is right.
+
+    `windtunnel strategies` lists the strategies with their options, `windtunnel models` the models. Running out of
+    memory is a result (exit code 0); wrong input is 2; a run that fails, or tokens that differ, is 1.
+    """
+    _run(run_spec(**asked), as_json, details)
+
+
+def run_spec(
     strategy_options: dict[str, str],
     routing: str | None,
     fail: tuple[str, ...],
@@ -60,18 +67,14 @@ def run(
     faults: Path | None,
     overrides: tuple[str, ...],
     **asked: Any,
-) -> None:
-    """Run STRATEGY and print its time, throughput, what bounds it, and (live) whether every value is right.
-
-    `windtunnel strategies` lists the strategies with their options, `windtunnel models` the models. Running out of
-    memory is a result (exit code 0); wrong input is 2; a run that fails, or tokens that differ, is 1.
-    """
+) -> RunSpec:
+    """The request that the words of the command make."""
     from controller.experiment.run_spec import RunSpec
 
     _refuse_a_stream(asked["trace"])
     changed = with_routing(overrides, routing)
     broken = faults_asked(faults, fail, degrade)
-    _run(RunSpec(**asked, overrides=changed, faults=broken, options=strategy_options), as_json, details)
+    return RunSpec(**asked, overrides=changed, faults=broken, options=strategy_options)
 
 
 def _steps_warning(request: RunSpec) -> str:

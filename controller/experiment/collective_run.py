@@ -20,6 +20,7 @@ from controller.collectives.table import algorithms
 from controller.errors import RunError
 from controller.execute.outcome import Outcome
 from controller.experiment.collective_spec import CollectiveSpec
+from controller.experiment.striking import striking
 from controller.fabric.routing.table import policy_of
 from controller.faults.targets import exists
 from controller.faults.timeline import with_faults
@@ -201,7 +202,10 @@ def _prove(prepared: PreparedCollective, rows: Sequence[SizeRow], progress: Prog
     if found.does_not_fit is not None:
         raise found.does_not_fit
     preflight(bare, found.peak_bytes)
-    with launch(bare, spec.pace, needs=found.peak_bytes, node_timeout_s=spec.node_timeout_s) as cluster:
+    with (
+        launch(bare, spec.pace, needs=found.peak_bytes, node_timeout_s=spec.node_timeout_s) as cluster,
+        striking(spec.live_faults, bare, cluster),
+    ):
         outcome = run_live(bare, [program], cluster, progress=progress)
     if not outcome.ok:
         raise RunError(outcome.ended)

@@ -36,7 +36,8 @@ class CollectiveSpec:
         bulk: whether to time arrays instead of plans; None for the default.
         overrides: ``--set`` texts.
         catalog: folders with device sheets of one's own.
-        faults: links that fail or slow down in mid-run.
+        faults: what breaks or slows down in mid-run.
+        live_faults: what breaks of the node processes of a live run, in wall time since its first plan.
     """
 
     collective: str
@@ -61,3 +62,4 @@ class CollectiveSpec:
     overrides: tuple[str, ...] = ()
     catalog: tuple[Path, ...] = ()
     faults: tuple[Fault, ...] = ()
+    live_faults: tuple[Fault, ...] = ()

@@ -15,6 +15,7 @@ from controller.execute.survey import Survey, survey
 from controller.execute.trace import Trace
 from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import RunSpec
+from controller.experiment.striking import striking
 from controller.fabric.loads import Fabric
 from controller.launch import Cluster, MachineSpeed, launch, measure_machine, preflight, smallest_dilation
 from controller.models.shape import ModelShape
@@ -65,9 +66,10 @@ def run_scenario(
             feasible = _checked_pace(request.pace, topology, found, cluster.speed, "a machine of the cluster")
         machines = dict(cluster.machines)
         record = request.recorder
-        outcome = run_live(
-            topology, programs, cluster, trace=trace, record=record, progress=phases.progress, phases=phases
-        )
+        with striking(request.live_faults, topology, cluster):
+            outcome = run_live(
+                topology, programs, cluster, trace=trace, record=record, progress=phases.progress, phases=phases
+            )
         phases.begin("stop", "stopping the nodes")
     if outcome.shortages is not None:
         report_shortage(outcome, None, topology, programs)

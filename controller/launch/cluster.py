@@ -154,6 +154,11 @@ class Cluster:
         for error in self._dead.values():
             raise error
 
+    def await_heartbeats(self) -> None:
+        """Blocks until every node has been heard of once: from then on silence is counted against it."""
+        if self._heartbeats is not None:
+            self._heartbeats.await_first()
+
     def start_clocks(self) -> None:
         """Sets device time 0 of every node to now; nothing may be running."""
         offsets_s = self._clock_offsets_s()

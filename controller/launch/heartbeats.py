@@ -20,6 +20,8 @@ LEAST_TIMEOUT_S, MOST_TIMEOUT_S = 2 * HEARTBEAT_S, 3600.0
 _FIRST_WORD_S = 10.0
 """How long the first heartbeat may take, when a busy machine starts many nodes at once [s of wall time]."""
 
+_LOOK_S = 0.05
+
 
 def check_node_timeout(timeout_s: float) -> None:
     """Raises UserError for a timeout that would blame every node, or none in time."""
@@ -44,6 +46,7 @@ class Heartbeats:
         self._timeout_s, self._silent = timeout_s, silent
         self._closed = Gate()
         # Turns since a node was heard of; what is left of a longer wait for the first word counts as heard of already.
+        self._heard = dict.fromkeys(clients, False)
         self._quiet = dict.fromkeys(clients, -ceil(max(0.0, _FIRST_WORD_S - timeout_s) / HEARTBEAT_S))
         for name, client in clients.items():
             Thread(target=self._listen, args=(name, client), name=f"heartbeats.{name}", daemon=True).start()
@@ -53,6 +56,12 @@ class Heartbeats:
         """Stops listening."""
         self._closed.set()
 
+    def await_first(self) -> None:
+        """Blocks until every node has been heard of, or has fallen silent, or `_FIRST_WORD_S` have passed."""
+        for _ in range(ceil(_FIRST_WORD_S / _LOOK_S)):
+            if all(heard for heard in self._heard.values()) or self._closed.wait(_LOOK_S):
+                return
+
     def _listen(self, name: str, client: NodeClient) -> None:
         while not self._closed.is_set() and name in self._quiet:
             try:
@@ -60,6 +69,7 @@ class Heartbeats:
                     if name not in self._quiet:
                         return
                     self._quiet[name] = 0
+                    self._heard[name] = True
             except Exception:
                 self._closed.wait(HEARTBEAT_S)
 
@@ -70,4 +80,5 @@ class Heartbeats:
                 self._quiet[name] += 1
                 if self._quiet[name] > most:
                     del self._quiet[name]
+                    self._heard[name] = True
                     self._silent(name, f"has not answered for {self._timeout_s:g} s, although its process lives")

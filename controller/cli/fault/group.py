@@ -7,6 +7,7 @@ import click
 from controller.cli.fault.analyse import analyse
 from controller.cli.fault.campaign import campaign
 from controller.cli.fault.month import month
+from controller.cli.fault.run import run
 
 
 @click.group()
@@ -14,5 +15,5 @@ def fault() -> None:
     """Declare faults, find and blame them, and see what work survives."""
 
 
-for _command in (campaign, month, analyse):
+for _command in (run, campaign, month, analyse):
     fault.add_command(_command)

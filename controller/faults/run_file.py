@@ -1,0 +1,139 @@
+"""A file of ``fault run``: what runs where, and what breaks meanwhile.
+
+    topology: dgx_h100
+    workload: run train_gpu_only --model tiny --dp 2 --steps 4      # the words of `run` or `collective`
+    seed: 7
+    faults:
+      - {target: gpu1, kind: slow, severity: 2, at: 1 ms}
+
+In place of ``faults`` there may be ``rates: {name: meta_llama3, for: 10 s, times: 1e6}``: faults drawn from published
+rates, so many times as often.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from controller.errors import BadTopology
+from controller.faults.file import faults_of
+from controller.faults.rates.published import RATES, rates_called
+from controller.faults.sources.drawn import drawn_faults
+from controller.topology.document import Document
+from controller.topology.fault import Fault
+from controller.topology.nearest import hint
+from controller.topology.schema import Topology
+from node.errors import BadQuantity
+from node.hardware.units import parse
+
+KEYS = ("topology", "workload", "faults", "rates", "seed")
+RATE_KEYS = ("name", "for", "times")
+WORKLOADS = ("run", "collective")
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnRates:
+    """Rates that faults are drawn from.
+
+    Attributes:
+        name: of the published set.
+        for_s: over that time [s].
+        times: so many times as often.
+        where: ``FILE:LINE``.
+    """
+
+    name: str
+    for_s: float
+    times: float
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRun:
+    """What a file of ``fault run`` says.
+
+    Attributes:
+        topology: shipped name or path.
+        words: of the workload, ``run`` or ``collective`` first.
+        declared: faults of the file; empty with `rates`.
+        rates: what they are drawn from; None with `declared`.
+        seed: of the workload and of the draw.
+    """
+
+    topology: str
+    words: tuple[str, ...]
+    declared: tuple[Fault, ...]
+    rates: DrawnRates | None
+    seed: int
+
+    def faults(self, topology: Topology) -> tuple[Fault, ...]:
+        """The faults on a topology."""
+        if self.rates is None:
+            return self.declared
+        rates = rates_called(self.rates.name)
+        often = tuple(replace(cause, per_hour=cause.per_hour * self.rates.times) for cause in rates.causes)
+        quick = replace(
+            rates,
+            causes=tuple(replace(cause, mean_s=cause.mean_s / self.rates.times) for cause in often),
+            repair_mean_s=rates.repair_mean_s / self.rates.times,
+            repair_median_s=rates.repair_median_s / self.rates.times,
+        )
+        return drawn_faults(topology, quick, self.rates.for_s, self.seed)
+
+
+def read_fault_run(path: Path) -> FaultRun:
+    """What a file says.
+
+    Raises:
+        BadTopology: an unknown or missing key, or a wrong value; file, line and what to write.
+    """
+    document = Document(path, "a fault run is a mapping with the keys topology, workload and faults or rates")
+    data = document.data
+    for key in data:
+        if key not in KEYS:
+            raise BadTopology(f"{document.where((key,))}: unknown key {key!r}{hint(str(key), KEYS, 'keys')}")
+    for key in ("topology", "workload"):
+        if not isinstance(data.get(key), str) or not data[key].strip():
+            raise BadTopology(f"{document.where((key,))}: {key!r} is missing or is not text; write '{key}: ...'")
+    if ("faults" in data) == ("rates" in data):
+        raise BadTopology(f"{document.where()}: write either 'faults' or 'rates', one of them")
+    where = document.where(("workload",))
+    try:
+        words = tuple(shlex.split(data["workload"]))
+    except ValueError as error:
+        raise BadTopology(f"{where}: the workload {data['workload']!r} is no command line: {error}") from error
+    if words[0] not in WORKLOADS:
+        raise BadTopology(f"{where}: a workload begins with run or collective, not {words[0]!r}")
+    for option in ("--topology", "--faults", "--fail", "--degrade", "--live", "--json", "--local"):
+        if any(word == option or word.startswith(option + "=") for word in words):
+            raise BadTopology(f"{where}: {option} is said by the file or by `fault run`; remove it from the workload")
+    seed = data.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise BadTopology(f"{document.where(('seed',))}: a seed of {seed!r}; write a whole number, 0 or more")
+    rates = _rates(document, data["rates"]) if "rates" in data else None
+    declared = faults_of(document) if rates is None else ()
+    return FaultRun(data["topology"], words, declared, rates, seed)
+
+
+def _rates(document: Document, given: Any) -> DrawnRates:
+    where = document.where(("rates",))
+    example = "write for example 'rates: {name: meta_llama3, for: 10 s, times: 1e6}'"
+    if not isinstance(given, dict):
+        raise BadTopology(f"{where}: {given!r} are no rates; {example}")
+    for key in given:
+        if key not in RATE_KEYS:
+            raise BadTopology(f"{where}: unknown key {key!r}{hint(str(key), RATE_KEYS, 'keys')}")
+    name, times = given.get("name"), given.get("times", 1.0)
+    if name not in RATES:
+        raise BadTopology(f"{where}: no rates called {name!r}{hint(str(name), RATES, 'rates')}")
+    if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times <= 1e15:
+        raise BadTopology(f"{where}: {times!r} times as often; write a number above 0")
+    if not isinstance(given.get("for"), str):
+        raise BadTopology(f"{where}: 'for' is missing or is not text; {example}")
+    try:
+        for_s = parse(given["for"], "s")
+    except BadQuantity as error:
+        raise BadTopology(f"{where}: {error}") from error
+    return DrawnRates(str(name), for_s, float(times), where)
