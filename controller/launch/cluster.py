@@ -159,6 +159,11 @@ class Cluster:
         if self._heartbeats is not None:
             self._heartbeats.await_first()
 
+    @property
+    def lost(self) -> frozenset[str]:
+        """Devices whose nodes have died or fallen silent."""
+        return frozenset(self._dead)
+
     def start_clocks(self) -> None:
         """Sets device time 0 of every node to now; nothing may be running."""
         offsets_s = self._clock_offsets_s()

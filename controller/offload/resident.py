@@ -71,6 +71,11 @@ class ResidentModel:
             momentum, variance = (moments[index] for moments in self._moments)
             adam(s, self.masters[index], gradient, momentum, variance, symbol("step"), copy)
 
+    def states(self) -> list[Buffer]:
+        """What the next step reads: parameters, their fp32 copies and both moments."""
+        copies = [] if self.weights is self.masters else self.weights
+        return [*self.masters, *copies, *self._moments[0], *self._moments[1]]
+
     def where(self) -> Masters:
         """Where the fp32 parameters lie."""
         return [([place], [part]) for place, part in zip(self.masters, self.parts, strict=True)]

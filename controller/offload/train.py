@@ -14,7 +14,7 @@ from controller.offload.training_gpu import TrainingGpu
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import Buffer, Plan
 from controller.program.results import TrainingResult
-from controller.program.run import Run, TrainingProgram
+from controller.program.run import Run, TrainingProgram, Wish
 from controller.program.waits import Fetch
 
 STEPS = "steps"
@@ -40,8 +40,20 @@ class TrainingPolicy(Protocol):
         """Where the fp32 parameters lie."""
 
 
-def train(run: Run, scenario: TrainingScenario, policy: TrainingPolicy, first: int = 0) -> TrainingProgram:
-    """Trains as a policy says, from step `first` on.
+class AfterSteps(Protocol):
+    """Who keeps the states of a training run; `controller.offload.recovery` has one."""
+
+    def placed(self, run: Run, policy: Any) -> None:
+        """Everything is placed, and the first step has not begun."""
+
+    def after(self, run: Run, step: int, loss: float | None) -> Generator[Wish, Any, None]:
+        """`step` (from 0) has ended with `loss`, None on the virtual clock."""
+
+
+def train(
+    run: Run, scenario: TrainingScenario, policy: TrainingPolicy, first: int = 0, keeper: AfterSteps | None = None
+) -> TrainingProgram:
+    """Trains as a policy says, from step `first` on; a keeper is told when all is placed and after every step.
 
     What a plan wrote to flash is committed when it has ended. Throughput is that of the phase `STEPS` where a step is
     one plan, else of the whole run: every step is a steady one, since all states return to where they were.
@@ -51,6 +63,8 @@ def train(run: Run, scenario: TrainingScenario, policy: TrainingPolicy, first: i
     if len(policy.gpus) < declared and "gpus" not in scenario.options:
         run.note(f"{declared} GPUs are declared, and this system trains on {len(policy.gpus)} of them")
     policy.place(run)
+    if keeper is not None:
+        keeper.placed(run, policy)
     losses: list[float | None] = []
     for step in range(first, scenario.steps):
         for gpu in policy.gpus:
@@ -59,6 +73,8 @@ def train(run: Run, scenario: TrainingScenario, policy: TrainingPolicy, first: i
             yield run.submit(plan, **({"step": step + 1} if "step" in plan.parameters else {}))
             run.mark(phase)
         losses.append((yield from _mean_loss(run, [gpu.loss.value for gpu in policy.gpus])))
+        if keeper is not None:
+            yield from keeper.after(run, step, losses[-1])
         run.progress(step + 1, scenario.steps, "training")
     gpus, rate_phase = len({gpu.number for gpu in policy.gpus}), STEPS if STEPS in plans else None
     trained_tokens = scenario.tokens * len(losses) * gpus

@@ -21,7 +21,7 @@ from controller.offload.train import STEPS, Masters, train
 from controller.offload.training_devices import first_gpus
 from controller.offload.training_gpu import TrainingGpu
 from controller.offload.training_ranks import TrainingRanks
-from controller.plan.ops import Plan
+from controller.plan.ops import Buffer, Plan
 from controller.plan.script import Script, Source, Value
 from controller.program.options import Choice, Count, Options, option
 from controller.program.run import Run, TrainingProgram
@@ -94,6 +94,13 @@ class TrainGpuOnly:
 
     def masters(self) -> Masters:
         return self._replicas[0].masters()
+
+    def states(self) -> list[dict[str, Buffer]]:
+        """Of every replica what the next step reads, by rank of its group and kind."""
+        return [
+            {f"{rank}.{buffer.name}": buffer for rank, model in enumerate(replica.models) for buffer in model.states()}
+            for replica in self._replicas
+        ]
 
 
 def train_gpu_only(run: Run, scenario: TrainingScenario) -> TrainingProgram:
