@@ -23,6 +23,7 @@ from controller.diagnosis.replay_error import replay_error
 from controller.diagnosis.scores import GRACE_S, CampaignRow, EntryScore, Quiet, rows_of, score_entry
 from controller.diagnosis.truth import Truth
 from controller.diagnosis.twin import Audience, TwinRun, Watched, run_twins
+from controller.diagnosis.verdicts import Detector
 from controller.diagnosis.workloads import DIRECT_UP_TO, SingleWorkload, Workload
 from controller.topology.nearest import hint
 from controller.topology.schema import Topology
@@ -138,13 +139,18 @@ class Campaign:
         """The noise of a run."""
         return Noise(seed, len(self.hosts), self.workload.replica, self._crossing)
 
-    def run_entry(self, entry: CampaignEntry) -> TwinRun:
-        """Runs one entry and its twin."""
+    def run_entry(self, entry: CampaignEntry, also: Mapping[str, Detector] | None = None) -> TwinRun:
+        """Runs one entry and its twin.
+
+        Args:
+            entry: what is injected.
+            also: detectors that watch beside those of the campaign.
+        """
         seed = (self.spec.seed, entry.number)
         noise = self.noise(seed)
         steps = entry.onset_step + entry.steps + 12
         blocks = [noise.block(BLOCK) for _ in range(-(-steps // BLOCK))]
-        detectors = {name: each.make() for name, each in self.detectors.items()}
+        detectors = {name: each.make() for name, each in self.detectors.items()} | dict(also or {})
         imperfect = Imperfect(seed, len(self.hosts), self.spec.loss_ratio, self.spec.offset_s)
         return run_twins(
             entry, self.workload, self.hosts, COMPUTE_S, blocks, detectors, self.patience_s, imperfect

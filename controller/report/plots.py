@@ -122,6 +122,27 @@ def _figure(rows: int, height: float | None = None) -> tuple[Any, Any]:
     return figure, axes
 
 
+def figure_of(width: float, height: float) -> tuple[Any, Any]:
+    """A figure with one pair of axes.
+
+    Args:
+        width, height: in inches.
+    """
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(dict(_STYLE)):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()
+
+
+def draw(figure: Any) -> str:
+    """The figure as an ``<svg>`` element."""
+    return _svg(figure)
+
+
 def _svg(figure: Any) -> str:
     import matplotlib
 

@@ -7,6 +7,7 @@ at hand: figures marked M are recalled and count nowhere; shapes do.
 from __future__ import annotations
 
 from controller.reproduce.c4_downtime import rows
+from controller.reproduce.c4p import rows as c4p_rows
 from controller.reproduce.rows import Paper
 
 
@@ -16,6 +17,6 @@ def paper() -> Paper:
         "c4",
         "C4: communication-driven fault detection and traffic planning",
         {},
-        rows(),
+        (*rows(), *c4p_rows()),
         knob="crashes, and what each costs, of both months, from the shares of the downtime",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
     help="How long detectors watch a job without faults, for false alarms.",
 )
 @click.option("--processes", type=click.IntRange(1), help="Entries at once.  [default: the cores of this machine]")
+@click.option(
+    "--dumps",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write what the job of the first entry that stands still leaves: Flight Recorder dumps and other formats.",
+)
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page of one entry.")
+@click.option("--entry", type=click.IntRange(0), default=0, show_default=True, help="Which one the report shows.")
 @overrides_option
 @catalog_option
 @json_option
@@ -54,8 +63,11 @@ def campaign(
     offset_s: float,
     healthy_s: float,
     processes: int | None,
+    dumps: Path | None,
+    report: Path | None,
+    entry: int,
     overrides: tuple[str, ...],
-    catalog: tuple[str, ...],
+    catalog: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Inject many seeded faults and score every verdict.
@@ -63,16 +75,18 @@ def campaign(
     Each entry runs twice with the same random numbers, with and without its faults. What leaves no trace in the
     telemetry is counted as unobservable, beside recall.
     """
-    from pathlib import Path
-
     from controller.cli.engine import load_engine
     from controller.diagnosis.campaign import CampaignSpec
     from controller.diagnosis.parallel import run_on_cores
-    from controller.report.json_output import dumps
+    from controller.report.files import check_folders
+    from controller.report.json_output import dumps as json_text
     from controller.report.progress import progress
     from controller.topology.loader import load_topology
 
-    declared = load_topology(topology, overrides, tuple(map(Path, catalog)))
+    check_folders({"--report": report})
+    if report is not None and entry >= faults:
+        raise click.UsageError(f"--entry is {entry}, and there are {faults} from 0 on; write a smaller one")
+    declared = load_topology(topology, overrides, catalog)
     spec = CampaignSpec(
         declared, ranks, workload, seed, faults, rates, detectors or ("default",), loss_ratio, offset_s,
         healthy_s / 3600.0,
@@ -80,8 +94,16 @@ def campaign(
     load_engine()
     with progress() as tell:
         result = run_on_cores(spec, processes, tell)
+    if dumps is not None:
+        _write(spec, dumps)
+    if report is not None:
+        from controller.diagnosis.campaign import Campaign
+        from controller.report.fault_page import entry_report, write_fault_report
+
+        made = Campaign(spec)
+        write_fault_report(entry_report(made, made.entries[entry]), report)
     if as_json:
-        click.echo(dumps(result.rows))
+        click.echo(json_text(result.rows))
     else:
         _print(spec, result)
 
@@ -118,3 +140,17 @@ def _print(spec: CampaignSpec, result: CampaignResult) -> None:
         f"times; 20 replayed steps differ from their execution by {percent(mean, 3, sign='')} on average and "
         f"{percent(worst, 3, sign='')} at most."
     )
+
+
+def _write(spec: CampaignSpec, folder: Path) -> None:
+    from controller.diagnosis.campaign import Campaign
+    from controller.diagnosis.detectors.table import STALLS
+    from controller.diagnosis.recording import record_entry
+
+    campaign = Campaign(spec)
+    entry = next((each for each in campaign.entries if each.kind in STALLS), None)
+    if entry is None:
+        raise click.UsageError(f"none of the {spec.faults} entries stands still: write a larger --faults for --dumps")
+    written = record_entry(campaign, entry, folder)
+    faults = ", ".join(f"{fault.kind} of {fault.target}" for fault in entry.faults)
+    click.echo(f"{len(written)} dumps of entry {entry.number} ({faults}) in {folder}", err=True)

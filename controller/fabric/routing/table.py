@@ -18,6 +18,7 @@ ROUTINGS: Mapping[str, str] = {
     "ecmp": "controller.fabric.routing.ecmp:ecmp",
     "spray": "controller.fabric.routing.spray:spray",
     "ethereal": "controller.fabric.routing.ethereal:ethereal",
+    "c4p": "controller.fabric.routing.c4p:c4p",
 }
 """Name to ``module:function``; the function makes the `RoutingPolicy` from the options of the topology."""
 
