@@ -11,6 +11,10 @@ launch with it.
 Generations: blocks of kernels that start early and stay (Blackwell) begin to load while the block before them ends,
 which leaves a third of a wave's length. Units without bulk copies multiply and load with the same threads, and a group
 that multiplies reaches `SHARED_SHARE` of the bandwidth.
+Libraries: a sheet may say that its kernels need another share of these cycles a block (`decode_block`), and that the
+library brings the query heads of one KV head together, and their results back, by two copies of their own
+(`decode_swap`), which are views of what lies there for one sequence or one KV head.
+Source (libraries): FlashAttention-2, `seqlenq_ngroups_swapped` in csrc/flash_attn/flash_api.cpp, which vLLM calls.
 Source: Flash-Decoding (Dao et al., 2023) for splitting tokens over units; Little's law (Operations Research 9(3),
 1961). The numbers marked as fitted: random search on the error over half of the shapes of NVIDIA aiconfigurator's
 decode attention table of H100 SXM (bf16, TensorRT-LLM 1.3, Apache-2.0), the half chosen by a hash of the shape.
@@ -71,6 +75,10 @@ MERGE_CYCLES: Final = 8030.0
 DECODE_FLOOR_CYCLES: Final = 6390.0
 """Fitted: clock cycles of decode attention beyond launch, waves and streaming."""
 
+SWAP_S: Final = 2 * 2.5e-6
+"""Start of two copies: gap and least duration inside a graph on H100 (`launch.py`) [s at 1.83 GHz]."""
+SWAP_CLOCK_HZ: Final = 1.83e9
+
 _DEFAULT_CLOCK_HZ = 1.5e9  # only scales the fixed cycles above, for sheets that give no clock
 
 
@@ -112,7 +120,7 @@ def decode_time(
         if early and not single and waves > 1.0:
             # The blocks of later waves load while those before them end.
             waves -= (waves - 1.0) * (1.0 - EARLY_BLOCK_SHARE) * BLOCK_CYCLES / cycles
-        wave_s = waves * cycles / clock_hz
+        wave_s = waves * cycles * (1.0 if single else constants.get("decode_block", 1.0)) / clock_hz
         asked_s = part_tokens * token_cycles * ceil(count / (RESIDENT_BLOCKS * unit_count)) / clock_hz
         stream_s = max(streamed_s, asked_s)
         seconds = max(wave_s, stream_s) + DECODE_EXPOSED_SHARE * min(wave_s, stream_s)
@@ -121,7 +129,12 @@ def decode_time(
         if seconds < best_s:
             best_s, best_wave_s = seconds, wave_s
     parts["compute"] = best_wave_s
-    parts["floor"] = floor_s = DECODE_FLOOR_CYCLES / clock_hz
+    floor_s = DECODE_FLOOR_CYCLES / clock_hz
+    if constants.get("decode_swap") and not single and batch > 1 and kv_heads > 1:
+        # Two copies, each of which reads and writes as many bytes as the queries have.
+        moved_s = streamed_s * efficiency * 4.0 * demand.reads[0] / max(1.0, float(sum(demand.reads)))
+        floor_s += SWAP_S * (0.5 + 0.5 * SWAP_CLOCK_HZ / clock_hz) + moved_s
+    parts["floor"] = floor_s
     # Groups beyond what shares a block read K and V from the cache again; arithmetic is never faster than the peak.
     return floor_s + max(best_s, demand.flop / peak_flop_per_s), parts
 

@@ -76,6 +76,8 @@ COMPUTE_NUMBERS: Final[Mapping[str, str]] = {
     "prefill_efficiency": "ratio",  # share of the peak that the arithmetic of fused attention reaches
     "latent_efficiency": "ratio",  # share of the peak that attention over latents reaches
     "decode_efficiency": "ratio",  # share of the tier's bandwidth that decode attention reaches
+    "decode_block": "ratio",  # cycles of a block of decode attention over those of TensorRT-LLM's kernels, with `swap`
+    "decode_swap": "count",  # 1 where the library brings the query heads of a KV head together by kernels of their own
     "memory_efficiency": "ratio",  # share of the tier's bandwidth that everything else reaches
 }
 """Constant of a compute unit -> dimension. A model that finds none uses the roofline itself."""
