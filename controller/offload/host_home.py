@@ -39,6 +39,12 @@ class HostHome:
         group = self._group_of[part]
         return group.of(part, self._new[group.index])
 
+    def master(self, part: int) -> View:
+        """The fp32 parameters of a part."""
+        group = self._group_of[part]
+        # States are the parameters, then both moments.
+        return group.of(part, self._states[group.index])
+
     def arriving(self, part: int) -> View:
         group = self._group_of[part]
         return group.of(part, self._gradients[group.index])

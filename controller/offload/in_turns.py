@@ -92,7 +92,7 @@ class InTurns:
 
     def __init__(
         self, name: str, scenario: TrainingScenario, gpus: Sequence[str], host: Place, home: Home, *,
-        inputs_leave: bool = False, copy: str = "",
+        inputs_leave: bool = False, copy: str = "", evicted: Callable[[int], View] | None = None,
     ) -> None:  # fmt: skip
         """Names everything.
 
@@ -104,8 +104,11 @@ class InTurns:
             home: where parameters, gradients and states lie.
             inputs_leave: block inputs go to main memory instead of staying on the GPU.
             copy: path of parameters and gradients between GPU and main memory, "" or ``pageable``.
+            evicted: the fp32 parameters of a part in main memory, where parameters arrive so after the optimizer, are
+                cast on the GPU, and are copied back to main memory when their place is needed; None where nothing is.
         """
         self._name, self._home, self._copy, self._layers = name, home, copy, scenario.shape.layers
+        self._evicted = evicted
         streams = SLOTS if inputs_leave else self._layers + 1
         # Logits of the whole batch at once, as the frameworks compute them.
         self._gpus = [
@@ -146,12 +149,13 @@ class InTurns:
 
     def _forward(self, turns: Turns) -> None:
         s, last = turns.s, self._layers + 1
-        self._fetch(turns, last, [gpu.weights(last) for gpu in self._gpus])
-        self._fetch(turns, 0, [gpu.weights(0) for gpu in self._gpus])
+        self._fetch(turns, last, [gpu.weights(last) for gpu in self._gpus], new=True)
+        self._fetch(turns, 0, [gpu.weights(0) for gpu in self._gpus], new=True)
         for gpu in turns.each(self._gpus):
             gpu.embed(s)
         for layer in range(self._layers):
-            self._fetch(turns, layer + 1, [gpu.weights(layer + 1) for gpu in self._gpus])
+            self._evict(turns, layer, [gpu.weights(layer) for gpu in self._gpus])
+            self._fetch(turns, layer + 1, [gpu.weights(layer + 1) for gpu in self._gpus], new=True)
             for gpu in turns.each(self._gpus):
                 gpu.forward(s, layer)
                 self._scores[gpu.number].passes(s)
@@ -183,20 +187,43 @@ class InTurns:
         """Whether the input of a block goes to main memory."""
         return layer < len(self._swapped[0].names)
 
-    def _fetch(self, turns: Turns, part: int, targets: Sequence[View]) -> None:
-        """Parameters of a part to every GPU: its share over its own link, then everything by an all-gather."""
-        source = self._home.parameters(turns, part)
+    def _fetch(self, turns: Turns, part: int, targets: Sequence[View], new: bool = False) -> None:
+        """Parameters of a part to every GPU: its share over its own link, then everything by an all-gather.
+
+        Args:
+            turns: of the script.
+            part: of the model.
+            targets: on the GPUs.
+            new: for the first time since the optimizer.
+        """
+        source = self._evicted(part) if new and self._evicted else self._home.parameters(turns, part)
         shares = even_ranges(self._home.parts[part].layout.elements, len(targets))
         mine = [elements(target, start, stop - start) for target, (start, stop) in zip(targets, shares, strict=True)]
         for gpu in turns.each(self._gpus):
             start, stop = shares[gpu.number]
-            turns.s.move(
-                elements(source, start, stop - start), mine[gpu.number], "parameters in", path=self._copy,
-                after=turns.before,
-            )  # fmt: skip
+            share, target = elements(source, start, stop - start), mine[gpu.number]
+            if share.buffer.dtype == target.buffer.dtype:
+                turns.s.move(share, target, "parameters in", path=self._copy, after=turns.before)
+                continue
+            here = Place(gpu.device, "hbm")
+            moved = turns.s.move(share, here, "parameters in", path=self._copy, after=turns.before)
+            turns.s.op("cast", moved, out=target)
         if len(targets) > 1:
             collective(turns.s, "all_gather", mine, out=targets, label="parameters between gpus")
             turns.done()
+
+    def _evict(self, turns: Turns, part: int, sources: Sequence[View]) -> None:
+        """Parameters of a part back to main memory, each GPU's share over its own link; nothing unless it evicts."""
+        if self._evicted is None:
+            return
+        target = self._home.parameters(turns, part)
+        shares = even_ranges(self._home.parts[part].layout.elements, len(sources))
+        for gpu in turns.each(self._gpus):
+            start, stop = shares[gpu.number]
+            turns.s.move(
+                elements(sources[gpu.number], start, stop - start), elements(target, start, stop - start),
+                "parameters out", path=self._copy, after=turns.before,
+            )  # fmt: skip
 
     def _send(self, turns: Turns, part: int) -> None:
         """The gradients of a part, those of all GPUs added up, to main memory: of every GPU its share."""

@@ -36,6 +36,7 @@ class KvPath:
         read_bytes_per_s, append_bytes_per_s: of the software in front of `homes`; 0 for as fast as the hardware
             [bytes/s].
         ahead: layers that are fetched while another computes, 0 or 1.
+        in_step: a layer's cache sets out only when all of the one before has arrived.
     """
 
     homes: tuple[Place, ...]
@@ -44,6 +45,7 @@ class KvPath:
     read_bytes_per_s: float = 0.0
     append_bytes_per_s: float = 0.0
     ahead: int = 1
+    in_step: bool = False
 
 
 class KvStreaming:
@@ -56,7 +58,8 @@ class KvStreaming:
         homes = [path.homes[layer % len(path.homes)] for layer in layers]
         self._prompt = [self._prompt_pair(homes[layer], f"prompt.{layer}") for layer in layers]
         self._generated = [self._generated_pair(homes[layer], f"generated.{layer}") for layer in layers]
-        self._held = [self._prompt_pair(path.through, f"prefill.{layer}") for layer in layers] if path.through else []
+        passing = path.through if path.through not in path.homes else None
+        self._held = [self._prompt_pair(passing, f"prefill.{layer}") for layer in layers] if passing else []
         self._queue: tuple[int, ...] = ()
         """The transfer that the next one on the software's path follows."""
         self._first, self._later = self._step_plan(first=True), self._step_plan(first=False)
@@ -140,16 +143,19 @@ class KvStreaming:
         tokens = self.scenario.effective_tokens(self.scenario.prompt_tokens)
         # An effective context below the stated one: that share of the bytes.
         share = None if tokens == self.scenario.prompt_tokens else self.scenario.batch * self.shape.kv_size * tokens
+        arrived: list[int] = []
         with s.staging("fetched", layer, self.path.ahead + 1):
-            fetched.append([self._bring(s, home.view(), hops, share) for home in self._prompt[layer]])
+            fetched.append([self._bring(s, home.view(), hops, share, arrived) for home in self._prompt[layer]])
             if not first:
                 homes = self._generated[layer]
                 views = [View(home, 0, (_GENERATED, *home.shape[1:])) for home in homes]
-                fetched.append([self._bring(s, view, hops, None) for view in views])
+                fetched.append([self._bring(s, view, hops, None, arrived) for view in views])
+        if self.path.in_step:
+            self._queue = tuple(arrived)
         return fetched
 
-    def _bring(self, s: Script, source: Source, hops: Sequence[Place], share: int | None) -> Value:
-        """`source` over `hops`; only its first `share` elements where that is given."""
+    def _bring(self, s: Script, source: Source, hops: Sequence[Place], share: int | None, arrived: list[int]) -> Value:
+        """`source` over `hops`; only its first `share` elements where that is given. Adds the last op to `arrived`."""
         for hop in hops:
             target: Place | Value = hop
             if share is not None:
@@ -165,6 +171,7 @@ class KvStreaming:
                 moved = s.move(source, target, "kv read", rate_limit_bytes_per_s=limit, after=self._queue)
                 self._queue = (s.count - 1,)
             source = moved if share is None else whole
+        arrived.append(s.count - 1)
         assert isinstance(source, Value)
         return source
 

@@ -3,9 +3,12 @@
 Paper: Li et al., "Colossal-AI: A Unified Deep Learning System For Large-Scale Parallel Training", arXiv 2110.14883
 (Gemini); a baseline of LoHan / Ratel (later versions of Fuyou), section III.
 Follows: forward; backward that recomputes every block from its input; then Adam on the CPU, while the GPUs wait.
-Kernels and copies take turns (`controller.offload.in_turns`); copies are pageable.
-Differs: chunks are the parts of the model; attention is eager (`controller.offload.eager_attention`). What frameworks
-lose beyond schedule and attention is not modelled.
+Kernels and copies take turns (`controller.offload.in_turns`); copies are pageable. As the authors' code moves chunks
+    that are not pinned (colossalai/zero/gemini/chunk/chunk.py, `shard_move`): after the optimizer a chunk arrives as
+    its fp32 master and is cast on the GPU, and one that must leave is copied back, although nothing changed it.
+Differs: chunks are the parts of the model, and every one leaves, as with all parameters offloaded; attention is eager
+    (`controller.offload.eager_attention`). What allocating main memory anew for each copy takes, and what frameworks
+    lose beyond schedule and attention, is not modelled.
 Checked by: tests/paper/test_fuyou.py, tests/live/test_fuyou.py.
 """
 
@@ -23,4 +26,4 @@ def colossalai(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     """Training with states in main memory, by pageable copies."""
     gpus, host = chosen_gpus(scenario), host_of(scenario)
     home = HostHome(scenario, host)
-    return train(run, scenario, InTurns("colossalai", scenario, gpus, host, home, copy="pageable"))
+    return train(run, scenario, InTurns("colossalai", scenario, gpus, host, home, copy="pageable", evicted=home.master))

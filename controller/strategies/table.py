@@ -27,6 +27,7 @@ STRATEGIES: dict[str, Strategy] = {
             "KV cache on an SSD, brought to the GPU through host memory layer by layer",
             "controller.strategies.flexgen:flexgen",
             "a6000_ssd",
+            "controller.strategies.flexgen:FlexGenOptions",
             takes=("experts", "kv_type"),
         ),
         Strategy(
@@ -42,6 +43,7 @@ STRATEGIES: dict[str, Strategy] = {
             "KV cache in host memory, brought to the GPU by pageable copies layer by layer",
             "controller.strategies.deepspeed:deepspeed",
             "a6000_ssd",
+            "controller.strategies.deepspeed:DeepSpeedOptions",
             takes=("experts", "kv_type"),
         ),
         Strategy(

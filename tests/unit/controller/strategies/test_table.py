@@ -79,7 +79,7 @@ def test_unknown_options_come_with_the_nearest() -> None:
     with pytest.raises(BadWorkload, match="did you mean 'mini_batches'"):
         lookup("instinfer").read_options({"minibatches": "3"})
     with pytest.raises(BadWorkload, match="none"):
-        lookup("deepspeed").read_options({"zzz": "3"})
+        lookup("dram_kv").read_options({"zzz": "3"})
 
 
 def test_a_function_of_the_scenario_gives_a_plan(write) -> None:
