@@ -11,22 +11,17 @@ Not modelled: what the fault itself takes on the CPU, several threads that fault
 
 from __future__ import annotations
 
-from controller.offload.software_path import declared
 from controller.plan.value import Place
 from controller.topology.schema import Topology
 from node.hardware.units import KIBI
 
 PAGE_BYTES = 4 * KIBI
 CLUSTER_PAGES = 8
-"""Pages that a fault reads; the option ``swap.pages`` of a topology says another number."""
+"""Pages that a fault reads."""
 
 
 def swap_in_bytes_per_s(topology: Topology, drive: Place) -> float:
-    """Rate at which a thread that faults gets its pages back [bytes/s].
-
-    Raises:
-        BadTopology: an option that is no number of pages.
-    """
+    """Rate at which a thread that faults gets its pages back [bytes/s]."""
     tier = topology.devices[drive.device].spec.tiers[drive.tier]
-    nbytes = PAGE_BYTES * (declared(topology, "swap.pages", "") or CLUSTER_PAGES)
+    nbytes = PAGE_BYTES * CLUSTER_PAGES
     return nbytes / (tier.read_latency_s + nbytes / tier.read_bytes_per_s)

@@ -43,6 +43,16 @@ def test_layers_over_two_gpus(local, strategy: str) -> None:
         local.check(run, model, **size)
 
 
+@pytest.mark.parametrize(("strategy", "cache"), [("deepspeed", "swap"), ("flexgen", "dram")])
+@pytest.mark.parametrize("model", ["tiny-opt", "tiny-gemma"])
+def test_wherever_the_cache_lies(local, strategy: str, cache: str, model: str) -> None:
+    size = {"batch": 2, "prompt": 6, "output": 18}
+    run = local.generate(
+        STRATEGIES[strategy], model, "a6000_ssd", "gpu.count=2", options={"cache": cache}, backwards=True, **size
+    )
+    local.check(run, model, **size)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(("prompt", "output"), [(1, 1), (1, 2), (16, 17), (32, 1)])
 def test_the_shortest_runs(local, strategy: str, prompt: int, output: int) -> None:
