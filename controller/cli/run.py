@@ -179,6 +179,9 @@ def _print_values(experiment: Experiment) -> None:
         click.echo(f"largest logit difference: {found['max_logit_difference']:.2e}")
     if "not_compared" in found:
         click.echo(found["not_compared"])
+    if "fp32_logit_error_ratio" in found:
+        error, equal = found["fp32_logit_error_ratio"], found["fp32_tokens_equal"]
+        click.echo(f"against fp32: logits differ by {error:.2g} of their size, {equal} tokens equal")
     if "rounded" in found:
         word = "yes" if found["values_equal"] else "NO"
         error, tolerance = found["logit_error_ratio"], found["logit_error_tolerance"]

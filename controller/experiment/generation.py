@@ -18,6 +18,7 @@ from controller.experiment.scenario_runner import RunScenario
 from controller.experiment.values import compare_generation
 from controller.models.gguf_weights import GgufWeights
 from controller.models.plain import PlainDecoder
+from controller.models.plain_rounded import RoundedDecoder
 from controller.models.reference import generate_reference
 from controller.models.reference_process import ReferenceProcess
 from controller.models.scenario import Scenario
@@ -110,6 +111,11 @@ def _compare(
     rows = [[step[row] for step in generated.tokens] for row in range(scenario.batch)]
     result: dict[str, Any] = compare_generation(rows, generated.logits, reference.tokens, reference.logits)
     result |= judge_rounding(scenario, result)
+    if scenario.shape.quantization is not None:
+        whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
+        against = compare_generation(rows, generated.logits, whole.tokens, whole.logits)
+        result["fp32_logit_error_ratio"] = against["logit_error_ratio"]
+        result["fp32_tokens_equal"] = against["tokens_equal"]
     result["reference"] = reference.made_by
     result["tokens"] = rows
     if experiment.request.prompt is not None:
@@ -120,6 +126,9 @@ def _compare(
 
 def _plain_decoder(strategy: Strategy, weights: Weights, scenario: Scenario) -> PlainDecoder | None:
     """What a run is compared with; None for the model as it is."""
+    quantization = scenario.shape.quantization
+    if quantization is not None and not strategy.reference:
+        return RoundedDecoder(weights, quantization)
     if not strategy.reference:
         return None
     module, _, function = strategy.reference.partition(":")

@@ -11,6 +11,7 @@ from controller.experiment.run_spec import PROMPT_TOKENS, RunSpec, training_seq
 from controller.faults.timeline import with_faults
 from controller.models.catalog import load_model
 from controller.models.formats import in_formats
+from controller.models.on_hardware import on_hardware
 from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.training_scenario import TrainingScenario
@@ -37,6 +38,7 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
     if strategy.task == TRAINING and request.kv_dtype is not None:
         raise BadWorkload(f"--kv-dtype {request.kv_dtype}: training keeps no KV cache; remove --kv-dtype")
     check_model(strategy, shape)
+    shape = on_hardware(shape, topology)
     return strategy, with_faults(topology, request.faults), shape
 
 

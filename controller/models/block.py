@@ -20,7 +20,7 @@ from controller.errors import BadWorkload
 from controller.models.attention import Attention, attention_of
 from controller.models.experts import Experts
 from controller.models.feed_forward import feed_forward_of
-from controller.models.linear import linear, linear_backward
+from controller.models.linear import linear, linear_backward, product, rounded
 from controller.models.norm import Fetched, Weights, norm, norm_backward
 from controller.models.quantization import PACKED
 from controller.models.shape import ModelShape
@@ -42,12 +42,14 @@ class Block:
         weights: of the layer; ``qkv.weight`` in place of three where one matrix product gives all of them. Values
             where a script has fetched them.
         loads: declared share of each expert; empty for even ones.
+        dtype: element type of activations; "" for that of the shape.
     """
 
     shape: ModelShape
     layer: int
     weights: Fetched
     loads: tuple[int, ...] = ()
+    dtype: str = ""
 
     @property
     def attention(self) -> Attention:
@@ -62,6 +64,7 @@ class Block:
     def qkv(self, s: Script, x: Source, position: Size = 0) -> tuple[Value, Value, Value]:
         """Norm, projections, norms of q and k, rotation; `position` is that of the first token."""
         normed = self.before(s, "attn_norm", x)
+        normed = self.rounded(s, "qkv" if "qkv.weight" in self.weights else "q", normed)
         if "qkv.weight" in self.weights:
             q, k, v = self.split_qkv(s, self.linear(s, "qkv", normed, "qkv_proj"))
         else:
@@ -216,7 +219,13 @@ class Block:
 
     def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value:
         """A projection, with its bias where it has one."""
-        return linear(s, self.weights, name, x, label, out)
+        return linear(
+            s, self.weights, name, x, label, out, self.shape.quantization, self.dtype or self.shape.dtype
+        )  # fmt: skip
+
+    def rounded(self, s: Script, name: str, x: Source) -> Source:
+        """`x` as products with that weight take it: in 8 bits once for all of them, or as it is."""
+        return rounded(s, x, self.weights[f"{name}.weight"], self.shape.quantization)
 
     def linear_backward(
         self, s: Script, name: str, x: Source, gradient: Source, gradients: Weights, label: str,
@@ -270,4 +279,6 @@ def logits(s: Script, shape: ModelShape, weights: Weights, x: Value) -> Value:
         assert isinstance(tokens, int), "the tokens of a prompt are never open"
         x = s.op("take_rows", x, row=tokens - 1)
     head = weights["embed" if shape.tie_word_embeddings else "head"]
-    return s.op("linear", norm(s, shape, weights, "final_norm", x), head, label="lm_head")
+    bias = (weights["head.bias"],) if shape.head_bias else ()
+    normed = norm(s, shape, weights, "final_norm", x)
+    return product(s, head, normed, "lm_head", bias, quantization=shape.quantization)

@@ -67,7 +67,7 @@ class Decoder:
             weights = {
                 name.removeprefix(prefix): buffer for name, buffer in self.weights.items() if name.startswith(prefix)
             }
-            self._blocks[layer] = Block(self.shape, layer, weights, self.loads)
+            self._blocks[layer] = Block(self.shape, layer, weights, self.loads, self.dtype)
         return self._blocks[layer]
 
     def _names(self) -> dict[str, tuple[int, ...]]:

@@ -17,6 +17,8 @@ class ExpertShape:
         intermediate: width inside an expert.
         shared_intermediate: width of the feed-forward that every token takes beside its experts; 0 for none.
         first_dense: layers at the beginning that have a dense feed-forward instead.
+        dense: numbers of further layers that have one.
+        shared_gate: a sigmoid of one projection weighs what the shared feed-forward gives.
         score, normalise, scale, groups, kept_groups, group_top: how the gate chooses, as operation ``expert_gate`` has
             them.
         choice_bias: each expert has a bias that decides who is chosen, not how much it counts.
@@ -40,10 +42,12 @@ class ExpertShape:
     router_bias: bool = False
     bias: bool = False
     clamped: bool = False
+    dense: tuple[int, ...] = ()
+    shared_gate: bool = False
 
     def of_layer(self, layer: int) -> bool:
         """Whether `layer` has experts."""
-        return layer >= self.first_dense
+        return layer >= self.first_dense and layer not in self.dense
 
     def weights(self, hidden: int) -> dict[str, tuple[int, ...]]:
         """Name within a layer to shape of each weight; the matrices of all experts are one tensor, expert by expert."""
@@ -60,4 +64,6 @@ class ExpertShape:
         if self.shared_intermediate:
             shapes["shared_gate.weight"] = shapes["shared_up.weight"] = (self.shared_intermediate, hidden)
             shapes["shared_down.weight"] = (hidden, self.shared_intermediate)
+        if self.shared_gate:
+            shapes["shared_choice.weight"] = (1, hidden)
         return shapes

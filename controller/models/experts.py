@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controller.models.expert_shape import ExpertShape
+from controller.models.linear import type_of
 from controller.models.norm import Fetched
+from controller.models.quantization import PACKED
 from controller.models.shape import ModelShape
 from controller.plan.script import Script, Source, Value
 from controller.plan.size import product
@@ -28,11 +30,18 @@ class Weighted(Protocol):
         """Of the layer."""
 
     @property
+    def dtype(self) -> str:
+        """Element type of activations; "" for that of the shape."""
+
+    @property
     def loads(self) -> tuple[int, ...]:
         """Declared share of each expert; empty for even ones."""
 
     def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value:
         """The projection of that name."""
+
+    def rounded(self, s: Script, name: str, x: Source) -> Source:
+        """`x` as products with that weight take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ class Experts:
 
     def fed(self, s: Script, layer: Weighted, rows: Source, ends: Source) -> Value:
         """What the experts make of rows (r, n), sorted by expert; those of expert j end before row ends[j]."""
-        gate, up = (self._grouped(s, layer, name, rows, ends) for name in ("expert_gate", "expert_up"))
+        taken = layer.rounded(s, "expert_gate", rows)
+        gate, up = (self._grouped(s, layer, name, taken, ends) for name in ("expert_gate", "expert_up"))
         if self.experts.clamped:
             act = s.op("clamped_swiglu", gate, up, in_place=True, label="experts")
         else:
@@ -72,17 +82,28 @@ class Experts:
         """`made` (t, n) of the tokens `flat`, and what the feed-forward that they all take adds."""
         if not self.experts.shared_intermediate:
             return made
-        return s.op("add", made, _shared(s, layer, flat), in_place=True, label="shared expert")
+        shared = _shared(s, layer, flat)
+        if self.experts.shared_gate:
+            score = layer.linear(s, "shared_choice", flat, "shared expert")
+            shared = s.op("gate_rows", shared, score, in_place=True, label="shared expert")
+        return s.op("add", made, shared, in_place=True, label="shared expert")
 
     def _grouped(self, s: Script, layer: Weighted, name: str, rows: Source, ends: Source) -> Value:
         """The projection of that name of every row by its expert."""
-        bias = layer.weights.get(f"{name}.bias")
-        operands = (rows, layer.weights[f"{name}.weight"], ends, *(() if bias is None else (bias,)))
-        return s.op("grouped_linear", *operands, label="experts", loads=layer.loads)
+        bias, weight = layer.weights.get(f"{name}.bias"), layer.weights[f"{name}.weight"]
+        rest = (weight, ends, *(() if bias is None else (bias,)))
+        quantization, shape = layer.shape.quantization, layer.shape
+        if type_of(weight) != PACKED or quantization is None:
+            return s.op("grouped_linear", rows, *rest, label="experts", loads=layer.loads)
+        return s.op(
+            "packed_grouped_linear", layer.rounded(s, name, rows), *rest, label="experts", loads=layer.loads,
+            format=quantization.packed.text, result=layer.dtype or shape.dtype, scales=quantization.scales,
+        )  # fmt: skip
 
 
 def _shared(s: Script, layer: Weighted, flat: Source) -> Value:
     """The feed-forward that every token takes beside its experts."""
-    gate, up = (layer.linear(s, name, flat, "shared expert") for name in ("shared_gate", "shared_up"))
+    x = layer.rounded(s, "shared_gate", flat)
+    gate, up = (layer.linear(s, name, x, "shared expert") for name in ("shared_gate", "shared_up"))
     act = s.op("gated_activation", gate, up, in_place=True, label="shared expert", kind=layer.shape.activation)
     return layer.linear(s, "shared_down", act, "shared expert")

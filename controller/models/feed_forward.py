@@ -21,6 +21,9 @@ class Projecting(Protocol):
     def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value:
         """The projection of that name."""
 
+    def rounded(self, s: Script, name: str, x: Source) -> Source:
+        """`x` as products with that weight take it."""
+
     def linear_backward(
         self, s: Script, name: str, x: Source, gradient: Source, gradients: Weights, label: str,
         added: Value | None = None,
@@ -52,6 +55,7 @@ class FeedForward:
 
     def forward(self, s: Script, layer: Projecting, x: Source) -> Value:
         """The feed-forward of the normed `x`."""
+        x = layer.rounded(s, self.projections[0], x)
         return self.down(s, layer, self.activate(s, layer, [self.project(s, layer, n, x) for n in self.projections]))
 
     def project(self, s: Script, layer: Projecting, name: str, x: Source, out: Source | None = None) -> Value:

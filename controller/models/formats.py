@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.errors import BadWorkload
-from controller.models.quantization import Quantization, not_timed
+from controller.models.quantization import Quantization
 from controller.models.shape import ModelShape
 from node.hardware.kv_types import KV_TYPES
 
 DTYPES = ("bf16", "fp16", "fp32")
 FORMATS: Mapping[str, Quantization | None] = {
     "none": None,
-    "fp8": Quantization("fp8, one scale a matrix", 8, 0, 0, 0, notes=(not_timed("fp8"),)),
-    "fp8-block": Quantization("fp8, blocks of 128 x 128", 8, 0, 32, 0, notes=(not_timed("fp8"),)),
-    "int8": Quantization("int8, one scale a row", 8, 0, 32, 0, notes=(not_timed("int8"),)),
-    "int4": Quantization("int4, groups of 128", 4, 128, 16, 4, notes=(not_timed("int4"),)),
-    "mxfp4": Quantization("mxfp4, blocks of 32", 4, 32, 8, 0, notes=(not_timed("mxfp4"),)),
+    "fp8": Quantization("fp8, one scale a matrix", 8, 0, 32, 0, kind="fp8", activations="token", scale_rows=-1),
+    "fp8-block": Quantization(
+        "fp8, blocks of 128 x 128", 8, 128, 32, 0, kind="fp8", activations="block", scale_rows=128
+    ),
+    "int8": Quantization("int8, one scale a row", 8, 0, 32, 0, activations="token"),
+    "int4": Quantization("int4, groups of 128", 4, 128, 16, 4),
+    "mxfp4": Quantization("mxfp4, blocks of 32", 4, 32, 8, 0, kind="fp4"),
 }
 """Formats by name; scales and zero points as GPTQ, fp8 of vLLM and the OCP's MX have them."""
 
@@ -47,11 +49,6 @@ def in_formats(
         return shape
     if quantization not in FORMATS:
         raise BadWorkload(f"--quantization {quantization!r}: formats are {', '.join(FORMATS)}; choose one of them")
-    if shape.parts:
-        raise BadWorkload(
-            f"--quantization {quantization}: {shape.name} has {' and '.join(shape.parts)}, whose weights are not "
-            f"quantised here; remove the option"
-        )
     old = () if shape.quantization is None else shape.quantization.notes
     found = FORMATS[quantization]
     new = () if found is None else found.notes

@@ -128,7 +128,10 @@ class PlainDecoder:
         out = gated_by_expert(experts, activate, lambda name: self._weight(f"{at}.{name}"), flat, chosen)
         if experts.shared_intermediate:
             inner = activate(self._linear(f"{at}.shared_gate", flat)) * self._linear(f"{at}.shared_up", flat)
-            out = out + self._linear(f"{at}.shared_down", inner)
+            shared = self._linear(f"{at}.shared_down", inner)
+            if experts.shared_gate:
+                shared = shared * self._linear(f"{at}.shared_choice", flat).sigmoid()
+            out = out + shared
         return out.view(x.shape)
 
     def _norm(self, name: str, x: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from node.hardware.operation import ITEM_BYTES
 
 FAMILIES = (
     "opt", "gpt", "llama", "gemma3", "gemma2", "gpt_neox", "falcon", "olmo2", "mixtral", "qwen3_moe", "deepseek",
-    "gpt_oss",
+    "gpt_oss", "qwen2_moe", "olmoe", "granitemoe", "phimoe", "glm4_moe", "llama4", "gemma", "cohere", "stablelm",
+    "starcoder2", "phi", "glm", "smollm3",
 )  # fmt: skip
 
 
@@ -49,6 +50,7 @@ class ModelShape:
         attention_scale: factor on the products of q and k.
         sliding_window: tokens that a sliding layer attends to, itself included; 0 when there is none.
         sliding_layers: for each layer whether it slides; empty when none does.
+        head_bias: the head has a bias.
         sinks: every head has a logit that takes its share of the softmax and has no value.
         latent: attention over latent vectors; `head_dim` is then what of a query head does not rotate.
         experts: the feed-forward of layers that have experts; `intermediate` is that of the others.
@@ -96,6 +98,7 @@ class ModelShape:
     sliding_window: int = 0
     sliding_layers: tuple[bool, ...] = ()
     sinks: bool = False
+    head_bias: bool = False
     latent: LatentShape | None = None
     experts: ExpertShape | None = None
     bos_token: int | None = None
@@ -188,6 +191,8 @@ def weight_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
     _norm(shapes, "final_norm", shape)
     if not shape.tie_word_embeddings:
         shapes["head"] = (shape.vocab, shape.hidden)
+    if shape.head_bias:
+        shapes["head.bias"] = (shape.vocab,)
     return shapes
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from controller.collectives.exchange import Software
 from controller.collectives.on_values import collective
 from controller.errors import BadWorkload
+from controller.models.linear import product
 from controller.models.norm import norm
 from controller.models.sharding import Sharding
 from controller.plan.build import Operand
@@ -79,7 +80,11 @@ class Sharded:
     def queries(self, s: Script, layer: int, x: Sequence[Source], position: Size) -> list[Value]:
         """q of every rank, (..., h*d)."""
         blocks = [self.sharding.block(rank, layer) for rank in self.ranks]
-        self._normed = [block.before(s, "attn_norm", stream) for block, stream in zip(blocks, x, strict=True)]
+        first = self.sharding.groups[0]
+        self._normed = [
+            block.rounded(s, first, block.before(s, "attn_norm", stream))
+            for block, stream in zip(blocks, x, strict=True)
+        ]
         self._joined, found = [], []
         for rank, block in enumerate(blocks):
             if self.sharding.groups == ("qkv",):
@@ -157,7 +162,9 @@ class Sharded:
                 assert isinstance(tokens, int), "the tokens of a prompt are never open"
                 last = s.op("take_rows", stream, row=tokens - 1)
             normed = norm(s, shape, weights, "final_norm", last)
-            share = s.op("linear", normed, weights["head"], out=logits if alone else None, label="lm_head")
+            share = product(
+                s, weights["head"], normed, "lm_head", out=logits if alone else None, quantization=shape.quantization
+            )
             if rank:
                 share = s.move(share, self.places[0], "logits")
             shares.append(share)

@@ -16,7 +16,7 @@ from controller.errors import BadWorkload
 from controller.models.block import Block
 from controller.models.quantization import stored
 from controller.models.shape import ModelShape, weight_shapes
-from controller.models.weights import Weights
+from controller.models.weights import Weights, packed_content
 from controller.plan.ops import Buffer
 from controller.plan.ranges import Range, even_ranges
 from controller.program.run import Array, Content, Run
@@ -94,7 +94,7 @@ class Sharding:
                 for name, buffer in self.weights[rank].items()
                 if name.startswith(prefix)
             }
-            self._blocks[rank, layer] = Block(self.shape, layer, weights)
+            self._blocks[rank, layer] = Block(self.shape, layer, weights, dtype=self.dtype)
         return self._blocks[rank, layer]
 
     def weight_bytes(self, rank: int) -> int:
@@ -111,7 +111,8 @@ class Sharding:
         parts, _ = self._parts[rank][name]
 
         def make() -> Array:
-            return np.concatenate([cut(weights.tensor(source)) for source, cut in parts])
+            whole = np.concatenate([cut(weights.tensor(source)) for source, cut in parts])
+            return packed_content(weights.shape, name, whole)
 
         return make
 

@@ -9,7 +9,9 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from controller.models.quantization import PACKED, stored
 from controller.models.shape import ModelShape, weight_shapes
+from node.hardware.packing import pack
 
 Array = npt.NDArray[Any]
 
@@ -77,8 +79,19 @@ class SeededWeights:
 def weight_content(weights: Weights, name: str) -> Array:
     """The weight of a decoder's buffer: a canonical name, or the fused ``layers.{i}.qkv.*``, float32."""
     if ".qkv." in name:
-        return np.concatenate([weights.tensor(name.replace(".qkv.", f".{part}.")) for part in ("q", "k", "v")])
-    return weights.tensor(name)
+        whole = np.concatenate([weights.tensor(name.replace(".qkv.", f".{part}.")) for part in ("q", "k", "v")])
+    else:
+        whole = weights.tensor(name)
+    return packed_content(weights.shape, name, whole)
+
+
+def packed_content(shape: ModelShape, name: str, whole: Array) -> Array:
+    """A weight as it is stored: packed where the model keeps it in few bits, else as it is."""
+    kind, _ = stored(shape.quantization, name, "fp32", whole.shape)
+    if kind != PACKED:
+        return whole
+    assert shape.quantization is not None, "only quantised weights are packed"
+    return pack(whole, shape.quantization.packed)
 
 
 def open_weights(shape: ModelShape, seed: int = 0, progress: Callable[[str], None] | None = None) -> Weights:

@@ -100,8 +100,9 @@ def _values(experiment: Experiment) -> Iterator[str]:
     if "rounded" in found:
         word = "checked" if found["values_equal"] else "WRONG"
         text = f"{word}: logits differ by {found['logit_error_ratio']:.2g} of their size"
-        yield f"{text} from those in fp32 ({found['rounded']}; tolerance {found['logit_error_tolerance']:.2g})"
-        yield f"{text} from those in fp32"
+        tolerance = found["logit_error_tolerance"]
+        yield f"{text} from those of {found['reference']} ({found['rounded']}; tolerance {tolerance:.2g})"
+        yield f"{text} from those of a plain run"
     elif "tokens_equal" in found:
         word = "checked" if found["tokens_equal"] == found["tokens_compared"] else "WRONG"
         text = f"{word}: {found['tokens_equal']} of {found['tokens_compared']} tokens equal"

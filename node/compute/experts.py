@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -69,15 +69,31 @@ def grouped_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: Compl
         OutOfRange: ends that do not grow up to the number of rows.
     """
     rows, w, ends = inputs[:3]
+    grouped_products(rows, lambda expert: w[expert], ends, inputs[3] if len(inputs) == 4 else None, outputs[0])
+
+
+def grouped_products(
+    rows: Tensor, matrix: Callable[[int], Tensor], ends: Tensor, bias: Tensor | None, out: Tensor
+) -> None:
+    """The rows of each expert times the transpose of its matrix, plus its bias.
+
+    Raises:
+        OutOfRange: ends that do not grow up to the number of rows.
+    """
     start = 0
     stops = ends.tolist()
     if stops != sorted(stops) or stops[0] < 0 or stops[-1] != len(rows):
         raise OutOfRange(f"grouped_linear: ends is {stops}; expected numbers that grow to the {len(rows)} rows")
     for expert, stop in enumerate(stops):
         if stop > start:
-            result = rows[start:stop] @ w[expert].t()
-            outputs[0][start:stop] = result + inputs[3][expert] if len(inputs) == 4 else result
+            result = rows[start:stop] @ matrix(expert).t()
+            out[start:stop] = result if bias is None else result + bias[expert]
         start = stop
+
+
+def gate_rows(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:
+    """x (t, n), score (t, 1) -> (t, n)."""
+    outputs[0].copy_(inputs[0].float() * torch.sigmoid(inputs[1].float()))
 
 
 def clamped_swiglu(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from node.errors import Unsupported
 from node.hardware.device import ComputeSpec, DeviceSpec
+from node.hardware.nearest import nearest_with_peak
 
 _UNIT_ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "tensor": ("tensor", "engine", "vector"),
@@ -15,6 +16,8 @@ _UNIT_ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "engine": ("engine", "vector", "tensor"),
 }
 _CHIP: Final = ("sm_count", "clock", "l2", "l2_read", "l2_parts")
+NARROW: Final = ("fp8", "int8")
+"""Types that widen into no other on the matrix unit that has them: their products are what the type is for."""
 _SIBLING: Final[Mapping[str, str]] = {"fp16": "bf16", "bf16": "fp16"}
 
 
@@ -66,6 +69,11 @@ def peak_flop_per_s(unit: ComputeSpec, dtype: str, product: str = "") -> float:
     sibling = _SIBLING.get(dtype, dtype)
     if sibling in peaks:
         return peaks[sibling]
+    if dtype in NARROW and unit.name != "vector":
+        raise Unsupported(
+            f"unit {unit.name} of {product or 'this device'} has no peak for {dtype}, only for {', '.join(peaks)}; "
+            f"{nearest_with_peak(peaks, dtype)}, or override {unit.name}.peak.{dtype}"
+        )
     if "fp32" in peaks:
         return peaks["fp32"]
     raise Unsupported(

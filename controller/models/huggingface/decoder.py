@@ -28,22 +28,39 @@ def head_width(config: Config, hidden: int, heads: int) -> int:
 
 
 def rotary(
-    config: Config, family: str, *, activation: str = "hidden_act", tied: bool = False, eps: float = 1e-6
+    config: Config,
+    family: str,
+    *,
+    activation: str = "hidden_act",
+    tied: bool = False,
+    eps: float = 1e-6,
+    eps_key: str = "rms_norm_eps",
+    default_activation: str = "silu",
+    kv_heads: int | None = None,
 ) -> dict[str, Any]:
-    """What the models with RMS norms, rotary positions and a gated feed-forward share."""
+    """What the models with RMS norms, rotary positions and a gated feed-forward share.
+
+    Args:
+        config: of the model.
+        family: our name of it.
+        activation, eps_key: keys of the activation and of what is added to the variance.
+        tied, eps, default_activation, kv_heads: what absent keys mean; None for as many KV heads as heads.
+    """
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     head_dim = (
         config.integer("head_dim") if config.optional("head_dim") is not None else head_width(config, hidden, heads)
     )
-    kv_heads = config.integer("num_key_value_heads", heads)
-    if heads % kv_heads:
-        raise config.refuse(f"'num_attention_heads' {heads} is no multiple of 'num_key_value_heads' {kv_heads}")
+    absent = heads if kv_heads is None or config.says_null("num_key_value_heads") else kv_heads
+    groups = config.integer("num_key_value_heads", absent)
+    if heads % groups:
+        raise config.refuse(f"'num_attention_heads' {heads} is no multiple of 'num_key_value_heads' {groups}")
     return {
         **named(config), "family": family, "hidden": hidden,
         "layers": config.integer("num_hidden_layers", most=MOST_LAYERS),
-        "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim,
+        "heads": heads, "kv_heads": groups, "head_dim": head_dim,
         "intermediate": config.integer("intermediate_size"), "max_positions": config.integer("max_position_embeddings"),
-        "norm": "rms", "norm_eps": config.number("rms_norm_eps", eps), "activation": config.activation(activation),
+        "norm": "rms", "norm_eps": config.number(eps_key, eps),
+        "activation": config.activation(activation, default_activation),
         "gated": True, "positions": "rotary", "qkv_bias": False, "output_bias": False, "ffn_bias": False,
         "tie_word_embeddings": config.flag("tie_word_embeddings", tied), "attention_scale": head_dim**-0.5,
     }  # fmt: skip

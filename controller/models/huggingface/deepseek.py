@@ -10,7 +10,7 @@ from controller.models.huggingface.positions import rotation
 from controller.models.latent_shape import LatentShape
 from controller.models.shape import ModelShape
 
-_SERVING = ("ep_size", "head_dim", "qk_head_dim", "aux_loss_alpha", "seq_aux")
+_SERVING = ("ep_size", "head_dim", "qk_head_dim", "aux_loss_alpha", "seq_aux", "num_local_experts")
 """Keys that repeat others or speak of training."""
 
 
@@ -52,6 +52,8 @@ def _deepseek(config: Config, gate: _Gate) -> ModelShape:
         raise config.refuse("'attention_bias' is true, which is not supported for latent attention")
     if config.optional("moe_layer_freq") not in (None, 1):
         raise config.refuse("'moe_layer_freq' is not 1; only models with experts in every later layer are supported")
+    if not config.flag("rope_interleave", True):
+        config.note("rope_interleave: false, which orders what rotates otherwise")
     if rope % 2:
         raise config.refuse(f"'qk_rope_head_dim' is {rope}, expected an even number, because pairs rotate")
     fields = rotary(config, "deepseek") | {"head_dim": nope, "attention_scale": (nope + rope) ** -0.5}
@@ -63,8 +65,13 @@ def _deepseek(config: Config, gate: _Gate) -> ModelShape:
     )
 
 
-def _experts(config: Config, gate: _Gate, layers: int) -> ExpertShape:
-    count, chosen = choice(config, "n_routed_experts", "num_experts_per_tok", 256, 8)
+def sigmoid_experts(config: Config, layers: int, count: int, scale: float) -> ExpertShape:
+    """Experts that are chosen as in DeepSeek-V3, in a family whose keys have these defaults."""
+    return _experts(config, _Gate("sigmoid", True, 2, True, True, scale), layers, count)
+
+
+def _experts(config: Config, gate: _Gate, layers: int, experts: int = 256) -> ExpertShape:
+    count, chosen = choice(config, "n_routed_experts", "num_experts_per_tok", experts, 8)
     groups = config.integer("n_group", 1) if gate.grouped else 1
     kept = config.integer("topk_group", groups) if gate.grouped else 1
     for key in ("n_group", "topk_group"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.models.huggingface.decoder import layer_types, rotary
 from controller.models.huggingface.keys import Config
+from controller.models.huggingface.nested import read_text_part
 from controller.models.huggingface.positions import rotation
 from controller.models.shape import ModelShape
 
@@ -15,11 +16,27 @@ GEMMA3 = {
 """Defaults of Gemma3TextConfig, which the files of multimodal models rely on. Source: transformers."""
 
 
+_GELU = "gelu_pytorch_tanh"
+
+
+def read_gemma(config: Config) -> ModelShape:
+    """The shape of a Gemma 1 model; what its class calls hidden_act outranks hidden_activation where that is null."""
+    theta, factor = rotation(config)
+    key = "hidden_act" if config.optional("hidden_activation") is None else "hidden_activation"
+    config.optional("hidden_act"), config.optional("use_bidirectional_attention")
+    fields = rotary(config, "gemma", activation=key, tied=True, default_activation=_GELU)
+    if key == "hidden_act":
+        fields["activation"] = "gelu_tanh"  # released weights were trained with it, whatever the file says
+    bias = config.flag("attention_bias", False)
+    fields |= {"qkv_bias": bias, "output_bias": bias, "embedding_scale": fields["hidden"] ** 0.5, "norm_offset": 1.0}
+    return ModelShape(**fields, rope_theta=theta, rope_factor=factor)
+
+
 def read_gemma2(config: Config) -> ModelShape:
     """The shape of a Gemma 2 model."""
     theta, factor = rotation(config)
     config.optional("hidden_act")  # what Gemma2Config calls hidden_activation outranks it
-    fields = rotary(config, "gemma2", activation="hidden_activation", tied=True)
+    fields = rotary(config, "gemma2", activation="hidden_activation", tied=True, default_activation=_GELU)
     fields |= _scaled(config, fields["hidden"])
     for key in ("attn_logit_softcapping", "final_logit_softcapping"):
         if config.optional(key):
@@ -42,7 +59,7 @@ def read_gemma3_text(config: Config) -> ModelShape:
     else:
         theta, local_theta = config.number("rope_theta", 1_000_000.0), config.number("rope_local_base_freq", 10_000.0)
         _, factor = rotation(config)
-    fields = rotary(config, "gemma3", activation="hidden_activation", tied=True)
+    fields = rotary(config, "gemma3", activation="hidden_activation", tied=True, default_activation=_GELU)
     fields |= _scaled(config, fields["hidden"])
     pattern = config.integer("sliding_window_pattern", config.integer("_sliding_window_pattern", 6))
     slides = layer_types(config, fields["layers"])
@@ -54,24 +71,8 @@ def read_gemma3_text(config: Config) -> ModelShape:
 
 
 def read_gemma3(config: Config) -> ModelShape:
-    """The text part of a multimodal Gemma 3: its ``text_config``, and of the rest what holds for it."""
-    text = config.mapping("text_config")
-    if text is None:
-        raise config.refuse("'text_config' is missing; take the file as the model's publisher wrote it")
-    outer = {
-        key: value
-        for key in ("torch_dtype", "dtype", "bos_token_id", "eos_token_id", "tie_word_embeddings")
-        if (value := config.optional(key)) is not None
-    }
-    nested = Config(config.path, {**GEMMA3, **{key: value for key, value in text.items() if value is not None}}, outer)
-    if config.optional("vision_config") is not None:
-        nested.note("vision_config: the text part alone is run, without the tower that reads images")
-    for key in ("mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"):
-        config.optional(key)
-    shape = read_gemma3_text(nested)
-    config.notes += nested.notes
-    config.nested.append(nested)
-    return shape
+    """The text part of a multimodal Gemma 3."""
+    return read_text_part(config, read_gemma3_text, GEMMA3)
 
 
 def _scaled(config: Config, hidden: int) -> dict[str, object]:

@@ -21,7 +21,7 @@ HARMLESS: Final = frozenset({
     "is_decoder", "max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "num_beams",
     "cache_implementation", "return_dict", "output_hidden_states", "output_attentions", "torchscript", "use_bfloat16",
     "_attn_implementation_autoset", "attn_implementation", "unsloth_fixed",
-    "reorder_and_upcast_attn", "is_llama_config", "hidden_act", "use_mrope",
+    "chunk_size_feed_forward", "reorder_and_upcast_attn", "is_llama_config", "hidden_act", "use_mrope",
 })  # fmt: skip
 """Keys that nobody needs to read."""
 CHANGE_VALUES: Final = frozenset({

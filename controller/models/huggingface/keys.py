@@ -16,6 +16,8 @@ _ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "silu": "silu",
     "swish": "silu",
+    "gelu_10": "gelu",
+    "gelu_python": "gelu",
 }
 MOST = 2**31
 """Largest whole number that any key may hold."""
@@ -54,6 +56,14 @@ class Config:
         value = self.optional(key)
         if value is not None and value != wanted:
             raise self.refuse(f"{key!r} is {value!r}; {why}")
+
+    def notes_so_far(self) -> tuple[str, ...]:
+        """What was noted."""
+        return tuple(self.notes)
+
+    def adopt(self, key: str, value: Any) -> None:
+        """Takes a key that an object in the file says for all of it."""
+        self._keys = {**self._keys, key: value}
 
     def left_over(self) -> list[str]:
         """Keys that nobody has asked for and that hold something."""

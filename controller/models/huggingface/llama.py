@@ -20,7 +20,7 @@ def read_llama(config: Config) -> ModelShape:
 def read_mistral(config: Config) -> ModelShape:
     """The shape of a Mistral model."""
     theta, factor = rotation(config)
-    fields = rotary(config, "llama")
+    fields = rotary(config, "llama", kv_heads=8)
     # null says that no layer slides; an absent key means the 4,096 of the first Mistral.
     window = 0 if config.says_null("sliding_window") else config.integer("sliding_window", 4_096)
     slides = layer_types(config, fields["layers"]) or ((True,) * fields["layers"] if window else ())

@@ -1,4 +1,4 @@
-"""Mixtral, Qwen3-MoE and GPT-OSS: layers of their dense relatives whose feed-forward is a choice among experts."""
+"""Mixtral and GPT-OSS: layers of their dense relatives whose feed-forward is a choice among experts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from controller.models.shape import ModelShape
 def read_mixtral(config: Config) -> ModelShape:
     """The shape of a Mixtral model."""
     theta, factor = rotation(config, default_theta=1_000_000.0)
-    fields = rotary(config, "mixtral", eps=1e-5)
+    fields = rotary(config, "mixtral", eps=1e-5, kv_heads=8)
+    config.optional("router_jitter_noise")
     # Absent and null both say that no layer slides.
     window = 0 if config.optional("sliding_window") is None else config.integer("sliding_window")
     count, chosen = choice(config, "num_local_experts", "num_experts_per_tok", 8, 2)
@@ -23,32 +24,14 @@ def read_mixtral(config: Config) -> ModelShape:
     )  # fmt: skip
 
 
-def read_qwen3_moe(config: Config) -> ModelShape:
-    """The shape of a Qwen3-MoE model; every layer has experts."""
-    theta, factor = rotation(config)
-    fields = rotary(config, "qwen3_moe")
-    bias = config.flag("attention_bias", False)
-    fields |= {"qkv_bias": bias, "output_bias": bias, "qk_norm": True}
-    config.only("decoder_sparse_step", 1, "only models with experts in every layer are supported")
-    if config.optional("mlp_only_layers"):
-        raise config.refuse(f"'mlp_only_layers' is {config.optional('mlp_only_layers')!r}; it has to be empty")
-    config.optional("max_window_layers"), config.optional("sliding_window")
-    if config.flag("use_sliding_window", False):
-        raise config.refuse("'use_sliding_window' is true, which is not supported for mixtures")
-    count, chosen = choice(config, "num_experts", "num_experts_per_tok", 128, 8)
-    experts = ExpertShape(
-        count, chosen, config.integer("moe_intermediate_size", 768), normalise=config.flag("norm_topk_prob", False)
-    )
-    return ModelShape(**fields, rope_theta=theta, rope_factor=factor, experts=experts)
-
-
 def read_gpt_oss(config: Config) -> ModelShape:
     """The shape of a GPT-OSS model: sinks, biases, every second layer slides, an activation of its own."""
     theta, factor = rotation(config, default_theta=150_000.0)
-    fields = rotary(config, "gpt_oss", eps=1e-5)
+    fields = rotary(config, "gpt_oss", eps=1e-5, kv_heads=8)
     bias = config.flag("attention_bias", True)
     fields |= {"qkv_bias": bias, "output_bias": bias}
     config.only("swiglu_limit", 7.0, "the activation of experts is clamped at 7")
+    config.only("swiglu_alpha", 1.702, "the slope of the activation of experts is 1.702")
     for key in ("initial_context_length", "experts_per_token"):
         config.optional(key)
     count, chosen = choice(config, "num_local_experts", "num_experts_per_tok", 128, 4)

@@ -1,11 +1,21 @@
-"""OLMo 2: norms after each block alone, and norms of q and k over all heads together."""
+"""OLMo 2 and 3: norms after each block alone, and norms of q and k over all heads together."""
 
 from __future__ import annotations
 
-from controller.models.huggingface.decoder import rotary
+from dataclasses import replace
+
+from controller.models.huggingface.decoder import layer_types, rotary
 from controller.models.huggingface.keys import Config
 from controller.models.huggingface.positions import rotation
 from controller.models.shape import ModelShape
+
+
+def read_olmo3(config: Config) -> ModelShape:
+    """The shape of an OLMo 3 model: an OLMo 2 of which three of four layers slide."""
+    shape = read_olmo2(config)
+    window = 0 if config.says_null("sliding_window") else config.integer("sliding_window", 4_096)
+    slides = layer_types(config, shape.layers) or tuple((layer + 1) % 4 != 0 for layer in range(shape.layers))
+    return replace(shape, sliding_window=window, sliding_layers=slides if window else ())
 
 
 def read_olmo2(config: Config) -> ModelShape:

@@ -12,7 +12,7 @@ def read_qwen2(config: Config) -> ModelShape:
     """The shape of a Qwen2 or Qwen2.5 model."""
     theta, factor = rotation(config)
     fields = rotary(config, "llama") | {"qkv_bias": True}
-    window, slides = _windows(config, fields["layers"])
+    window, slides = windows(config, fields["layers"])
     return ModelShape(**fields, rope_theta=theta, rope_factor=factor, sliding_window=window, sliding_layers=slides)
 
 
@@ -22,12 +22,12 @@ def read_qwen3(config: Config) -> ModelShape:
     head_dim = config.integer("head_dim", 128)
     fields = rotary(config, "llama") | {"head_dim": head_dim, "attention_scale": head_dim**-0.5}
     bias = config.flag("attention_bias", False)
-    window, slides = _windows(config, fields["layers"])
+    window, slides = windows(config, fields["layers"])
     fields |= {"qkv_bias": bias, "output_bias": bias, "qk_norm": True}
     return ModelShape(**fields, rope_theta=theta, rope_factor=factor, sliding_window=window, sliding_layers=slides)
 
 
-def _windows(config: Config, layers: int) -> tuple[int, tuple[bool, ...]]:
+def windows(config: Config, layers: int) -> tuple[int, tuple[bool, ...]]:
     """Window and which layers slide; both say nothing unless ``use_sliding_window`` is set."""
     first, declared = config.optional("max_window_layers"), config.optional("sliding_window")
     kinds = layer_types(config, layers)

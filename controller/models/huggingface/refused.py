@@ -9,16 +9,19 @@ from controller.models.huggingface.keys import Config
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 LATENT_KEYS = ("kv_lora_rank",)
 FAMILIES: Mapping[str, str] = {
-    "qwen2_moe": "a mixture of experts with shared ones",
-    "olmoe": "a mixture of experts",
-    "granitemoe": "a mixture of experts",
-    "phimoe": "a mixture of experts",
-    "llama4": "a mixture of experts",
+    "jamba": "a mixture of experts and state-space layers",
+    "mamba": "a model of state-space layers",
+    "mamba2": "a model of state-space layers",
+    "gemma3n": "a model of nested layers",
+    "mllama": "a model with layers that attend to images",
     "dbrx": "a mixture of experts",
 }
 
 
-MIXTURES = ("mixtral", "qwen3_moe", "gpt_oss", "deepseek_v2", "deepseek_v3")
+MIXTURES = (
+    "mixtral", "qwen3_moe", "gpt_oss", "deepseek_v2", "deepseek_v3", "qwen2_moe", "olmoe", "granitemoe",
+    "granitemoeshared", "phimoe", "glm4_moe", "llama4_text",
+)  # fmt: skip
 """Families whose readers take experts."""
 
 

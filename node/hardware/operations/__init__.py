@@ -34,6 +34,7 @@ from node.hardware.operations.new_token import NEW_TOKEN
 from node.hardware.operations.norms import NORMS
 from node.hardware.operations.norms_backward import NORMS_BACKWARD
 from node.hardware.operations.optimizer import OPTIMIZER
+from node.hardware.operations.packed import PACKED_PRODUCTS
 from node.hardware.operations.packed_attention import PACKED_ATTENTION
 from node.hardware.operations.positions import POSITIONS
 from node.hardware.operations.quantisation import QUANTISATION
@@ -47,7 +48,7 @@ _FAMILIES = (
     *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, NEW_TOKEN, SPARSE_ATTENTION, LAYOUT),
     *(SELECTION, REDUCTION, QUANTISATION, OPTIMIZER, CONTROL),
     *(PACKED_ATTENTION, LINEAR_BACKWARD, NORMS_BACKWARD, ACTIVATION_BACKWARD, LOSS, GRADIENTS),
-    *(EXPERTS, EXPERT_PARALLEL, INT8_PRODUCTS, LATENT_ATTENTION),
+    *(EXPERTS, EXPERT_PARALLEL, INT8_PRODUCTS, LATENT_ATTENTION, PACKED_PRODUCTS),
 )
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType({entry.name: entry for family in _FAMILIES for entry in family})

@@ -24,7 +24,6 @@ from node.hardware.operations.expect import (
     expect_shape,
     refuse_shape,
 )
-from node.hardware.operations.linear import PACKED
 
 SCORES = ("softmax", "sigmoid", "chosen_softmax")
 """What a gate makes of its logits: a softmax over all experts, a sigmoid each, or a softmax over the chosen ones."""
@@ -98,6 +97,37 @@ def _rows_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand
     return elementwise_demand(inputs, outputs, 0)
 
 
+def expect_loads(name: str, loads: tuple[int, ...], experts: int) -> None:
+    """Raises BadAttribute unless `loads` is empty or has a share of every expert."""
+    if loads and (len(loads) != experts or min(loads) < 0 or not any(loads)):
+        raise BadAttribute(
+            f"{name}: attribute 'loads' has {len(loads)} entries for {experts} experts, expected one of 0 or more for "
+            f"each and not all 0; leave it out for balanced routing"
+        )
+
+
+def grouped_dims(counts: Sequence[int], columns: int, length: int) -> dict[str, float]:
+    """What the model of grouped products reads, from the rows of every expert and the extents of a weight."""
+    rows, active = sum(counts), max(1, sum(count > 0 for count in counts))
+    return {
+        "m": -(-rows // active), "n": columns, "k": length, "groups": active,
+        "rows": rows, "experts": len(counts), "active": active, "most": max(counts, default=0),
+    }  # fmt: skip
+
+
+def _check_gate_rows(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
+    name = "gate_rows"
+    expect_counts(name, "x, score -> out", inputs, outputs, (2,), (1,))
+    expect_float(name, "x", inputs[0])
+    expect_rank(name, "x", inputs[0], "(t, n)", 2)
+    expect_like(name, "score", inputs[1], TensorType((inputs[0].shape[0], 1), inputs[0].dtype), "a score of every row")
+    expect_like(name, "out", outputs[0], inputs[0], "x")
+
+
+def _gate_rows_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand:
+    return elementwise_demand(inputs, outputs, inputs[0].size + _GATE_FLOP * inputs[1].size)
+
+
 def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
     name = "grouped_linear"
     expect_counts(name, "rows, w, ends[, bias] -> out", inputs, outputs, (3, 4), (1,))
@@ -106,20 +136,14 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
     expect_rank(name, "rows", rows, "(r, k)", 2)
     expect_rank(name, "w", w, "(e, n, k)", 3)
     experts, columns, length = w.shape
-    if w.dtype != PACKED:
-        if length != rows.shape[1]:
-            refuse_shape(name, "w", w, f"(e, n, {rows.shape[1]})", f"rows has {rows.shape[1]} columns")
-        expect_dtype(name, "w", w, rows.dtype, "rows is")
+    if length != rows.shape[1]:
+        refuse_shape(name, "w", w, f"(e, n, {rows.shape[1]})", f"rows has {rows.shape[1]} columns")
+    expect_dtype(name, "w", w, rows.dtype, "rows is")
     expect_like(name, "ends", ends, TensorType((experts,), "int64"), "the row after the last of every expert")
     if len(inputs) == 4:
         expect_shape(name, "bias", inputs[3], (experts, columns), f"w is {w.shape}")
         expect_dtype(name, "bias", inputs[3], rows.dtype, "rows is")
-    loads = attributes.integers("loads")
-    if loads and (len(loads) != experts or min(loads) < 0 or not any(loads)):
-        raise BadAttribute(
-            f"{name}: attribute 'loads' has {len(loads)} entries for {experts} experts, expected one of 0 or more for "
-            f"each and not all 0; leave it out for balanced routing"
-        )
+    expect_loads(name, attributes.integers("loads"), experts)
     expect_shape(name, "out", outputs[0], (rows.shape[0], columns), f"w is {w.shape}")
     expect_dtype(name, "out", outputs[0], rows.dtype, "rows is")
 
@@ -127,19 +151,15 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
 def _grouped_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
     """Experts that nobody chose are not read. Each active expert has tiles of its own, dealt out together."""
     rows, w, ends = inputs[:3]
-    (experts, columns, stored), length = w.shape, rows.shape[1]
+    experts, columns, length = w.shape
     counts = expert_loads(rows.shape[0], experts, attributes.integers("loads")) if experts else ()
-    active = max(1, sum(count > 0 for count in counts))
-    item = ITEM_BYTES[w.dtype]
-    reads = [rows.nbytes, min(active, experts) * columns * stored * item, ends.nbytes]
+    dims = grouped_dims(counts, columns, length)
+    active = int(dims["groups"])
+    reads = [rows.nbytes, min(active, experts) * columns * length * ITEM_BYTES[w.dtype], ends.nbytes]
     flop = 2.0 * rows.shape[0] * columns * length
     if len(inputs) == 4:
         reads.append(min(active, experts) * columns * ITEM_BYTES[rows.dtype])
         flop += rows.shape[0] * columns
-    dims = {
-        "m": -(-rows.shape[0] // active), "n": columns, "k": length, "groups": active,
-        "rows": rows.shape[0], "experts": experts, "active": active, "most": max(counts, default=0),
-    }  # fmt: skip
     return Demand("grouped_gemm", flop, tuple(reads), (outputs[0].nbytes,), rows.dtype, "tensor", dims)
 
 
@@ -199,8 +219,7 @@ EXPERTS = (
     define(
         "grouped_linear",
         "rows (r, k), w (e, n, k), ends int64 (e)[, bias (e, n)] -> (r, n): the rows of each expert times the "
-        "transpose of its weight, plus its bias; w may be packed as that of linear; `loads` is the declared share of "
-        "each expert, evenly when empty",
+        "transpose of its weight, plus its bias; `loads` is the declared share of each expert, evenly when empty",
         _check_grouped,
         _grouped_demand,
         {"loads": (tuple, ())},
@@ -211,6 +230,12 @@ EXPERTS = (
         _check_clamped,
         _clamped_demand,
         {"slope": (float, 1.702), "limit": (float, 7.0)},
+    ),
+    define(
+        "gate_rows",
+        "x (t, n), score (t, 1) -> (t, n): every row times the sigmoid of its score",
+        _check_gate_rows,
+        _gate_rows_demand,
     ),
     define(
         "expert_sum",

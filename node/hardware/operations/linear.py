@@ -14,9 +14,6 @@ from node.hardware.operations.expect import (
     refuse_shape,
 )
 
-PACKED = "uint8"
-"""Element type of weights in few bits: each row is its packed weights and their scales, of any length."""
-
 
 def _check_linear(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
     expect_counts("linear", "x, w[, bias] -> out", inputs, outputs, (2, 3), (1,))
@@ -25,11 +22,9 @@ def _check_linear(inputs: Types, outputs: Types, _: CompleteAttributes) -> None:
     if not x.shape:
         refuse_shape("linear", "x", x, "(..., k)")
     k = x.shape[-1]
-    packed = w.dtype == PACKED
-    if len(w.shape) != 2 or (w.shape[1] != k and not packed):
+    if len(w.shape) != 2 or w.shape[1] != k:
         refuse_shape("linear", "w", w, f"(n, {k})", f"x has {k} columns")
-    if not packed:
-        expect_dtype("linear", "w", w, x.dtype, "x is")
+    expect_dtype("linear", "w", w, x.dtype, "x is")
     n = w.shape[0]
     if len(inputs) == 3:
         expect_shape("linear", "bias", inputs[2], (n,), f"w has {n} rows")
@@ -73,7 +68,7 @@ def _gemm(inputs: Types, outputs: Types, flop: float, m: int, n: int, k: int) ->
 LINEAR = (
     define(
         "linear",
-        "x (..., k), w (n, k) or packed (n, bytes)[, bias (n)] -> (..., n): x times the transpose of w, plus bias",
+        "x (..., k), w (n, k)[, bias (n)] -> (..., n): x times the transpose of w, plus bias",
         _check_linear,
         _linear_demand,
     ),

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from node.errors import ShapeMismatch
 from node.hardware.operation import Attributes, TensorType
+from node.hardware.packed import PACKED, rounded_bytes
 
 Types = Sequence[TensorType]
 Results = tuple[TensorType, ...]
@@ -23,6 +24,20 @@ def _like_first(inputs: Types, _: Attributes) -> Results:
 def _linear(inputs: Types, _: Attributes) -> Results:
     x, w = inputs[0], inputs[1]
     return (TensorType((*x.shape[:-1], w.shape[0]), x.dtype),)
+
+
+def _round_rows(inputs: Types, attributes: Attributes) -> Results:
+    x = inputs[0]
+    nbytes = rounded_bytes(x.shape[-1], attributes.get("scales") == "block")
+    return (TensorType((*x.shape[:-1], nbytes), PACKED),)
+
+
+def _packed_linear(inputs: Types, attributes: Attributes) -> Results:
+    return (TensorType((*inputs[0].shape[:-1], inputs[1].shape[0]), str(attributes["result"])),)
+
+
+def _packed_grouped(inputs: Types, attributes: Attributes) -> Results:
+    return (TensorType((inputs[0].shape[0], inputs[1].shape[1]), str(attributes["result"])),)
 
 
 def _matmul(inputs: Types, _: Attributes) -> Results:
@@ -167,6 +182,10 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
         "expert_rows": _expert_rows,
         "grouped_linear": _grouped_linear,
         "clamped_swiglu": _like_first,
+        "gate_rows": _like_first,
+        "round_rows": _round_rows,
+        "packed_linear": _packed_linear,
+        "packed_grouped_linear": _packed_grouped,
         "expert_sum": _expert_sum,
         "quantise": _quantise,
         "expert_slots": _like_first,

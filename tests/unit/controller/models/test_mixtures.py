@@ -68,8 +68,8 @@ def test_configurations_run(name):
 WRONG = [
     ("mixtral-8x7b", {"num_experts_per_tok": 9}, "'num_experts_per_tok' is 9, more than the 8 experts"),
     ("mixtral-8x7b", {"num_local_experts": 0}, "'num_local_experts' is 0"),
-    ("qwen3-30b-a3b", {"mlp_only_layers": [3]}, "'mlp_only_layers'"),
-    ("qwen3-30b-a3b", {"decoder_sparse_step": 2}, "'decoder_sparse_step' is 2"),
+    ("qwen3-30b-a3b", {"mlp_only_layers": [48]}, "'mlp_only_layers'"),
+    ("qwen3-30b-a3b", {"decoder_sparse_step": 0}, "'decoder_sparse_step' is 0"),
     ("deepseek-v2", {"n_group": 7}, "160 experts do not divide"),
     ("deepseek-v2", {"topk_method": "best"}, "'topk_method' is 'best'"),
     ("deepseek-v3", {"first_k_dense_replace": 62}, "'first_k_dense_replace' is 62, expected 0 to the 61 layers"),
@@ -77,7 +77,7 @@ WRONG = [
     ("deepseek-v3", {"qk_rope_head_dim": 63}, "expected an even number"),
     ("deepseek-v3", {"n_shared_experts": -1}, "'n_shared_experts' is -1"),
     ("gpt-oss-20b", {"swiglu_limit": 5.0}, "'swiglu_limit' is 5.0"),
-    ("mixtral-8x7b", {"model_type": "olmoe"}, "'olmoe', a mixture of experts, which is not read from a file"),
+    ("mixtral-8x7b", {"model_type": "dbrx"}, "'dbrx', a mixture of experts, which is not read from a file"),
     ("mixtral-8x7b", {"model_type": "llama"}, "'num_local_experts' is 8; mixtures of experts are not supported"),
 ]
 

@@ -29,7 +29,14 @@ def test_a_plain_drive_runs_no_kernel():
 
 def test_types_fall_back_to_the_sibling_then_to_fp32():
     unit = ComputeSpec("tensor", {"bf16": 8.0, "fp32": 2.0})
-    assert [peak_flop_per_s(unit, dtype) for dtype in ("bf16", "fp16", "fp32", "fp8", "int64")] == [8, 8, 2, 2, 2]
+    assert [peak_flop_per_s(unit, dtype) for dtype in ("bf16", "fp16", "fp32", "int64")] == [8, 8, 2, 2]
+
+
+def test_a_matrix_unit_without_eight_bits_is_refused_with_the_nearest_product_that_has_them():
+    unit = ComputeSpec("tensor", {"bf16": 312e12, "fp32": 19e12})
+    with pytest.raises(Unsupported, match=r"no peak for fp8, only for bf16, fp32; the nearest product that has one is"):
+        peak_flop_per_s(unit, "fp8")
+    assert peak_flop_per_s(ComputeSpec("vector", {"fp32": 2.0}), "int8") == 2
 
 
 def test_no_fallback_is_an_error_that_says_what_to_add():
