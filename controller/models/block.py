@@ -20,7 +20,7 @@ from controller.errors import BadWorkload
 from controller.models.attention import Attention, attention_of
 from controller.models.experts import Experts
 from controller.models.feed_forward import feed_forward_of
-from controller.models.linear import linear, linear_backward, product, rounded
+from controller.models.linear import linear, linear_backward, multiplied, rounded
 from controller.models.norm import Fetched, Weights, norm, norm_backward
 from controller.models.quantization import PACKED
 from controller.models.shape import ModelShape
@@ -281,4 +281,4 @@ def logits(s: Script, shape: ModelShape, weights: Weights, x: Value) -> Value:
     head = weights["embed" if shape.tie_word_embeddings else "head"]
     bias = (weights["head.bias"],) if shape.head_bias else ()
     normed = norm(s, shape, weights, "final_norm", x)
-    return product(s, head, normed, "lm_head", bias, quantization=shape.quantization)
+    return multiplied(s, head, normed, "lm_head", bias, quantization=shape.quantization)

@@ -25,10 +25,10 @@ def linear(
         dtype: of the result where `x` was rounded.
     """
     weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
-    return product(s, weight, x, label, () if bias is None else (bias,), out, quantization, dtype)
+    return multiplied(s, weight, x, label, () if bias is None else (bias,), out, quantization, dtype)
 
 
-def product(
+def multiplied(
     s: Script, weight: Source, x: Source, label: str, bias: tuple[Source, ...] = (), out: Source | None = None,
     quantization: Quantization | None = None, dtype: str = "",
 ) -> Value:  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from controller.collectives.exchange import Software
 from controller.collectives.on_values import collective
 from controller.errors import BadWorkload
-from controller.models.linear import product
+from controller.models.linear import multiplied
 from controller.models.norm import norm
 from controller.models.sharding import Sharding
 from controller.plan.build import Operand
@@ -162,7 +162,7 @@ class Sharded:
                 assert isinstance(tokens, int), "the tokens of a prompt are never open"
                 last = s.op("take_rows", stream, row=tokens - 1)
             normed = norm(s, shape, weights, "final_norm", last)
-            share = product(
+            share = multiplied(
                 s, weights["head"], normed, "lm_head", out=logits if alone else None, quantization=shape.quantization
             )
             if rank:
