@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from controller.errors import DeviceUnreachable, LinkFailed, RunError
+import numpy as np
+
+from controller.errors import DeviceUnreachable, LinkFailed, RunError, UserError
 from controller.experiment.collective_run import prepare_collective, run_collective
 from controller.experiment.collective_spec import CollectiveSpec
 from controller.experiment.result import Experiment
 from controller.experiment.run import run_experiment
 from controller.experiment.run_spec import RunSpec
 from controller.experiment.striking import StruckNode
-from controller.faults.timeline import checked
+from controller.experiment.surviving import losses_differ, train_surviving
+from controller.experiment.training import training_scenario
+from controller.experiment.virtual import prepare
+from controller.faults.timeline import Timeline, checked
+from controller.launch import Cluster
+from controller.launch.injection import Injection, check_live
 from controller.topology.fault import Fault
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 
 AnySpec = RunSpec | CollectiveSpec
+SHRUNK_TOLERANCE = 0.05
+"""Losses of fewer replicas are means over fewer batches, and agree to this share."""
 LIVE_TIMEOUT_S = 3.0
 """A node of a live fault run is named when it has been silent for so long [s of wall time]."""
 
@@ -36,7 +46,9 @@ class RunEnd:
         links: that failed.
         named_s: from the strike until a live node was named [s of wall time]; None elsewhere.
         changes: of links and parts, and whether each happened.
-        values_right: whether live values are those of the plain run; None where none were compared.
+        values_right: whether live values are those of the plain run; None where none were compared. Of training that
+            goes on: whether losses and parameters are those of the undisturbed run, to the bit unless it shrank.
+        failures: that training went on after.
     """
 
     ended: str
@@ -47,6 +59,7 @@ class RunEnd:
     named_s: float | None = None
     changes: tuple[Mapping[str, Any], ...] = ()
     values_right: bool | None = None
+    failures: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +92,17 @@ class FaultRunResult:
     @property
     def observable(self) -> bool:
         """Whether anything at all differs from the twin."""
-        return self.struck.ended != self.twin.ended or bool(self.damage_s) or self.struck.values_right is False
+        end = self.struck
+        return end.ended != self.twin.ended or bool(self.damage_s or end.failures) or end.values_right is False
 
 
 def run_with_faults(
-    spec: AnySpec, faults: Callable[[Topology], tuple[Fault, ...]], *, live: bool, report: Path | None = None
+    spec: AnySpec,
+    faults: Callable[[Topology], tuple[Fault, ...]],
+    *,
+    live: bool,
+    report: Path | None = None,
+    recovery: tuple[str, int] | None = None,
 ) -> FaultRunResult:
     """Runs a workload twice, without and with faults.
 
@@ -92,6 +111,7 @@ def run_with_faults(
         faults: makes them for the topology.
         live: strike real node processes; the twin is timed on the virtual clock.
         report: HTML file for the run with the faults; None for none.
+        recovery: policy and steps between checkpoints of live training that goes on; see `surviving_training`.
 
     Raises:
         UserError: a workload or faults that cannot be.
@@ -99,6 +119,13 @@ def run_with_faults(
     assert spec.topology is not None, "a fault run names its topology"
     topology = load_topology(spec.topology, spec.overrides, spec.catalog)
     declared = checked(topology, faults(topology))
+    if live:
+        check_live(Timeline(topology, declared))
+    if recovery is not None:
+        if not live or not isinstance(spec, RunSpec):
+            raise UserError("a recovery is for live training: add --live and a workload of `run train_gpu_only`")
+        whole, through = surviving_training(spec, topology, declared, *recovery)
+        return FaultRunResult(topology, declared, live, whole, through)
     kept: list[Experiment] = []
     twin = _end_of(spec, kept)
     kept.clear()
@@ -110,6 +137,50 @@ def run_with_faults(
     else:
         struck = _end_of(replace(spec, faults=declared), kept)
     return FaultRunResult(topology, declared, live, twin, struck, kept[0] if kept else None)
+
+
+def surviving_training(
+    spec: RunSpec, topology: Topology, faults: tuple[Fault, ...], policy: str, every: int
+) -> tuple[RunEnd, RunEnd]:
+    """Live training without faults, and the same with them that goes on after failures.
+
+    Times of faults count from when the nodes serve for the first time; later starts are not struck again.
+
+    Raises:
+        UserError: another strategy than `train_gpu_only`.
+    """
+    strategy, _, shape = prepare(replace(spec, live=True))
+    if strategy.name != "train_gpu_only":
+        raise UserError(f"training goes on with train_gpu_only alone, not {strategy.name!r}: change the workload")
+    scenario = training_scenario(spec, strategy, topology, shape)
+    timeout_s = min(spec.node_timeout_s, LIVE_TIMEOUT_S)
+    injections: list[Injection] = []
+
+    def strike(cluster: Cluster, starts: int) -> None:
+        for injection in injections:
+            injection.close()
+        if not starts:
+            cluster.await_heartbeats()
+            injections.append(Injection(Timeline(topology, faults), cluster.processes))
+            injections[0].begin()
+
+    with TemporaryDirectory() as folder:
+        whole = train_surviving(scenario, Path(folder) / "whole", recovery=policy, every=every)
+        try:
+            through = train_surviving(
+                scenario, Path(folder) / "struck", recovery=policy, every=every, node_timeout_s=timeout_s, strike=strike
+            )
+        except RunError as error:
+            return RunEnd("ok"), RunEnd("failed", str(error))
+        finally:
+            for injection in injections:
+                injection.close()
+    equal = through.losses == whole.losses and all(
+        np.array_equal(values, whole.parameters[name]) for name, values in through.parameters.items()
+    )
+    if through.replicas < whole.replicas:
+        equal = losses_differ(through.losses, whole.losses) < SHRUNK_TOLERANCE
+    return RunEnd("ok"), RunEnd("ok", values_right=equal, failures=tuple(map(asdict, through.failures)))
 
 
 def _end_of(spec: AnySpec, kept: list[Experiment]) -> RunEnd:

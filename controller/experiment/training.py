@@ -19,6 +19,33 @@ from controller.strategies.entry import Strategy
 from controller.topology.schema import Topology
 
 
+def training_scenario(request: RunSpec, strategy: Strategy, topology: Topology, shape: ModelShape) -> TrainingScenario:
+    """The scenario of a request with values, drawn from its seed.
+
+    Raises:
+        BadWorkload: sizes that cannot be.
+    """
+    seq = training_seq(request, shape)
+    for name, value in (("--batch", request.batch), ("--seq", seq), ("--steps", request.steps)):
+        if value < 1:
+            raise BadWorkload(f"{name} is {value}; at least 1 is needed")
+    weights = InitialWeights(shape, request.seed)
+    gpus = max(1, len(topology.of_kind("gpu")))
+    token_ids = draw_tokens(shape, request.steps, gpus, request.batch, seq, request.seed)
+    return TrainingScenario(
+        topology,
+        shape,
+        request.batch,
+        seq,
+        request.steps,
+        LIVE_DTYPE,
+        weights,
+        token_ids,
+        strategy.read_options(request.options),
+        request.seed,
+    )
+
+
 def run_training(
     request: RunSpec,
     strategy: Strategy,
@@ -34,27 +61,11 @@ def run_training(
         UserError: wrong input, or a machine that cannot carry the run; nothing was started.
         RunError: the run itself ended badly.
     """
-    seq = training_seq(request, shape)
-    for name, value in (("--batch", request.batch), ("--seq", seq), ("--steps", request.steps)):
-        if value < 1:
-            raise BadWorkload(f"{name} is {value}; at least 1 is needed")
     phases = Phases(progress)
     phases.begin("load", "drawing weights and tokens")
-    weights = InitialWeights(shape, request.seed)
-    gpus = max(1, len(topology.of_kind("gpu")))
-    token_ids = draw_tokens(shape, request.steps, gpus, request.batch, seq, request.seed)
-    scenario = TrainingScenario(
-        topology,
-        shape,
-        request.batch,
-        seq,
-        request.steps,
-        LIVE_DTYPE,
-        weights,
-        token_ids,
-        strategy.read_options(request.options),
-        request.seed,
-    )
+    scenario = training_scenario(request, strategy, topology, shape)
+    weights, token_ids = scenario.weights, scenario.token_ids
+    assert weights is not None and token_ids is not None, "this executor has values"
     experiment = run_scenario(request, strategy, topology, shape, scenario, trace, phases)
     result = experiment.outcome.result
     if not experiment.outcome.ok:

@@ -6,8 +6,9 @@
     faults:
       - {target: gpu1, kind: slow, severity: 2, at: 1 ms}
 
-In place of ``faults`` there may be ``rates: {name: meta_llama3, for: 10 s, times: 1e6}``: faults drawn from published
-rates, so many times as often.
+With ``recovery: {policy: restart, every: 1}`` a live run of `train_gpu_only` goes on after failures: restart, spare,
+replica or shrink, with a checkpoint every so many steps. In place of ``faults`` there may be ``rates: {name:
+meta_llama3, for: 10 s, times: 1e6}``: faults drawn from published rates, so many times as often.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from controller.topology.schema import Topology
 from node.errors import BadQuantity
 from node.hardware.units import parse
 
-KEYS = ("topology", "workload", "faults", "rates", "seed")
+KEYS = ("topology", "workload", "faults", "rates", "seed", "recovery")
 RATE_KEYS = ("name", "for", "times")
 WORKLOADS = ("run", "collective")
 
@@ -60,6 +61,7 @@ class FaultRun:
         declared: faults of the file; empty with `rates`.
         rates: what they are drawn from; None with `declared`.
         seed: of the workload and of the draw.
+        recovery: policy and steps between checkpoints of training that goes on; None for runs that end.
     """
 
     topology: str
@@ -67,6 +69,7 @@ class FaultRun:
     declared: tuple[Fault, ...]
     rates: DrawnRates | None
     seed: int
+    recovery: tuple[str, int] | None = None
 
     def faults(self, topology: Topology) -> tuple[Fault, ...]:
         """The faults on a topology."""
@@ -114,7 +117,22 @@ def read_fault_run(path: Path) -> FaultRun:
         raise BadTopology(f"{document.where(('seed',))}: a seed of {seed!r}; write a whole number, 0 or more")
     rates = _rates(document, data["rates"]) if "rates" in data else None
     declared = faults_of(document) if rates is None else ()
-    return FaultRun(data["topology"], words, declared, rates, seed)
+    recovery = _recovery(document, data["recovery"]) if "recovery" in data else None
+    return FaultRun(data["topology"], words, declared, rates, seed, recovery)
+
+
+def _recovery(document: Document, given: Any) -> tuple[str, int]:
+    where = document.where(("recovery",))
+    example = "write for example 'recovery: {policy: restart, every: 1}'"
+    if not isinstance(given, dict) or not isinstance(given.get("policy"), str):
+        raise BadTopology(f"{where}: {given!r} is no recovery; {example}")
+    for key in given:
+        if key not in ("policy", "every"):
+            raise BadTopology(f"{where}: unknown key {key!r}{hint(str(key), ('policy', 'every'), 'keys')}")
+    every = given.get("every", 1)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise BadTopology(f"{where}: a checkpoint every {every!r} steps; write a whole number, 1 or more")
+    return given["policy"], every
 
 
 def _rates(document: Document, given: Any) -> DrawnRates:

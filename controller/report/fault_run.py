@@ -45,6 +45,10 @@ def fault_run_text(found: FaultRunResult) -> str:
     lines.append(f"with        {_end(found.struck)}")
     for change in found.struck.changes:
         lines.append(f"            {change_text(change) if 'link' in change else part_change_text(change)}")
+    for failure in found.struck.failures:
+        lines.append(
+            f"went on     {failure['device']}: from step {failure['resumed_step']}, states of {failure['source']}"
+        )
     if found.damage_s is not None:
         lines.append(f"damage      {quantity(found.damage_s, 's')}")
     if found.struck.named_s is not None:
@@ -58,4 +62,4 @@ def _end(end: RunEnd) -> str:
     if end.ended != "ok":
         return f"{end.ended}: {end.message}"
     values = {True: ", values right", False: ", VALUES WRONG", None: ""}[end.values_right]
-    return f"ok in {quantity(end.time_s, 's')}{values}"
+    return f"ok in {quantity(end.time_s, 's')}{values}" if end.time_s is not None else f"ok{values}"

@@ -36,3 +36,13 @@ def test_a_slow_node_changes_no_value(tmp_path: Path) -> None:
     struck = run_of(tmp_path, "target: gpu2, kind: slow, severity: 3, at: 0 s")["struck"]
     assert isinstance(struck, dict)
     assert struck["ended"] == "ok" and struck["values_right"] is True
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_the_command_line(tmp_path: Path) -> None:
+    words = "run train_gpu_only --model tiny-opt --dp 2 --steps 4 --batch 2 --seq 8 --set gpu.count=2"
+    workload = f"{words}\nrecovery: {{policy: replica}}"
+    struck = run_of(tmp_path, "target: gpu1, kind: dead, at: 0 s", workload=workload)["struck"]
+    assert isinstance(struck, dict)
+    assert struck["ended"] == "ok" and struck["values_right"] is True
+    assert [failure["device"] for failure in struck["failures"]] == ["gpu1"]

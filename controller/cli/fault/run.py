@@ -44,7 +44,7 @@ def run(file: Path, live: bool, report: Path | None, as_json: bool) -> None:
     if report is not None and not isinstance(spec, RunSpec):
         raise BadTopology("--report draws workloads of `run`: remove it, or write 'workload: run ...'")
     load_engine()
-    found = run_with_faults(spec, asked.faults, live=live, report=report)
+    found = run_with_faults(spec, asked.faults, live=live, report=report, recovery=asked.recovery)
     if report is not None and found.experiment is not None:
         from controller.report.html import write_run_report
 

@@ -1,0 +1,79 @@
+"""``windtunnel fault month`` and ``fault run`` at the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controller.cli.main import main
+
+SMALL = ["--rates", "meta_llama3", "--gpus", "16384", "--checkpoint", "30 min", "--months", "2"]
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    assert main(["fault", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_ledger_of_a_month_sums_to_its_wall_time_exactly(capsys) -> None:
+    found = told(capsys, "month", *SMALL)
+    assert list(found["ledger"]) == ["useful", "lost", "detect", "diagnose", "reinit", "slow", "stall"]
+    assert sum(found["ledger"].values()) == found["wall_s"] == 2 * 30 * 86400.0
+    assert found["ettr"] == pytest.approx(found["theory"]["ettr"], abs=0.03)  # of two months
+    assert 0 < found["goodput"] <= found["ettr"] and found["failures"] > 300
+
+
+def test_the_same_seed_gives_the_same_bytes(capsys) -> None:
+    first, second = (json.dumps(told(capsys, "month", *SMALL, "--seed", "5")) for _ in range(2))
+    assert first == second
+    assert json.dumps(told(capsys, "month", *SMALL, "--seed", "6")) != first
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rates", "meta", "--gpus", "8"], "no rates called 'meta'"),
+        (["--rates", "rsc1", "--gpus", "0"], "0 GPUs"),
+        (["--rates", "rsc1", "--gpus", "8", "--recovery", "spares"], "did you mean 'spare'"),
+        (["--rates", "rsc1", "--gpus", "8", "--checkpoints", "block"], "no checkpoints called 'block'"),
+        (["--rates", "rsc1", "--gpus", "8", "--checkpoint", "0 s"], "a checkpoint every 0 s"),
+    ],
+)
+def test_wrong_words_are_refused(capsys, words: list[str], said: str) -> None:
+    assert main(["fault", "month", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def file_of(folder: Path, *faults: str) -> str:
+    path = folder / "run.yaml"
+    entries = "".join(f"  - {{{each}}}\n" for each in faults)
+    path.write_text(
+        f"topology: dgx_h100\nworkload: collective all_reduce -b 64M -e 64M --algorithm ring\nfaults:\n{entries}"
+    )
+    return str(path)
+
+
+def test_a_run_stands_beside_its_twin(capsys, tmp_path: Path) -> None:
+    found = told(capsys, "run", file_of(tmp_path, "target: gpu3.nvlink, kind: bandwidth, severity: 0.5, at: 0 s"))
+    assert found["twin"]["ended"] == found["struck"]["ended"] == "ok"
+    assert found["damage_s"] > 0 and found["observable"]
+
+
+def test_a_device_that_dies_is_the_outcome(capsys, tmp_path: Path) -> None:
+    found = told(capsys, "run", file_of(tmp_path, "target: gpu3, kind: dead, at: 100 us"))
+    assert found["struck"]["ended"] == "unreachable" and found["struck"]["device"] == "gpu3"
+
+
+def test_a_fault_that_nobody_notices_is_reported(capsys, tmp_path: Path) -> None:
+    found = told(capsys, "run", file_of(tmp_path, "target: cpu, kind: slow, severity: 2, at: 0 s"))
+    assert found["damage_s"] == 0.0 and not found["observable"] and len(found["faults"]) == 1
+    main(["fault", "run", file_of(tmp_path, "target: cpu, kind: slow, severity: 2, at: 0 s")])
+    assert "undetected" in capsys.readouterr().out
+
+
+def test_what_no_signal_can_do_is_refused_live(capsys, tmp_path: Path) -> None:
+    file = file_of(tmp_path, "target: gpu3.nvlink, kind: bandwidth, severity: 0.5, at: 0 s")
+    assert main(["fault", "run", file, "--live"]) == 2
+    assert "live nodes can be dead, frozen, slow" in capsys.readouterr().err
