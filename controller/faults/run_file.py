@@ -8,7 +8,8 @@
 
 With ``recovery: {policy: restart, every: 1}`` a live run of `train_gpu_only` goes on after failures: restart, spare,
 replica or shrink, with a checkpoint every so many steps. In place of ``faults`` there may be ``rates: {name:
-meta_llama3, for: 10 s, times: 1e6}``: faults drawn from published rates, so many times as often.
+meta_llama3, for: 10 s, times: 1e6}``: faults drawn from published rates, so many times as often; or ``trace: {file:
+trace.json, times: 1e6}``: outages of a trace in StepFun's format, so many times as fast, on the hosts of the topology.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from controller.errors import BadTopology
 from controller.faults.file import faults_of
 from controller.faults.rates.published import RATES, rates_called
 from controller.faults.sources.drawn import drawn_faults
+from controller.faults.sources.stepfun import Outage, outages_on, read_stepfun
 from controller.topology.document import Document
 from controller.topology.fault import Fault
 from controller.topology.nearest import hint
@@ -29,7 +31,7 @@ from controller.topology.schema import Topology
 from node.errors import BadQuantity
 from node.hardware.units import parse
 
-KEYS = ("topology", "workload", "faults", "rates", "seed", "recovery")
+KEYS = ("topology", "workload", "faults", "rates", "trace", "seed", "recovery")
 RATE_KEYS = ("name", "for", "times")
 WORKLOADS = ("run", "collective")
 
@@ -52,14 +54,39 @@ class DrawnRates:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceOfFile:
+    """Outages of others.
+
+    Attributes:
+        outages: in order.
+        times: so many times as fast.
+    """
+
+    outages: tuple[Outage, ...]
+    times: float
+
+    def faults(self, topology: Topology) -> tuple[Fault, ...]:
+        """The outages on the hosts of a topology."""
+        return tuple(
+            replace(
+                fault,
+                at_s=fault.at_s / self.times,
+                for_s=None if fault.for_s is None else fault.for_s / self.times,
+            )
+            for fault in outages_on(topology, self.outages)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FaultRun:
     """What a file of ``fault run`` says.
 
     Attributes:
         topology: shipped name or path.
         words: of the workload, ``run`` or ``collective`` first.
-        declared: faults of the file; empty with `rates`.
-        rates: what they are drawn from; None with `declared`.
+        declared: faults of the file; empty with `rates` or `trace`.
+        rates: what they are drawn from, or None.
+        trace: where they come from, or None.
         seed: of the workload and of the draw.
         recovery: policy and steps between checkpoints of training that goes on; None for runs that end.
     """
@@ -70,9 +97,12 @@ class FaultRun:
     rates: DrawnRates | None
     seed: int
     recovery: tuple[str, int] | None = None
+    trace: TraceOfFile | None = None
 
     def faults(self, topology: Topology) -> tuple[Fault, ...]:
         """The faults on a topology."""
+        if self.trace is not None:
+            return self.trace.faults(topology)
         if self.rates is None:
             return self.declared
         rates = rates_called(self.rates.name)
@@ -100,8 +130,8 @@ def read_fault_run(path: Path) -> FaultRun:
     for key in ("topology", "workload"):
         if not isinstance(data.get(key), str) or not data[key].strip():
             raise BadTopology(f"{document.where((key,))}: {key!r} is missing or is not text; write '{key}: ...'")
-    if ("faults" in data) == ("rates" in data):
-        raise BadTopology(f"{document.where()}: write either 'faults' or 'rates', one of them")
+    if sum(key in data for key in ("faults", "rates", "trace")) != 1:
+        raise BadTopology(f"{document.where()}: write either 'faults' or 'rates' or 'trace', one of them")
     where = document.where(("workload",))
     try:
         words = tuple(shlex.split(data["workload"]))
@@ -116,9 +146,10 @@ def read_fault_run(path: Path) -> FaultRun:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise BadTopology(f"{document.where(('seed',))}: a seed of {seed!r}; write a whole number, 0 or more")
     rates = _rates(document, data["rates"]) if "rates" in data else None
-    declared = faults_of(document) if rates is None else ()
+    trace = _trace(document, data["trace"], path) if "trace" in data else None
+    declared = faults_of(document) if rates is None and trace is None else ()
     recovery = _recovery(document, data["recovery"]) if "recovery" in data else None
-    return FaultRun(data["topology"], words, declared, rates, seed, recovery)
+    return FaultRun(data["topology"], words, declared, rates, seed, recovery, trace)
 
 
 def _recovery(document: Document, given: Any) -> tuple[str, int]:
@@ -146,8 +177,7 @@ def _rates(document: Document, given: Any) -> DrawnRates:
     name, times = given.get("name"), given.get("times", 1.0)
     if name not in RATES:
         raise BadTopology(f"{where}: no rates called {name!r}{hint(str(name), RATES, 'rates')}")
-    if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times <= 1e15:
-        raise BadTopology(f"{where}: {times!r} times as often; write a number above 0")
+    _check_times(times, where, "often")
     if not isinstance(given.get("for"), str):
         raise BadTopology(f"{where}: 'for' is missing or is not text; {example}")
     try:
@@ -155,3 +185,21 @@ def _rates(document: Document, given: Any) -> DrawnRates:
     except BadQuantity as error:
         raise BadTopology(f"{where}: {error}") from error
     return DrawnRates(str(name), for_s, float(times), where)
+
+
+def _trace(document: Document, given: Any, path: Path) -> TraceOfFile:
+    where = document.where(("trace",))
+    example = "write for example 'trace: {file: trace.json, times: 1e6}'"
+    if not isinstance(given, dict) or not isinstance(given.get("file"), str):
+        raise BadTopology(f"{where}: {given!r} is no trace; {example}")
+    for key in given:
+        if key not in ("file", "times"):
+            raise BadTopology(f"{where}: unknown key {key!r}{hint(str(key), ('file', 'times'), 'keys')}")
+    times = given.get("times", 1.0)
+    _check_times(times, where, "fast")
+    return TraceOfFile(read_stepfun(path.parent / given["file"]), float(times))
+
+
+def _check_times(times: object, where: str, what: str) -> None:
+    if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times <= 1e15:
+        raise BadTopology(f"{where}: {times!r} times as {what}; write a number above 0")
