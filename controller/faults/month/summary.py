@@ -18,6 +18,8 @@ from controller.faults.rates.draw import DrawnFailure
 ENOUGH_FAILURES = 40_000
 """So many make the mean time between failures good to half a percent."""
 MOST_MONTHS, MOST_GPUS = 400, 10_000_000
+MOST_EVENTS = 100_000
+"""So many failures of every kind are simulated at most, so that a month of slow hosts takes seconds, too."""
 _SPREAD = (0.5, 0.63, 0.79, 1.0, 1.26, 1.59, 2.0)
 """Intervals over the exact optimum at which the simulated one is looked for."""
 _SEARCH_MONTHS = 24
@@ -71,7 +73,8 @@ def summarise(job: MonthJob, seed: int, months: int | None = None, *, search: bo
     """
     _check(job, seed, months)
     expected = job.for_s / job.mttf_s
-    count = months or min(MOST_MONTHS, max(1, round(ENOUGH_FAILURES / expected)))
+    enough = min(MOST_MONTHS, ENOUGH_FAILURES / expected, MOST_EVENTS / _events(job))
+    count = months or max(1, round(enough))
     failures = failures_of(job, seed, count)
     total, shares = simulate(job, seed, failures)
     rows = {row: seconds(value) for row, value in total.rows.items()}
@@ -109,7 +112,7 @@ def _intervals(
     found = {"young": young_s(write_s, mttf_s), "daly": daly_s(write_s, mttf_s), "exact": best_s}
     if not total.failures or best_s < 1.0:
         return found
-    chosen = failures[:_SEARCH_MONTHS]
+    chosen = failures[: max(1, min(_SEARCH_MONTHS, int(MOST_EVENTS / 4 / _events(job))))]
     shares = []
     for factor in _SPREAD:
         tried = replace(job, checkpoints=replace(job.checkpoints, interval_s=best_s * factor))
@@ -121,6 +124,11 @@ def _intervals(
     return found
 
 
+def _events(job: MonthJob) -> float:
+    """Failures of every kind that are expected in a month."""
+    return job.rates.per_gpu_hour(job.rates.causes) * job.gpus * job.for_s / 3600.0
+
+
 def _check(job: MonthJob, seed: int, months: int | None) -> None:
     if not 1 <= job.gpus <= MOST_GPUS:
         raise UserError(f"{job.gpus} GPUs; write 1 to {MOST_GPUS:,}")
@@ -130,7 +138,7 @@ def _check(job: MonthJob, seed: int, months: int | None) -> None:
         raise UserError(f"a seed of {seed}; write 0 or more")
     if months is not None and not 1 <= months <= 100_000:
         raise UserError(f"{months} months; write 1 to 100,000")
-    expected = job.for_s / job.mttf_s
+    expected = _events(job)
     if expected > 1_000_000:
         raise UserError(
             f"{expected:,.0f} failures a month are expected of {job.gpus} GPUs; ask for fewer GPUs or a shorter time"
