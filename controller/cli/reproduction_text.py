@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import isinf
 
 from controller.report.five_lines import FiveLines, first_fitting
-from controller.report.tables import TextTable, percent, table
+from controller.report.tables import TextTable, number, percent, table
 from controller.reproduce.null_models import NullModel, null_models
 from controller.reproduce.rows import ComparedRow, Paper, Value
 from controller.reproduce.standing import FAR, is_numeric, size_of_error, standing
@@ -79,7 +79,7 @@ def verdict_word(row: ComparedRow) -> str:
 def short_value(value: Value) -> str:
     """A value in four digits, or the beginning of a text."""
     if not isinstance(value, str):
-        return f"{value:.4g}"
+        return number(value)
     return value.split(":")[0] if value.startswith("OOM at") else value.split(" (")[0]
 
 

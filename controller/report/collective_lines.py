@@ -8,7 +8,7 @@ from controller.collectives.attention.measure import MeasuredAttention
 from controller.collectives.measure.calls import MeasuredCall
 from controller.execute.path_shares import PathShare
 from controller.report.five_lines import FiveLines, bound_text, device_time, first_fitting
-from controller.report.tables import quantity
+from controller.report.tables import number, quantity
 from controller.topology.schema import Topology
 
 ROOM = 66
@@ -67,7 +67,7 @@ def attention_lines(
     names = ", ".join(entry.scheme for entry in entries)
     wrong = [entry.wrong for entry in entries if entry.wrong is not None]
     time_s = best.time_s or 0.0
-    rate = "no time passes" if not time_s else f"{call.tokens * call.batch / time_s:.4g} tokens/s"
+    rate = "no time passes" if not time_s else f"{number(call.tokens * call.batch / time_s)} tokens/s"
     exposed = f"{best.exposed_s / time_s:.0%}".replace("%", " %") if time_s else "0 %"
     return FiveLines(
         first_fitting((f"{name} ({names}): {what}", f"{name} by {len(entries)} schemes: {what}")),

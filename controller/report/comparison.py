@@ -16,7 +16,7 @@ from controller.experiment.run_spec import RunSpec
 from controller.report.html import run_sections
 from controller.report.page import Section, table_section, write_page
 from controller.report.plots import bar_plot, line_plot
-from controller.report.tables import quantity
+from controller.report.tables import number, quantity
 
 _CSV = (
     "tokens_per_s", "first_token_s", "per_token_s", "time_s", "bound", "joule_per_token", "hour_usd", "purchase_usd",
@@ -40,7 +40,7 @@ def table_rows(rows: Sequence[ComparisonRow]) -> list[tuple[object, ...]]:
             row.name,
             _what_ran(row),
             *(row.at.get(key) for key in keys),
-            None if row.tokens_per_s is None else f"{row.tokens_per_s:.4g}",
+            None if row.tokens_per_s is None else number(row.tokens_per_s),
             quantity(row.first_token_s, "s"),
             quantity(row.per_token_s, "s"),
             row.bound if row.outcome == "ok" else row.outcome,

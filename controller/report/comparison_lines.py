@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from controller.compare.measure import ComparisonRow
 from controller.report.five_lines import FiveLines, device_time, first_fitting
+from controller.report.tables import number
 
 
 def comparison_lines(rows: Sequence[ComparisonRow], model: str) -> FiveLines:
@@ -21,8 +22,8 @@ def comparison_lines(rows: Sequence[ComparisonRow], model: str) -> FiveLines:
         return FiveLines(head, nothing, nothing, "see the rows", values)
     best = max(ran, key=_rate)
     worst = min(ran, key=_rate)
-    rate = f"{_rate(best):.4g} tokens/s by {best.name}"
-    ratio = f"; {_rate(best) / _rate(worst):.3g} times that of {worst.name}" if worst is not best else ""
+    rate = f"{number(_rate(best))} tokens/s by {best.name}"
+    ratio = f"; {number(_rate(best) / _rate(worst), 3)} times that of {worst.name}" if worst is not best else ""
     return FiveLines(
         head,
         device_time(best.time_s or 0.0, (f"{best.name}, the fastest",)),

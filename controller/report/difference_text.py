@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.compare.run_difference import RunDifference
 from controller.report.five_lines import FiveLines, first_fitting
-from controller.report.tables import TextTable, percent, quantity, reported, table
+from controller.report.tables import TextTable, number, percent, quantity, reported, table
 
 SHOWN = 10
 """Rows of each table; --json has all."""
@@ -32,7 +32,7 @@ def difference_lines(
     one, other = first.get("tokens_per_s"), second.get("tokens_per_s")
     rates = "not told by both"
     if one and other:
-        rates = f"{one:.4g} and {other:.4g} tokens/s, {percent(other / one - 1)}"
+        rates = f"{number(one)} and {number(other)} tokens/s, {percent(other / one - 1)}"
     bounds = [_bound(run) for run in (first, second)]
     return FiveLines(
         first_fitting((f"{what}{changed}", what, f"{first['strategy']} and {second['strategy']}")),

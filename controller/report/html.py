@@ -8,7 +8,7 @@ from controller.experiment.result import Experiment, assumptions
 from controller.report.page import Section, table_section, text_section, write_page
 from controller.report.plots import occupancy_plot
 from controller.report.run_lines import run_lines
-from controller.report.tables import legend, percent, quantity, reported
+from controller.report.tables import legend, number, percent, quantity, reported
 from controller.report.timeline import timeline_section
 
 
@@ -87,6 +87,6 @@ def _facts(experiment: Experiment) -> list[tuple[str, str]]:
         ("outcome", outcome.ended),
         ("time", quantity(outcome.time_s, "s")),
         *((f"of it {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()),
-        ("throughput", "-" if rate is None else f"{rate:.4g} tokens/s"),
+        ("throughput", "-" if rate is None else f"{number(rate)} tokens/s"),
     ]
     return facts + [(name, reported(name, value)) for name, value in outcome.short_reports().items()]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.execute.trace import Level
+from controller.report.tables import number
 
 _STYLE: Mapping[str, Any] = {
     "svg.hashsalt": "windtunnel",
@@ -70,7 +71,7 @@ def bar_plot(names: Sequence[str], values: Sequence[float | None], label: str) -
     rows = range(len(names))
     axis.barh(rows, [0.0 if value is None else value for value in values], color="tab:blue", height=0.6)
     for row, value in zip(rows, values, strict=True):
-        text = " does not run" if value is None else f" {value:.4g}"
+        text = " does not run" if value is None else f" {number(value)}"
         axis.text(0.0 if value is None else value, row, text, va="center", fontsize=8)
     axis.set_yticks(list(rows), list(names))
     axis.invert_yaxis()

@@ -10,7 +10,7 @@ from controller.execute.outcome import Overflow
 from controller.experiment.result import Experiment
 from controller.models.scenario import Scenario
 from controller.report.five_lines import FiveLines, bound_text, device_time, first_fitting
-from controller.report.tables import quantity
+from controller.report.tables import number, quantity
 
 
 def run_lines(experiment: Experiment) -> FiveLines:
@@ -88,7 +88,7 @@ def _throughput(experiment: Experiment) -> str:
     if rate is None:
         return "not told: the program reports no tokens"
     energy = experiment.energy
-    text = f"{rate:.4g} tokens/s"
+    text = f"{number(rate)} tokens/s"
     if energy is None or energy.joule_per_token is None:
         return text
     least = "at least " if energy.lower_bound else ""

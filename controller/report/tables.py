@@ -56,6 +56,12 @@ def quantity(value: float | None, dimension: str, digits: int = 4) -> str:
     return sign + format_quantity(rounded, dimension)
 
 
+def number(value: float, digits: int = 4) -> str:
+    """`value` rounded to `digits` significant digits; large ones with commas and not with an exponent."""
+    text = f"{value:.{digits}g}"
+    return f"{float(text):,.0f}" if "e+" in text else text
+
+
 def reported(name: str, value: object) -> str:
     """A value that a program reports under `name`, whose ending says the unit: ``_s``, ``_bytes``, ``_ratio``."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -63,13 +69,13 @@ def reported(name: str, value: object) -> str:
     if not math.isfinite(value):
         return str(value)
     if name.endswith("_per_s") and not name.endswith("_bytes_per_s"):
-        return f"{value:.4g} /s"
+        return f"{number(value)} /s"
     for ending, dimension in _ENDINGS.items():
         if name.endswith(ending):
             return quantity(value, dimension)
     if name.endswith("_ratio"):
         return f"{value:.1%}".replace("%", " %")
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else number(value)
 
 
 def percent(ratio: float | None, digits: int = 1, *, sign: str = "+") -> str:

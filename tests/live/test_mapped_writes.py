@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from controller.launch import launch
-from node import client as client_module
+from node import buffer_client as client_module
 from node.errors import DtypeMismatch, OutOfRange, UnknownBuffer
 
 pytestmark = pytest.mark.live

@@ -93,3 +93,12 @@ def test_prose_is_folded_between_words(monkeypatch):
 )
 def test_what_a_program_reports_is_printed_with_the_unit_of_its_name(name, value, text):
     assert reported(name, value) == text
+
+
+def test_numbers_have_commas_instead_of_exponents() -> None:
+    from controller.report.tables import number
+
+    assert [number(value) for value in (0.0, 12.345, 1441.2, 15744.0, 2.5e9)] == [
+        "0", "12.35", "1441", "15,740", "2,500,000,000",
+    ]  # fmt: skip
+    assert number(1e-7) == "1e-07" and number(12345.0, 3) == "12,300"
