@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.hardware.units import format_quantity
+from node.hardware.units import format_bytes, format_quantity
 
 NOTHING = "-"
 PLAIN_WIDTH = 80
@@ -49,11 +49,10 @@ def quantity(value: float | None, dimension: str, digits: int = 4) -> str:
         raise ValueError(f"{value!r} {dimension} is no result; a report prints finite values only")
     sign = "-" if value < 0 else ""
     size = abs(value)
-    rounded = float(f"{size:.{digits}g}")
     # Bytes are decimal in every report, so that a column never mixes MiB and GB.
     if dimension == "bytes":
-        return sign + format_quantity(rounded, "bytes/s").removesuffix("/s")
-    return sign + format_quantity(rounded, dimension)
+        return sign + format_bytes(size, digits)
+    return sign + format_quantity(float(f"{size:.{digits}g}"), dimension)
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -37,7 +37,7 @@ from controller.plan.script import Script
 from controller.plan.size import symbol
 from controller.program.options import Count, option
 from controller.program.run import Run, TrainingProgram
-from node.hardware.units import format_quantity
+from node.hardware.units import format_bytes
 
 
 @dataclass(frozen=True)
@@ -194,5 +194,5 @@ def cxl_finetune(run: Run, scenario: TrainingScenario) -> TrainingProgram:
     for group, there in planned.items():
         total = sum(there.values())
         shares = ", ".join(f"{node} {size / total:.1%}" for node, size in there.items() if size)
-        run.figure(group, f"{format_quantity(float(f'{total:.4g}'), 'bytes/s').removesuffix('/s')}: {shares}")
+        run.figure(group, f"{format_bytes(total)}: {shares}")
     return train(run, scenario, policy)

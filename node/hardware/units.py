@@ -124,6 +124,11 @@ def unphysical(value: float, dimension: str) -> str:
     return f"no hardware has that; it must lie between {least:g}{shown} and {most:g}{shown}"
 
 
+def format_bytes(nbytes: float, digits: int = 4) -> str:
+    """A size rounded to `digits` significant digits with a decimal unit: ``2.202 TB``, never MiB beside GB [bytes]."""
+    return format_quantity(float(f"{nbytes:.{digits}g}"), "bytes/s").removesuffix("/s")
+
+
 def format_quantity(value: float, dimension: str) -> str:
     """`value` as text that `parse` turns into exactly `value` again.
 

@@ -111,7 +111,7 @@ def test_without_a_card_everything_lies_in_dram():
     [
         ({"placement": "best"}, "option placement is 'best'; write one of local_only"),
         ({"weights": "1-2"}, "option weights is '1-2'; write pages on DRAM"),
-        ({"weights": "0:2"}, "both 1 or more"),
+        ({"weights": "0:2"}, "both from 1 to 255"),
         ({"dram_budget": "lots"}, "option dram_budget is 'lots'; write a size"),
         ({"dram_budget": "1 GiB", "placement": "local_only"}, "--set cpu.dram.capacity"),
         ({"gpus": "none"}, "option gpus is 'none'"),
