@@ -17,6 +17,7 @@ PAPERS: dict[str, str] = {
     "distserve": "controller.reproduce.distserve:paper",
     "sarathi": "controller.reproduce.sarathi:paper",
     "llumnix": "controller.reproduce.llumnix:paper",
+    "nanoflow": "controller.reproduce.nanoflow:paper",
     "tpi_llm": "controller.reproduce.tpi_llm:paper",
     "tokenweave": "controller.reproduce.tokenweave:paper",
     "tokenring": "controller.reproduce.tokenring:paper",

@@ -10,7 +10,7 @@ from controller.models.sharded import Sharded
 from controller.offload.scratch import Scratch
 from controller.plan.ops import Plan, View
 from controller.plan.script import Script, Value
-from controller.plan.value import Place
+from controller.serving.device_times.attention_of_rank import attention_of_rank
 from controller.serving.device_times.parts import IterationParts
 from controller.serving.device_times.times import DeviceTimes, HostCosts
 from controller.serving.iteration_times import IterationLoad
@@ -42,7 +42,7 @@ class AuditedIteration:
 
 def audit(topology: Topology, times: DeviceTimes, most: int) -> list[AuditedIteration]:
     """The most frequent iterations of a run, and the one with most prompt tokens, at most `most`, both ways."""
-    loads = sorted(times.loads, key=lambda load: -times.loads[load])
+    loads = sorted((load for load in times.loads if not load.side_by_side), key=lambda load: -times.loads[load])
     mixed = max((load for load in loads if load.chunks), key=lambda load: load.tokens, default=None)
     chosen: list[IterationLoad] = [] if mixed is None else [mixed]
     chosen += [load for load in loads if load != mixed]
@@ -80,7 +80,7 @@ def whole_plan(parts: IterationParts, load: IterationLoad, scratch: Scratch) -> 
         attention: list[Value] = []
         for rank, (query, pair) in enumerate(zip(queries, keys, strict=True)):
             parts.keep(s, rank, pair, tokens)
-            attention.append(_attention(s, parts, rank, layer, query, load))
+            attention.append(attention_of_rank(s, parts, rank, layer, query, load))
         x = model.finish(s, layer, x, attention)
     rows = load.rows + load.ended_prompts
     if rows:
@@ -90,34 +90,3 @@ def whole_plan(parts: IterationParts, load: IterationLoad, scratch: Scratch) -> 
         for value in x:
             s.drop(value)
     return s.plan()
-
-
-def _attention(s: Script, parts: IterationParts, rank: int, layer: int, query: Value, load: IterationLoad) -> Value:
-    shape, heads, dim = parts.shape, parts.heads[rank], parts.shape.head_dim
-    kv_heads, width = parts.kv_heads[rank], parts.heads[rank] * parts.shape.head_dim
-    device = parts.sharding.devices[rank]
-    made = s.empty(Place(device, "hbm"), query.dtype, (load.tokens, width), partial=load.padding_tokens > 0)
-    if load.rows:
-        context = max(1, load.context_tokens // load.rows)
-        keys, values = (View(pool, 0, (load.rows, kv_heads, context, dim)) for pool in parts.pools[rank])
-        window = shape.window(layer)
-        _, lse = s.results(
-            "decode_attention", query.part(0, (load.rows, heads, dim)), keys, values,
-            out=[made.part(0, (load.rows, heads, dim)), None], tokens=(context,),
-            starts=(max(0, context - window),) if window else (), scale=shape.attention_scale,
-        )  # fmt: skip
-        assert isinstance(lse, Value)
-        s.drop(lse)
-    at = load.rows
-    for tokens, before in load.chunks:
-        window = shape.window(layer)
-        seen = tokens + (min(before, window) if window else before)
-        keys, values = (View(pool, 0, (seen, 1, kv_heads, dim)) for pool in parts.pools[rank])
-        piece = (tokens, 1, heads, dim)
-        sums = s.empty(Place(device, "hbm"), "fp32", piece[:-1], spare=True)
-        s.results(
-            "block_attention", query.part(at * width, piece), keys, values, out=[made.part(at * width, piece), sums],
-            scale=shape.attention_scale, offset=seen - tokens,
-        )  # fmt: skip
-        at += tokens
-    return made

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controller.execute.virtual import VirtualRun
 from controller.serving.device_times.grid import between, on_line
 from controller.serving.device_times.hops import HopTimes
+from controller.serving.device_times.nano_batches import overlap_ratio
 from controller.serving.device_times.parts import IterationParts, PartPlan
 from controller.serving.device_times.swaps import SwapTimes
 from controller.serving.iteration_times import IterationLoad
@@ -45,7 +46,7 @@ class DeviceTimes:
         swaps: SwapTimes | None = None, hops: HopTimes | None = None,
     ) -> None:  # fmt: skip
         self.parts, self.host, self.grain = parts, host, grain
-        self._run = VirtualRun(topology)
+        self._run, self._topology = VirtualRun(topology), topology
         self._is_placed = False
         self.executed = 0
         self._memo: dict[tuple[object, ...], float] = {}
@@ -57,10 +58,10 @@ class DeviceTimes:
         """Duration of one iteration [s]."""
         tokens = load.tokens
         rows = load.rows + len(load.chunks)
-        total = self.host.step_s + self.host.sequence_s * rows + self._swap_s(load)
+        host_s = self.host.step_s + self.host.sequence_s * rows + self._swap_s(load)
         if not tokens:
-            return total
-        total += self._layers_s(tokens, load.rows + load.ended_prompts)
+            return host_s
+        total = self._layers_s(tokens, load.rows + load.ended_prompts)
         if self._hops is not None:
             total += (self.parts.stages - 1) * self._hops.hop_s(tokens)
         if load.rows and load.context_tokens:
@@ -69,7 +70,20 @@ class DeviceTimes:
             total += self.chunk_s(chunk, before)
         if len(self.loads) < 100_000:
             self.loads[load] = self.loads.get(load, 0) + 1
-        return total
+        return host_s + (total * self._overlap(load) if load.side_by_side else total)
+
+    def _overlap(self, load: IterationLoad) -> float:
+        """How much shorter nano-batches side by side are, at sizes of four an octave."""
+        rows = between(load.rows, 4, self.parts.most_tokens)[0]
+        context = between(max(1, load.context_tokens // max(1, load.rows)), 4, self._most_context(max(1, rows)))[0]
+        tokens = between(sum(tokens for tokens, _ in load.chunks), 4, self.parts.most_tokens)[0]
+        key = "o", rows, context, tokens
+        if key not in self._memo:
+            pieces = tuple((part, 0) for part in (tokens - tokens // 2, tokens // 2) if part)
+            near = IterationLoad(rows, rows * context, pieces)
+            self._memo[key] = overlap_ratio(self._topology, self.parts, near)
+            self.executed += 4
+        return self._memo[key]
 
     def decode_steps_s(self, rows: int, context_tokens: int, count: int) -> list[float]:
         """Durations of `count` steps of decoding that follow each other [s]."""

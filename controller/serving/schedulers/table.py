@@ -96,6 +96,10 @@ SCHEDULERS: Final[Mapping[str, SchedulerEntry]] = {
             ServerLimits(4096, 2048), f"{_HERE}.batchllm:prepare",
         ),
         SchedulerEntry(
+            "nanoflow", "the decisions of sarathi; nano-batches whose kernels share the devices",
+            f"{_HERE}.nanoflow:decide", ServerLimits(2048, 2048),
+        ),
+        SchedulerEntry(
             "prefill_only", "prompts alone, packed to the length that saturates (a prefill instance)",
             f"{_HERE}.prefill_only:decide", ServerLimits(256, 512),
         ),
