@@ -50,6 +50,8 @@ if TYPE_CHECKING:
               help="Iterations executed whole, to say how far off the sum of parts is.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--save-detailed", is_flag=True, help="Put every request into --json.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
+              help="Write a report: attainment over rate, instances and KV occupancy over time.")  # fmt: skip
 @overrides_option
 @catalog_option
 @json_option
@@ -58,7 +60,7 @@ def serve(
     slo: str, attainment: float, find_rate: bool, instances: int, cluster: str,
     cluster_options: tuple[str, ...], pp: int, ep: int, tp: int, max_num_seqs: int | None,
     max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None, utilisation: float,
-    host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool,
+    host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Serve requests with SCHEDULER and print the block of vLLM's benchmark; --json has its keys.
@@ -98,6 +100,8 @@ def serve(
         )
         for name in names
     ]  # fmt: skip
+    if report is not None and not report.absolute().parent.is_dir():
+        raise BadWorkload(f"--report {report}: there is no folder {report.absolute().parent}; make it first")
     load_engine()
     found, rates = [], []
     with progress() as tell:
@@ -108,6 +112,10 @@ def serve(
                 found.append(run)
             else:
                 found.append(run_server(spec, tell))
+    if report is not None:
+        from controller.report.serving_page import write_serving_report
+
+        write_serving_report(found, rates, report)
     if as_json:
         from controller.experiment.serving_json import serving_json
 

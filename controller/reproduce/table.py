@@ -18,6 +18,7 @@ PAPERS: dict[str, str] = {
     "sarathi": "controller.reproduce.sarathi:paper",
     "llumnix": "controller.reproduce.llumnix:paper",
     "nanoflow": "controller.reproduce.nanoflow:paper",
+    "serving_policies": "controller.reproduce.serving_policies:paper",
     "tpi_llm": "controller.reproduce.tpi_llm:paper",
     "tokenweave": "controller.reproduce.tokenweave:paper",
     "tokenring": "controller.reproduce.tokenring:paper",

@@ -13,8 +13,6 @@ def attention_of_rank(
     s: Script, parts: IterationParts, rank: int, layer: int, query: Value, load: IterationLoad
 ) -> Value:
     """Attention (tokens, h*d) of the queries of one rank, decodes first, then the chunks in their order."""
-    s: Script, parts: IterationParts, rank: int, layer: int, query: Value, load: IterationLoad
-) -> Value:
     shape, heads, dim = parts.shape, parts.heads[rank], parts.shape.head_dim
     kv_heads, width = parts.kv_heads[rank], parts.heads[rank] * parts.shape.head_dim
     device = parts.sharding.devices[rank]

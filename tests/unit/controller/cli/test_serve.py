@@ -1,6 +1,7 @@
 """`windtunnel serve` from its words to its figures."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,34 @@ def test_a_rate_that_never_drains_is_said(capsys: pytest.CaptureFixture[str]) ->
     words = [*WORDS, "--requests", "poisson:5000/s", "--num-prompts", "400", "--max-num-seqs", "2"]
     assert main(words) == 0
     assert "the rate never drains: the queue grows by" in capsys.readouterr().out
+
+
+def test_a_search_finds_a_rate_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "serving.html"
+    words = [*WORDS, "--slo", "ttft=40ms,tpot=20ms", "--find-rate", "--report", str(page), "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)["found_rate"]
+    assert found["rate_per_s"] > 0 and found["attained_ratio"] >= 0.9 and len(found["tried"]) > 3
+    text = page.read_text()
+    assert "attainment over rate" in text and "KV occupancy" in text and "<svg" in text
+
+
+def test_an_objective_that_cannot_be_met_says_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--slo", "ttft=1us", "--find-rate"]) == 2
+    said = capsys.readouterr().err
+    assert "no rate attains the objective for 90.0% of the requests: the best is 0.0%" in said
+
+
+def test_clusters_and_pipelines_run_on_several_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    several = ["--topology", "a10_4", "--instances", "2"]
+    apart = ["--cluster", "distserve", "--cluster-option", "prefill=1"]
+    for more in (["--cluster", "llumnix"], apart, ["--pp", "2"], ["--tp", "2"]):
+        assert main([*WORDS, *several, *more, "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)
+        assert made["completed"] == 30 and made["cluster"]["mean_instances_on"] == pytest.approx(2.0)
+    assert made["time_s"] > 0
+
+
+def test_nano_batches_share_the_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--scheduler", "nanoflow", "--num-prompts", "8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["completed"] == 8
