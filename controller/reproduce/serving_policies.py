@@ -1,12 +1,12 @@
 """FastGen and FastSwitch: what their papers state that a run here can give.
 
 Sources: DeepSpeed-FastGen (arXiv 2401.08671; the figures of its repository): Llama-2-70B on four A100, prompts of about
-2,600 tokens (30 %), answers of 60, clients that wait for their answers; Llumnix, section 5, for the copies that FastSwitch
-(arXiv 2411.18424) saves. Times are those of the device models, hosts as declared for vLLM.
+2,600 tokens (30 %), answers of 60, clients that wait for their answers; Llumnix, section 5, for the copies that
+FastSwitch (arXiv 2411.18424) saves. Times are those of the device models, hosts as declared for vLLM.
 
 What is left out: figures of FastSwitch and BatchLLM that third parties report alone, the profiles behind Melange's
-savings, and POLCA's power trace, which is not published: the policies are there and checked by their tests. vLLM's curve
-of FastGen's repository, half of ours, is that of version 0.2.
+savings, and POLCA's power trace, which is not published: the policies are there and checked by their tests. FastGen was
+compared with an early vLLM, which reached half of what its scheduler does here on the device models.
 """
 
 from __future__ import annotations
