@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from controller.clock import wall_clock_s
 from controller.errors import BadWorkload
+from controller.experiment.serving_setup import ServingSetup
 from controller.experiment.serving_spec import ServeSpec
-from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
-from controller.models.sharding import Sharding
+from controller.program.results import Latencies, ServingResult
 from controller.program.run import ProgressSink
 from controller.serving.client_request import RequestStreamSpec
 from controller.serving.cluster import ServingCluster
-from controller.serving.cluster_state import BOTH, PREFILL
-from controller.serving.clusters.table import ClusterEntry, load_cluster
+from controller.serving.clusters.table import ClusterEntry
 from controller.serving.device_times.audit import AuditedIteration, audit
-from controller.serving.device_times.hops import HopTimes
-from controller.serving.device_times.parts import IterationParts
-from controller.serving.device_times.swaps import SwapTimes
-from controller.serving.device_times.times import DeviceTimes, HostCosts
-from controller.serving.fleet import InstanceSpec, start_instances
+from controller.serving.fleet import start_instances
 from controller.serving.instance import ServingInstance
-from controller.serving.kv_movers import FabricMover
-from controller.serving.kv_pool import BLOCK_TOKENS
-from controller.serving.kv_room import block_bytes, kv_blocks
-from controller.serving.layout import InstanceDevices, instance_devices
 from controller.serving.loop import ServingLoop
 from controller.serving.metrics import ServingMetrics, measure_requests
 from controller.serving.rate_search import FoundRate, find_rate
-from controller.serving.requests.open import open_requests
-from controller.serving.schedulers.table import SchedulerEntry, load_scheduler
+from controller.serving.schedulers.table import SchedulerEntry
 from controller.serving.state import RequestState
-from controller.topology.loader import load_topology
+from controller.serving.token_times import token_gaps
 from controller.topology.schema import Topology
-from node.hardware.operation import ITEM_BYTES
 
 
 @dataclass
@@ -82,100 +71,21 @@ class ServingExperiment:
         """Largest error of an audited iteration; None where none was."""
         return max((abs(each.error) for each in self.audited), default=None)
 
-
-class ServingSetup:
-    """Everything of a server that stays when only the requests change, as in a search of a rate.
-
-    Attributes:
-        spec, topology, shape, scheduler, cluster: that were loaded.
-        devices: of every instance.
-        instances: what each is started with.
-        device_times: of the iterations of every kind of instance.
-    """
-
-    def __init__(self, spec: ServeSpec) -> None:
-        """Loads and checks.
-
-        Raises:
-            UserError: a name that does not exist, or devices that cannot hold the model and one block.
-        """
-        self.spec = spec
-        self.topology = load_topology(spec.topology, spec.overrides, spec.catalog)
-        self.shape = load_model(spec.model)
-        _check_shape(self.shape, spec.ep)
-        self.scheduler = load_scheduler(spec.scheduler, spec.limits)
-        self.cluster = load_cluster(spec.cluster or "round_robin")
-        self.devices = instance_devices(
-            self.topology, spec.instances, spec.tp, spec.pp, spec.cluster_options, self.cluster.roles
+    @property
+    def result(self) -> ServingResult:
+        """The run as what a program of a server hands on."""
+        metrics = self.metrics
+        ends = [np.array(each.progress.step_end_at) for each in self.instances]
+        done = [state for state in self.states if state.outcome == "ok" and state.request.output_tokens > 1]
+        gaps = np.concatenate([token_gaps(state, ends) for state in done]) if done else np.empty(0)
+        ttft, tpot, itl, e2e = (
+            Latencies(values[np.isfinite(values)])
+            for values in (metrics.ttfts_s, metrics.tpots_s, gaps, metrics.e2els_s)
         )
-        self.instances: list[InstanceSpec] = []
-        known: dict[tuple[object, ...], tuple[DeviceTimes, int]] = {}
-        for each in self.devices:
-            products = tuple(tuple(self.topology.devices[name].spec.product for name in stage) for stage in each.stages)
-            if products not in known:
-                known[products] = self._times_of(each)
-            times, blocks = known[products]
-            decide, limits = self.scheduler.decide, self.scheduler.limits
-            if each.role != BOTH:
-                entry = load_scheduler("prefill_only" if each.role == PREFILL else "decode_only", spec.limits)
-                decide, limits = entry.decide, entry.limits
-            self.instances.append(InstanceSpec(times, blocks, limits, decide, len(each.stages), each.count))
-        self.device_times = [times for times, _ in known.values()]
-
-    def _times_of(self, each: InstanceDevices) -> tuple[DeviceTimes, int]:
-        spec, limits, stages = self.spec, self.scheduler.limits, len(each.stages)
-        shape = _stage_shape(self.shape, stages)
-        dtype = "fp16" if shape.dtype == "fp32" else shape.dtype
-        most_tokens = max(limits.budget_tokens, shape.max_positions) + limits.max_requests
-        first = each.stages[0]
-        sharding = Sharding(shape, first, dtype)
-        blocks = kv_blocks(self.topology, sharding, spec.utilisation, most_tokens)
-        if spec.kv_tokens is not None:
-            blocks = self._asked_blocks(spec.kv_tokens, blocks, first[0])
-        parts = IterationParts(self.topology, shape, first, dtype, blocks * BLOCK_TOKENS, most_tokens, stages)
-        swaps = hops = None
-        if limits.swap:
-            swaps = SwapTimes(self.topology, first[0], shape.layers, block_bytes(sharding))
-        if stages > 1:
-            row_bytes = shape.hidden * ITEM_BYTES[dtype]
-            hops = HopTimes(self.topology, first[0], each.stages[1][0], row_bytes, most_tokens)
-        host = HostCosts(spec.host_step_s, spec.host_sequence_s)
-        return DeviceTimes(self.topology, parts, host, spec.grain, swaps, hops), blocks
-
-    def _asked_blocks(self, kv_tokens: int, blocks: int, device: str) -> int:
-        asked = kv_tokens // BLOCK_TOKENS
-        if asked < 1:
-            raise BadWorkload(f"--kv-tokens {kv_tokens} is less than one block of {BLOCK_TOKENS} tokens; raise it")
-        if asked > blocks:
-            raise BadWorkload(
-                f"--kv-tokens {kv_tokens}: {device} has room for {blocks * BLOCK_TOKENS} tokens beside the weights of "
-                f"{self.shape.name}; lower it, or raise --utilisation or --tp"
-            )
-        return asked
-
-    def dispatcher(self, instances: list[ServingInstance]) -> ServingCluster | None:
-        """The cluster policy over fresh instances; None for one instance."""
-        if len(self.devices) == 1:
-            return None
-        groups = [each.stages[0] for each in self.devices]
-        sharding = self.device_times[0].parts.sharding
-        rank_bytes = block_bytes(sharding) / BLOCK_TOKENS * sharding.world * self.device_times[0].parts.stages
-        mover = FabricMover(self.topology, groups, [rank_bytes / len(group) for group in groups])
-        roles = [each.role for each in self.devices]
-        return ServingCluster(self.cluster, instances[: len(groups)], mover, roles, self.spec.cluster_options)
-
-    def stream(self, rate_per_s: float | None = None) -> RequestStreamSpec:
-        """The requests, at another mean rate where one is given.
-
-        Raises:
-            BadWorkload: one that no instance can hold to its end.
-        """
-        stream = open_requests(
-            self.spec.requests, self.spec.lengths, self.spec.num_prompts, self.spec.seed, rate_per_s,
-            self.spec.classes, self.spec.max_model_len,
+        return ServingResult(
+            len(self.states), metrics.output_tokens, metrics.duration_s, metrics.completed, metrics.input_tokens,
+            ttft, tpot, itl, e2e,
         )  # fmt: skip
-        check_requests(stream, self.shape, min(each.blocks for each in self.instances))
-        return self.scheduler.prepare(stream)
 
 
 def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingSetup | None = None,
@@ -235,55 +145,6 @@ def queue_growth_per_s(states: Sequence[RequestState], stream: RequestStreamSpec
     queued = [int((arrivals <= at).sum() - np.searchsorted(begun, at, side="right")) for at in (half, last)]
     growth = (queued[1] - queued[0]) / (last - half)
     return float(growth) if growth > 0.05 * stream.rate_per_s and queued[1] > 20 else 0.0
-
-
-def check_requests(stream: RequestStreamSpec, shape: ModelShape, blocks: int) -> None:
-    """Refuses requests that no instance can hold to their end.
-
-    Raises:
-        BadWorkload: longer than the model has positions, or than the KV pool.
-    """
-    longest = max(stream.requests, key=lambda request: request.total_tokens)
-    total = longest.total_tokens
-    if total > shape.max_positions:
-        raise BadWorkload(
-            f"request {longest.number} of {stream.name} has {longest.prompt_tokens} + {longest.output_tokens} tokens, "
-            f"and {shape.name} was made for {shape.max_positions}; choose another model or shorter --lengths, or cut "
-            f"them with --max-model-len {shape.max_positions}"
-        )
-    if total > blocks * BLOCK_TOKENS:
-        raise BadWorkload(
-            f"request {longest.number} of {stream.name} has {total} tokens, and the KV pool holds "
-            f"{blocks * BLOCK_TOKENS}; raise --tp, --utilisation or --kv-tokens, or choose shorter --lengths"
-        )
-
-
-def _check_shape(shape: ModelShape, ep: int) -> None:
-    """Refuses models with parts that iterations cannot be made of.
-
-    Raises:
-        BadWorkload: names the part.
-    """
-    if ep != 1:
-        raise BadWorkload(f"--ep {ep}: experts over several devices are not served yet; remove --ep")
-    if shape.parts:
-        raise BadWorkload(
-            f"{shape.name} has {' and '.join(shape.parts)}, which serving does not take yet; choose a dense --model"
-        )
-
-
-def _stage_shape(shape: ModelShape, stages: int) -> ModelShape:
-    """The layers of the first pipeline stage.
-
-    Raises:
-        BadWorkload: layers that cannot be divided evenly.
-    """
-    if stages == 1:
-        return shape
-    if shape.layers % stages:
-        raise BadWorkload(f"--pp {stages} does not divide {shape.layers} layers of {shape.name}; choose a divisor")
-    layers = shape.layers // stages
-    return replace(shape, layers=layers, sliding_layers=shape.sliding_layers[:layers])
 
 
 def find_serving_rate(

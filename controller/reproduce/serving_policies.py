@@ -14,7 +14,8 @@ from __future__ import annotations
 from functools import cache, partial
 from itertools import pairwise
 
-from controller.experiment.serving_run import ServingSetup, serve
+from controller.experiment.serving_run import serve
+from controller.experiment.serving_setup import ServingSetup
 from controller.experiment.serving_spec import ServeSpec
 from controller.models.catalog import load_model
 from controller.reproduce.rows import Paper, Value

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from controller.cli.main import main
+from controller.experiment.serving_run import serve
+from controller.experiment.serving_spec import ServeSpec
 
 WORDS = ("serve", "--model", "gpt-30m", "--topology", "a6000_ssd", "--requests", "poisson:50/s", "--lengths",
          "in=64,out=16", "--num-prompts", "30")  # fmt: skip
@@ -88,3 +90,12 @@ def test_clusters_and_pipelines_run_on_several_devices(capsys: pytest.CaptureFix
 def test_nano_batches_share_the_devices(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*WORDS, "--scheduler", "nanoflow", "--num-prompts", "8", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["completed"] == 8
+
+
+def test_a_run_is_a_serving_result() -> None:
+    spec = ServeSpec("gpt-30m", "a6000_ssd", requests="inf", lengths="in=20,out=5", num_prompts=7)
+    run = serve(spec)
+    result = run.result
+    assert (result.requests, result.completed, result.generated_tokens) == (7, 7, 35)
+    assert (result.ttft_s.count, result.itl_s.count) == (7, 28)
+    assert result.ttft_s.mean_s == pytest.approx(run.metrics.ttft.mean_s)

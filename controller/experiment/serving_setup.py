@@ -1,0 +1,173 @@
+"""A server that is loaded and checked, apart from its requests: devices, model, scheduler, times and cluster policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.errors import BadWorkload
+from controller.experiment.serving_spec import ServeSpec
+from controller.models.catalog import load_model
+from controller.models.shape import ModelShape
+from controller.models.sharding import Sharding
+from controller.serving.client_request import RequestStreamSpec
+from controller.serving.cluster import ServingCluster
+from controller.serving.cluster_state import BOTH, PREFILL
+from controller.serving.clusters.table import load_cluster
+from controller.serving.device_times.hops import HopTimes
+from controller.serving.device_times.parts import IterationParts
+from controller.serving.device_times.swaps import SwapTimes
+from controller.serving.device_times.times import DeviceTimes, HostCosts
+from controller.serving.fleet import InstanceSpec
+from controller.serving.instance import ServingInstance
+from controller.serving.kv_movers import FabricMover
+from controller.serving.kv_pool import BLOCK_TOKENS
+from controller.serving.kv_room import block_bytes, kv_blocks
+from controller.serving.layout import InstanceDevices, instance_devices
+from controller.serving.requests.open import open_requests
+from controller.serving.schedulers.table import load_scheduler
+from controller.topology.loader import load_topology
+from node.hardware.operation import ITEM_BYTES
+
+
+class ServingSetup:
+    """Everything of a server that stays when only the requests change, as in a search of a rate.
+
+    Attributes:
+        spec, topology, shape, scheduler, cluster: that were loaded.
+        devices: of every instance.
+        instances: what each is started with.
+        device_times: of the iterations of every kind of instance.
+    """
+
+    def __init__(self, spec: ServeSpec) -> None:
+        """Loads and checks.
+
+        Raises:
+            UserError: a name that does not exist, or devices that cannot hold the model and one block.
+        """
+        self.spec = spec
+        self.topology = load_topology(spec.topology, spec.overrides, spec.catalog)
+        self.shape = load_model(spec.model)
+        _check_shape(self.shape, spec.ep)
+        self.scheduler = load_scheduler(spec.scheduler, spec.limits)
+        self.cluster = load_cluster(spec.cluster or "round_robin")
+        self.devices = instance_devices(
+            self.topology, spec.instances, spec.tp, spec.pp, spec.cluster_options, self.cluster.roles
+        )
+        self.instances: list[InstanceSpec] = []
+        known: dict[tuple[object, ...], tuple[DeviceTimes, int]] = {}
+        for each in self.devices:
+            products = tuple(tuple(self.topology.devices[name].spec.product for name in stage) for stage in each.stages)
+            if products not in known:
+                known[products] = self._times_of(each)
+            times, blocks = known[products]
+            decide, limits = self.scheduler.decide, self.scheduler.limits
+            if each.role != BOTH:
+                entry = load_scheduler("prefill_only" if each.role == PREFILL else "decode_only", spec.limits)
+                decide, limits = entry.decide, entry.limits
+            self.instances.append(InstanceSpec(times, blocks, limits, decide, len(each.stages), each.count))
+        self.device_times = [times for times, _ in known.values()]
+
+    def _times_of(self, each: InstanceDevices) -> tuple[DeviceTimes, int]:
+        spec, limits, stages = self.spec, self.scheduler.limits, len(each.stages)
+        shape = _stage_shape(self.shape, stages)
+        dtype = "fp16" if shape.dtype == "fp32" else shape.dtype
+        most_tokens = max(limits.budget_tokens, shape.max_positions) + limits.max_requests
+        first = each.stages[0]
+        sharding = Sharding(shape, first, dtype)
+        blocks = kv_blocks(self.topology, sharding, spec.utilisation, most_tokens)
+        if spec.kv_tokens is not None:
+            blocks = self._asked_blocks(spec.kv_tokens, blocks, first[0])
+        parts = IterationParts(self.topology, shape, first, dtype, blocks * BLOCK_TOKENS, most_tokens, stages)
+        swaps = hops = None
+        if limits.swap:
+            swaps = SwapTimes(self.topology, first[0], shape.layers, block_bytes(sharding))
+        if stages > 1:
+            row_bytes = shape.hidden * ITEM_BYTES[dtype]
+            hops = HopTimes(self.topology, first[0], each.stages[1][0], row_bytes, most_tokens)
+        host = HostCosts(spec.host_step_s, spec.host_sequence_s)
+        return DeviceTimes(self.topology, parts, host, spec.grain, swaps, hops), blocks
+
+    def _asked_blocks(self, kv_tokens: int, blocks: int, device: str) -> int:
+        asked = kv_tokens // BLOCK_TOKENS
+        if asked < 1:
+            raise BadWorkload(f"--kv-tokens {kv_tokens} is less than one block of {BLOCK_TOKENS} tokens; raise it")
+        if asked > blocks:
+            raise BadWorkload(
+                f"--kv-tokens {kv_tokens}: {device} has room for {blocks * BLOCK_TOKENS} tokens beside the weights of "
+                f"{self.shape.name}; lower it, or raise --utilisation or --tp"
+            )
+        return asked
+
+    def dispatcher(self, instances: list[ServingInstance]) -> ServingCluster | None:
+        """The cluster policy over fresh instances; None for one instance."""
+        if len(self.devices) == 1:
+            return None
+        groups = [each.stages[0] for each in self.devices]
+        sharding = self.device_times[0].parts.sharding
+        rank_bytes = block_bytes(sharding) / BLOCK_TOKENS * sharding.world * self.device_times[0].parts.stages
+        mover = FabricMover(self.topology, groups, [rank_bytes / len(group) for group in groups])
+        roles = [each.role for each in self.devices]
+        return ServingCluster(self.cluster, instances[: len(groups)], mover, roles, self.spec.cluster_options)
+
+    def stream(self, rate_per_s: float | None = None) -> RequestStreamSpec:
+        """The requests, at another mean rate where one is given.
+
+        Raises:
+            BadWorkload: one that no instance can hold to its end.
+        """
+        stream = open_requests(
+            self.spec.requests, self.spec.lengths, self.spec.num_prompts, self.spec.seed, rate_per_s,
+            self.spec.classes, self.spec.max_model_len,
+        )  # fmt: skip
+        check_requests(stream, self.shape, min(each.blocks for each in self.instances))
+        return self.scheduler.prepare(stream)
+
+
+def check_requests(stream: RequestStreamSpec, shape: ModelShape, blocks: int) -> None:
+    """Refuses requests that no instance can hold to their end.
+
+    Raises:
+        BadWorkload: longer than the model has positions, or than the KV pool.
+    """
+    longest = max(stream.requests, key=lambda request: request.total_tokens)
+    total = longest.total_tokens
+    if total > shape.max_positions:
+        raise BadWorkload(
+            f"request {longest.number} of {stream.name} has {longest.prompt_tokens} + {longest.output_tokens} tokens, "
+            f"and {shape.name} was made for {shape.max_positions}; choose another model or shorter --lengths, or cut "
+            f"them with --max-model-len {shape.max_positions}"
+        )
+    if total > blocks * BLOCK_TOKENS:
+        raise BadWorkload(
+            f"request {longest.number} of {stream.name} has {total} tokens, and the KV pool holds "
+            f"{blocks * BLOCK_TOKENS}; raise --tp, --utilisation or --kv-tokens, or choose shorter --lengths"
+        )
+
+
+def _check_shape(shape: ModelShape, ep: int) -> None:
+    """Refuses models with parts that iterations cannot be made of.
+
+    Raises:
+        BadWorkload: names the part.
+    """
+    if ep != 1:
+        raise BadWorkload(f"--ep {ep}: experts over several devices are not served yet; remove --ep")
+    if shape.parts:
+        raise BadWorkload(
+            f"{shape.name} has {' and '.join(shape.parts)}, which serving does not take yet; choose a dense --model"
+        )
+
+
+def _stage_shape(shape: ModelShape, stages: int) -> ModelShape:
+    """The layers of the first pipeline stage.
+
+    Raises:
+        BadWorkload: layers that cannot be divided evenly.
+    """
+    if stages == 1:
+        return shape
+    if shape.layers % stages:
+        raise BadWorkload(f"--pp {stages} does not divide {shape.layers} layers of {shape.name}; choose a divisor")
+    layers = shape.layers // stages
+    return replace(shape, layers=layers, sliding_layers=shape.sliding_layers[:layers])
