@@ -29,6 +29,7 @@
     ├── Unsupported                the device kind cannot do that
     ├── TooManyCalls               more calls of a kind are open than a node serves
     ├── NotAdmitted                a call without the token of the run
+    ├── NotCarried                 a call for a device that lives in another process
     └── ShuttingDown               the node takes no more work
 
 Every leaf says what is wrong with value and unit, the limit, where, and what to do.
@@ -164,6 +165,10 @@ class TooManyCalls(NodeError):
 
 class NotAdmitted(NodeError):
     """A call that does not carry the token of the run."""
+
+
+class NotCarried(NodeError):
+    """A call for a device that this process does not carry."""
 
 
 class ShuttingDown(NodeError):

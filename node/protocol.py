@@ -22,6 +22,11 @@ MESSAGE_BYTES = 32 << 20
 CHUNK_BYTES = 2 << 20
 """How much data one chunk of Write or Read carries [bytes]; larger chunks are no faster on a local socket."""
 
+GROUP_SUFFIX = ".group.sock"
+"""End of the path of a socket that several devices listen at; calls to it say whose they are."""
+DEVICE_KEY = "windtunnel-device"
+"""Metadata of such a call: the device."""
+
 HEARTBEAT_S = 0.5
 """How often a node says that it lives [s of wall time]."""
 NODE_TIMEOUT_S = 4.0

@@ -19,6 +19,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ class ForkServer:
 
     def __init__(self, directory: Path, control: int, report: int) -> None:
         self._directory, self._control, self._report = directory, control, report
-        self._children: dict[int, str] = {}
+        self._children: dict[int, tuple[str, ...]] = {}
         self._wakeup, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.asked_to_stop = False
 
@@ -89,13 +90,14 @@ class ForkServer:
         starts = _starts(cluster, self._directory)
         gc.collect()
         gc.freeze()  # the collector would write into every shared page
-        for name, serve in starts.items():
-            self._children[self._fork(name, serve)] = name
-        text = json.dumps({"server": os.getpid(), "nodes": {name: pid for pid, name in self._children.items()}})
+        for names, serve in starts.items():
+            self._children[self._fork(names, serve)] = names
+        processes = {name: pid for pid, names in self._children.items() for name in names}
+        text = json.dumps({"server": os.getpid(), "nodes": processes})
         fresh = self._directory / (PROCESSES_FILE + ".new")
         fresh.write_text(text)
         fresh.replace(self._directory / PROCESSES_FILE)
-        self.tell({"started": {name: pid for pid, name in self._children.items()}})
+        self.tell({"started": processes})
 
     def watch(self) -> None:
         """Reports nodes that end, until it is time to stop."""
@@ -128,29 +130,33 @@ class ForkServer:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            name = self._children.pop(pid, None)
-            if name is not None:
+            for name in self._children.pop(pid, ()):
                 self.tell({"exited": name, "how": _how(status)})
 
-    def _fork(self, name: str, serve: Serve) -> int:
+    def _fork(self, names: tuple[str, ...], serve: Serve) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid:
             return pid
         code = 1
         try:
-            self._become_node(name, parent)
-            serve(lambda target: _tell(self._report, {"ready": name, "target": target}))
+            self._become_node(names, parent)
+            serve(lambda target: self._ready(names, target))
             code = 0
         except BaseException as error:
             traceback.print_exc()
-            _tell(self._report, {"failed": name, "type": type(error).__name__, "text": str(error)})
+            _tell(self._report, {"failed": names[0], "type": type(error).__name__, "text": str(error)})
         finally:
             sys.stderr.flush()
             os._exit(code)
 
-    def _become_node(self, name: str, parent: int) -> None:
+    def _ready(self, names: tuple[str, ...], target: str) -> None:
+        for name in names:
+            _tell(self._report, {"ready": name, "target": target})
+
+    def _become_node(self, names: tuple[str, ...], parent: int) -> None:
         """Undoes what only the server needs."""
+        name = names[0]
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
@@ -168,14 +174,16 @@ class ForkServer:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+        for other in names[1:]:  # who looks for the log of any device finds that of its process
+            (self._directory / f"{other}.log").symlink_to(f"{name}.log")
 
 
-def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[str, Serve]:
-    """What each process does, by name; imports everything that any of them needs."""
+def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[tuple[str, ...], Serve]:
+    """What each process does, by the devices that it carries; imports everything that any of them needs."""
     from node.memory.tensors import set_single_thread
     from node.runtime.parts import NodeConfig
     from node.runtime.peers import Address
-    from node.service.host import serve_arbiter, serve_node
+    from node.service.host import serve_arbiter, serve_node, serve_nodes
     from node.wire.credentials import check_target, credentials_from_data
     from node.wire.specs import spec_from_data
 
@@ -190,7 +198,8 @@ def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[str, Serve]:
         {} if secured else {name: Address(entry["target"], entry["host"]) for name, entry in cluster["devices"].items()}
     )
     links: dict[str, float] = cluster["links"]
-    starts: dict[str, Serve] = {}
+    starts: dict[tuple[str, ...], Serve] = {}
+    processes: dict[str, list[NodeConfig]] = {}
     for name, entry in cluster["devices"].items():
         config = NodeConfig(
             device=name,
@@ -206,11 +215,15 @@ def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[str, Serve]:
             credentials=credentials[name] if secured else None,
             share_memory=cluster.get("share_memory", True),
         )
-        starts[name] = partial(serve_node, config)
+        processes.setdefault(entry.get("process", name), []).append(config)
         if any(tier.storage == "flash" for tier in config.spec.tiers.values()):
             import zarr.storage  # noqa: F401  (half a second that the nodes then share)
+    for configs in processes.values():
+        configs = [replace(config, sharing=len(configs)) for config in configs]
+        names = tuple(config.device for config in configs)
+        starts[names] = partial(serve_node, configs[0]) if len(configs) == 1 else partial(serve_nodes, configs)
     if cluster["arbiter"]:
-        starts[ARBITER] = partial(
+        starts[(ARBITER,)] = partial(
             serve_arbiter,
             cluster["arbiter"],
             links,

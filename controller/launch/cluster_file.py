@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from controller.errors import StartFailed
 from controller.launch.listening import Listening
+from controller.launch.processes import process_of
 from controller.topology.schema import Topology
 from node.client import spec_to_data
-from node.protocol import ARBITER, CLUSTER_FILE
+from node.protocol import ARBITER, CLUSTER_FILE, GROUP_SUFFIX
 
 
 def cluster_content(
@@ -33,15 +36,26 @@ def cluster_content(
         listening: where nodes listen; None for sockets in the run directory.
         hosts: whose devices to start; None for all.
     """
-    devices: dict[str, dict[str, Any]] = {
-        device.name: {
+    here = [device for device in topology.devices.values() if hosts is None or device.host in hosts]
+    processes = {device.name: process_of(topology, device) for device in here}
+    sharing = Counter(processes.values())
+    if listening is not None and max(sharing.values(), default=1) > 1:
+        raise StartFailed(
+            "devices share a process on this machine alone, since a certificate names one device; write --set "
+            "options.process=device, or start without addresses"
+        )
+    sockets = {process: number for number, process in enumerate(sharing)}
+    devices: dict[str, dict[str, Any]] = {}
+    for device in here:
+        process = processes[device.name]
+        suffix = ".sock" if sharing[process] == 1 else GROUP_SUFFIX
+        socket = f"unix:{path / f'{sockets[process]}{suffix}'}"
+        devices[device.name] = {
             "host": device.host,
-            "target": f"unix:{path / f'{index}.sock'}" if listening is None else listening.target(device.host),
+            "target": socket if listening is None else listening.target(device.host),
             "spec": spec_to_data(device.spec),
+            "process": process,
         }
-        for index, device in enumerate(topology.devices.values())
-        if hosts is None or device.host in hosts
-    }
     arbiter = ""
     if pace is not None and topology.links:
         first = next(iter(devices.values()))

@@ -15,6 +15,7 @@ import psutil
 
 from controller.clock import wall_clock_s
 from controller.errors import PreflightFailed
+from controller.launch.processes import process_count
 from controller.topology.schema import Topology
 
 Needs = Mapping[tuple[str, str], int]
@@ -22,6 +23,8 @@ Needs = Mapping[tuple[str, str], int]
 
 NODE_BYTES = 40_000_000
 """What a node takes beside its buffers [bytes of proportional memory]."""
+DEVICE_BYTES = 3_000_000
+"""What a further device of a process takes beside its buffers [bytes of proportional memory]."""
 _FLASH_CACHE_BYTES = 512 << 20
 _SERVER_BYTES = 300_000_000
 _RAM_SHARE = 0.9
@@ -50,12 +53,13 @@ def demand_of(topology: Topology, needs: Needs, hosts: Collection[str] | None = 
     """What the nodes of a topology take, or those of some of its hosts on one machine.
 
     Args:
-        topology: one process for each of its devices.
+        topology: its devices, and which of them share a process.
         needs: bytes that will be allocated, by (device, tier).
         hosts: names; None for all.
     """
     here = {name: device for name, device in topology.devices.items() if hosts is None or device.host in hosts}
-    ram, disk = _SERVER_BYTES + NODE_BYTES * len(here), 0
+    processes = process_count(topology, here.values())
+    ram, disk = _SERVER_BYTES + NODE_BYTES * processes + DEVICE_BYTES * (len(here) - processes), 0
     for (device, tier), size in needs.items():
         if device not in here:
             continue
@@ -64,14 +68,14 @@ def demand_of(topology: Topology, needs: Needs, hosts: Collection[str] | None = 
             ram += min(size, _FLASH_CACHE_BYTES)
         else:
             ram += size
-    return MachineDemand(len(here), _FILES + _FILES_PER_PEER * len(topology.devices), ram, disk)
+    return MachineDemand(processes, _FILES + _FILES_PER_PEER * len(topology.devices), ram, disk)
 
 
 def preflight(topology: Topology, needs: Needs, *, flash_folder: Path | None = None) -> None:
     """Checks memory, disk and open files of this machine.
 
     Args:
-        topology: one process for each of its devices.
+        topology: its devices, and which of them share a process.
         needs: bytes that will be allocated, by (device, tier).
         flash_folder: where flash tiers will lie.
 

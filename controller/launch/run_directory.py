@@ -21,7 +21,7 @@ from pathlib import Path
 
 from controller.errors import PreflightFailed, StartFailed
 from controller.launch.cluster_file import read_json
-from node.protocol import CLUSTER_FILE, PROCESSES_FILE
+from node.protocol import CLUSTER_FILE, GROUP_SUFFIX, PROCESSES_FILE
 
 _LOCK_FILE = "lock"
 """Locked by every process of the run; holds the process id of the fork server once that is started."""
@@ -74,7 +74,7 @@ def create_run_directory(name: str = "") -> RunDirectory:
     with _folder_locked(folder):
         _remove_stale(folder)
         path = folder / (name or f"run-{os.getpid()}-{next(_numbers)}")
-        longest = len(os.fsencode(path)) + len("/0000.sock")
+        longest = len(os.fsencode(path)) + len(f"/0000{GROUP_SUFFIX}")
         if longest > _SOCKET_PATH_LENGTH:
             raise PreflightFailed(
                 f"sockets in {path} would have paths of {longest} bytes, the system takes {_SOCKET_PATH_LENGTH}; set "

@@ -23,7 +23,7 @@ from controller.topology.shipped import list_topologies, topology_path
 
 __all__ = ["list_topologies", "load_topology"]
 
-SETTABLE = ("routing", "routing.seed", "routing.connections")
+SETTABLE = ("process", "routing", "routing.seed", "routing.connections")
 """Options that every topology has, declared or not; see `controller.fabric.routing`."""
 
 

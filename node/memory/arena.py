@@ -21,6 +21,8 @@ from node.memory.byte_locks import lock_alone, unlock
 from node.memory.tier import StoredBuffer, Tier
 
 _SLACK_BYTES = 1 << 40
+_ADDRESS_BYTES = 1 << 45
+"""A quarter of the addresses of a process; what several devices share leaves each more than a machine has memory."""
 _PAGE = mmap.PAGESIZE
 
 
@@ -34,9 +36,11 @@ class SharedArena(Tier):
 
     mappable = True
 
-    def __init__(self, device: str, spec: TierSpec) -> None:
+    def __init__(self, device: str, spec: TierSpec, sharing: int = 1) -> None:
+        """A tier of a process that carries `sharing` devices, which share its addresses."""
         super().__init__(device, spec)
-        self._length = _pages(2 * spec.capacity_bytes + _SLACK_BYTES)
+        length = 2 * spec.capacity_bytes + _SLACK_BYTES
+        self._length = _pages(length if sharing == 1 else min(length, _ADDRESS_BYTES // sharing))
         self.descriptor = os.memfd_create(f"{device}.{spec.name}", os.MFD_CLOEXEC)
         os.ftruncate(self.descriptor, self._length)
         self.inode = os.fstat(self.descriptor).st_ino

@@ -25,8 +25,13 @@ class DeviceStore:
         tiers: by name, in the order of the spec.
     """
 
-    def __init__(self, device: str, spec: DeviceSpec, flash_folder: Path) -> None:
+    def __init__(self, device: str, spec: DeviceSpec, flash_folder: Path, sharing: int = 1) -> None:
         """Opens every tier; flash tiers find what was committed in `flash_folder`.
+
+        Args:
+            device, spec: whose memory it is.
+            flash_folder: where flash tiers lie.
+            sharing: devices that the process carries.
 
         Raises:
             CorruptTier: what is there is not what was committed.
@@ -42,7 +47,7 @@ class DeviceStore:
                 self._buffers.update((buffer.name, buffer) for buffer in flash.found)
                 tiers[tier.name] = flash
             else:
-                tiers[tier.name] = SharedArena(device, tier)
+                tiers[tier.name] = SharedArena(device, tier, sharing)
         self.tiers: Mapping[str, Tier] = tiers
 
     def allocate(self, name: str, tier: str, dtype: str, shape: Sequence[int]) -> StoredBuffer:

@@ -33,6 +33,7 @@ class NodeConfig:
         links: capacity of every direction of every link [bytes/s].
         arbiter: where the arbiter listens; "" without pacing.
         credentials: what callers must show and what this node shows; None on one machine.
+        sharing: devices that its process carries.
         share_memory: whether memory of peers in the same chassis is mapped; else everything travels by streams.
     """
 
@@ -48,6 +49,7 @@ class NodeConfig:
     arbiter: str = ""
     credentials: Credentials | None = None
     share_memory: bool = True
+    sharing: int = 1
 
 
 class DeviceParts:
@@ -71,7 +73,7 @@ class DeviceParts:
             CorruptTier, BufferExists: of a flash folder.
         """
         self.config = config
-        self.store = DeviceStore(config.device, config.spec, config.flash_folder)
+        self.store = DeviceStore(config.device, config.spec, config.flash_folder, config.sharing)
         self.counters = Counters(config.spec)
         self.events = Events(config.device)
         self.resources = DeviceResources(config.device, config.spec)

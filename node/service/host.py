@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Gate
 
@@ -15,7 +15,8 @@ from node.runtime.device import EmulatedDevice
 from node.runtime.parts import NodeConfig
 from node.service.admission import Admission
 from node.service.grants import ArbiterService
-from node.service.limits import WORKERS, Limits
+from node.service.group import node_group
+from node.service.limits import LIMITS, WORKERS, Limits
 from node.service.node import NodeService
 from node.wire.channel import bind, server_options
 from node.wire.credentials import Credentials
@@ -42,6 +43,29 @@ def serve_node(config: NodeConfig, ready: Ready) -> None:
     device.close()
 
 
+def serve_nodes(configs: Sequence[NodeConfig], ready: Ready) -> None:
+    """Emulates several devices behind one socket until each of them is shut down; calls `ready` once it serves.
+
+    Raises:
+        NodeError: the tiers of one cannot be opened.
+        RuntimeError: the address cannot be bound.
+    """
+    stops = [Gate() for _ in configs]
+    devices = [EmulatedDevice(config) for config in configs]
+    services = {
+        config.device: NodeService(device, stop)
+        for config, device, stop in zip(configs, devices, stops, strict=True)
+    }  # fmt: skip
+    server = _server(None, len(configs))
+    node_pb2_grpc.add_NodeServicer_to_server(node_group(services), server)
+    ready(_start(server, "Node", configs[0].target, None))
+    for stop in stops:
+        stop.wait()
+    server.stop(0.2).wait()
+    for device in devices:
+        device.close()
+
+
 def serve_arbiter(
     target: str,
     links: dict[str, float],
@@ -62,12 +86,13 @@ def serve_arbiter(
     server.wait_for_termination()
 
 
-def _server(credentials: Credentials | None) -> grpc.Server:
-    workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc")
+def _server(credentials: Credentials | None, devices: int = 1) -> grpc.Server:
+    workers = ThreadPoolExecutor(devices * WORKERS, thread_name_prefix="rpc")
+    limits = {kind: devices * most for kind, most in LIMITS.items()}
     return grpc.server(
         workers,
         options=server_options(credentials),
-        interceptors=[*([] if credentials is None else [Admission(credentials)]), Limits()],
+        interceptors=[*([] if credentials is None else [Admission(credentials)]), Limits(limits)],
     )
 
 

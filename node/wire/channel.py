@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from node.errors import UnsecuredAddress
-from node.protocol import MESSAGE_BYTES
+from node.protocol import DEVICE_KEY, GROUP_SUFFIX, MESSAGE_BYTES
 from node.wire.credentials import Credentials, certificate_name, check_target
+
+_Continue = Callable[[Any, Any], Any]
+if TYPE_CHECKING:  # generic in the stubs alone
+    _UnaryUnary = grpc.UnaryUnaryClientInterceptor[Any, Any]
+    _UnaryStream = grpc.UnaryStreamClientInterceptor[Any, Any]
+    _StreamUnary = grpc.StreamUnaryClientInterceptor[Any, Any]
+    _StreamStream = grpc.StreamStreamClientInterceptor[Any, Any]
+else:
+    _UnaryUnary, _UnaryStream = grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
+    _StreamUnary, _StreamStream = grpc.StreamUnaryClientInterceptor, grpc.StreamStreamClientInterceptor
 
 _ALIVE_MS = 20_000
 _PATIENCE_MS = 20_000
@@ -42,7 +53,8 @@ def open_channel(target: str, name: str, credentials: Credentials | None) -> grp
         credentials: of this side; None for a plain channel.
     """
     if credentials is None:
-        return grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
+        plain = grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
+        return grpc.intercept_channel(plain, _OfDevice(name)) if target.endswith(GROUP_SUFFIX) else plain
     secure = grpc.ssl_channel_credentials(
         credentials.authority.encode(), credentials.key.encode(), credentials.certificate.encode()
     )
@@ -50,6 +62,32 @@ def open_channel(target: str, name: str, credentials: Credentials | None) -> grp
     expected = ("grpc.ssl_target_name_override", certificate_name(name))
     options = [*CHANNEL_OPTIONS, *_FAR_OPTIONS, expected]
     return grpc.secure_channel(target, grpc.composite_channel_credentials(secure, token), options)
+
+
+class _OfDevice(_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream):
+    """Says in every call which device of a process it is for."""
+
+    def __init__(self, device: str) -> None:
+        self._entry = (DEVICE_KEY, device)
+
+    def _told(self, details: Any) -> Any:
+        return details._replace(metadata=(*(details.metadata or ()), self._entry))
+
+    def intercept_unary_unary(self, continuation: _Continue, client_call_details: Any, request: Any) -> Any:
+        """See grpc.UnaryUnaryClientInterceptor."""
+        return continuation(self._told(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation: _Continue, client_call_details: Any, request: Any) -> Any:
+        """See grpc.UnaryStreamClientInterceptor."""
+        return continuation(self._told(client_call_details), request)
+
+    def intercept_stream_unary(self, continuation: _Continue, client_call_details: Any, request_iterator: Any) -> Any:
+        """See grpc.StreamUnaryClientInterceptor."""
+        return continuation(self._told(client_call_details), request_iterator)
+
+    def intercept_stream_stream(self, continuation: _Continue, client_call_details: Any, request_iterator: Any) -> Any:
+        """See grpc.StreamStreamClientInterceptor."""
+        return continuation(self._told(client_call_details), request_iterator)
 
 
 def server_options(credentials: Credentials | None) -> list[tuple[str, Any]]:

@@ -37,6 +37,7 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.Unsupported: _CODE.UNIMPLEMENTED,
     errors.NotPrepared: _CODE.FAILED_PRECONDITION,
     errors.TooManyCalls: _CODE.RESOURCE_EXHAUSTED,
+    errors.NotCarried: _CODE.NOT_FOUND,
     errors.NotAdmitted: _CODE.UNAUTHENTICATED,
     errors.ShuttingDown: _CODE.UNAVAILABLE,
 }
