@@ -20,7 +20,7 @@ from controller.launch.preflight import MachineSpeed
 from controller.launch.settling import commit_together, settle
 from controller.topology.schema import Topology
 from node.client import ArbiterClient, Credentials, NodeClient
-from node.protocol import ARBITER, NODE_TIMEOUT_S
+from node.protocol import ARBITER, GROUP_SUFFIX, NODE_TIMEOUT_S
 
 START_S = 60.0
 """How long nodes may take to serve [s of wall time]."""
@@ -127,7 +127,17 @@ class Cluster:
             if not client.is_serving(timeout_s):
                 raise StartFailed(f"{client.device} runs but says that it does not serve")
 
-        self._heartbeats = Heartbeats(self.clients, self._node_timeout_s, self.died)
+        # Devices of one process live and die together: one of them is listened to.
+        together: dict[str, list[str]] = {}
+        for name, target in self.whereabouts.targets.items():
+            together.setdefault(target if target.endswith(GROUP_SUFFIX) else name, []).append(name)
+        heard = {names[0]: names for names in together.values()}
+
+        def silent(first: str, how: str) -> None:
+            for name in heard[first]:
+                self.died(name, how)
+
+        self._heartbeats = Heartbeats({first: self.clients[first] for first in heard}, self._node_timeout_s, silent)
         try:
             self._each(ask)
             self._introduce()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakValueDictionary
 
 import grpc
 
@@ -53,8 +55,9 @@ def open_channel(target: str, name: str, credentials: Credentials | None) -> grp
         credentials: of this side; None for a plain channel.
     """
     if credentials is None:
-        plain = grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
-        return grpc.intercept_channel(plain, _OfDevice(name)) if target.endswith(GROUP_SUFFIX) else plain
+        if target.endswith(GROUP_SUFFIX):
+            return grpc.intercept_channel(_shared(target), _OfDevice(name))
+        return grpc.insecure_channel(target, list(CHANNEL_OPTIONS))
     secure = grpc.ssl_channel_credentials(
         credentials.authority.encode(), credentials.key.encode(), credentials.certificate.encode()
     )
@@ -62,6 +65,62 @@ def open_channel(target: str, name: str, credentials: Credentials | None) -> grp
     expected = ("grpc.ssl_target_name_override", certificate_name(name))
     options = [*CHANNEL_OPTIONS, *_FAR_OPTIONS, expected]
     return grpc.secure_channel(target, grpc.composite_channel_credentials(secure, token), options)
+
+
+class _SharedChannel(grpc.Channel):
+    """A channel of several clients: it goes with the last of them, whoever closes it before."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+
+    def __del__(self) -> None:
+        self._channel.close()
+
+    def close(self) -> None:
+        """Leaves it to the other clients."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
+        """See grpc.Channel."""
+        self._channel.subscribe(callback, try_to_connect)
+
+    def unsubscribe(self, callback: Any) -> None:
+        """See grpc.Channel."""
+        self._channel.unsubscribe(callback)
+
+    def unary_unary(self, *given: Any, **options: Any) -> Any:
+        """See grpc.Channel."""
+        return self._channel.unary_unary(*given, **options)
+
+    def unary_stream(self, *given: Any, **options: Any) -> Any:
+        """See grpc.Channel."""
+        return self._channel.unary_stream(*given, **options)
+
+    def stream_unary(self, *given: Any, **options: Any) -> Any:
+        """See grpc.Channel."""
+        return self._channel.stream_unary(*given, **options)
+
+    def stream_stream(self, *given: Any, **options: Any) -> Any:
+        """See grpc.Channel."""
+        return self._channel.stream_stream(*given, **options)
+
+
+_shared_channels: WeakValueDictionary[str, _SharedChannel] = WeakValueDictionary()
+_sharing = Lock()
+
+
+def _shared(target: str) -> grpc.Channel:
+    """The one connection to a process that carries several devices."""
+    with _sharing:
+        channel = _shared_channels.get(target)
+        if channel is None:
+            channel = _shared_channels[target] = _SharedChannel(grpc.insecure_channel(target, list(CHANNEL_OPTIONS)))
+        return channel
 
 
 class _OfDevice(_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream):
