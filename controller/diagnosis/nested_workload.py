@@ -118,9 +118,11 @@ class NestedWorkload:
             number[data.members] = (stages * replicas + replicas * shards + np.arange(len(data.members)))[:, None]
             entered_at = state.ready_at.ravel()
             found.append(collective_outcome("all_reduce", number, data, entered_at, np.zeros(size), factors[3]))
+        found[0].own_s = state.own_s
         for at, slot in enumerate(found):
-            # Records are summed up over micro-batches: who stands in one operation has not come to the next ones.
-            stuck = np.isfinite(slot.entered_at) & ~np.isfinite(slot.done_at)
+            # Records are summed up over micro-batches: who stands in one operation, or before it, has
+            # not come to the next ones.
+            stuck = ~np.isfinite(slot.done_at)
             for later in found[at + 1 :] if stuck.any() else ():
                 later.entered_at = np.where(stuck, np.inf, later.entered_at)
         return found
@@ -213,6 +215,11 @@ class Passes:
         with np.errstate(invalid="ignore"):
             self._late_s[stage] += np.where(came & np.isfinite(last), last - entered, 0.0)
         self.ready_at[stage] = done
+
+    @property
+    def own_s(self) -> Times:
+        """What each rank computed [s] (n)."""
+        return self._own_s.ravel()
 
     def tensor_outcome(self, number: Numbers, runs: GroupRuns, factor: Times) -> SlotOutcome:
         """The all-reduces over tensor groups, summed up over the micro-batches."""

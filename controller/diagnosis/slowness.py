@@ -98,6 +98,7 @@ class AgainstPeers:
         self._columns = StepColumns(len(roles), LONG + 1)
         self.slowness = Slowness(self._columns)
         self._pending: dict[int, Times] = {}
+        self._usual, self._seen = np.zeros(len(roles)), np.zeros(len(roles))
 
     def add(self, step: int, ranks: NDArray[np.int64], own_s: Times) -> None:
         """Adds what ranks did on their own in a step; several operations of a step add up."""
@@ -113,8 +114,18 @@ class AgainstPeers:
             for members in self._members:
                 own = values[members]
                 known = own[np.isfinite(own)]
-                values[members] = own - np.median(known) if len(known) > 2 else np.nan
+                values[members] = (
+                    own - np.median(known) if len(members) > 2 and len(known) else self._past(own, members)
+                )
             self._columns.add(step, np.arange(len(values)), values)
+
+    def _past(self, own: Times, members: NDArray[np.int64]) -> Times:
+        """Ranks without enough peers against their own first steps."""
+        young = (self._seen[members] < BASELINE) & np.isfinite(own)
+        ranks = members[young]
+        self._seen[ranks] += 1
+        self._usual[ranks] += (own[young] - self._usual[ranks]) / self._seen[ranks]
+        return np.where(self._seen[members] < BASELINE, np.nan, own - self._usual[members])
 
     @property
     def pending(self) -> int:

@@ -48,6 +48,15 @@ def test_a_slow_link_is_named_by_what_goes_over_it(workload) -> None:
     assert score.right >= 1
 
 
+@pytest.mark.parametrize(("shape", "ranks"), [("tp8.pp1.dp1", 8), ("tp1.pp4.dp1", 4), ("tp1.pp1.dp8", 8)])
+@pytest.mark.parametrize("kind", ["hang", "slow"])
+def test_jobs_of_one_kind_of_group_are_judged_as_well(shape, ranks, kind) -> None:
+    job = campaign(shape, ranks)
+    run = job.run_entry(CampaignEntry(3, (Injected(kind, "gpu1", 3.0),), 45, 40))
+    score = job.score(run)["default"]
+    assert (score.right, score.victims) == (1, 0), run.watched["default"].said
+
+
 def test_two_at_once_are_both_named() -> None:
     run, score = judged("ring", Injected("slow", "gpu2", 2.0), Injected("slow", "gpu11", 1.7), steps=24)
     assert None not in score.found
