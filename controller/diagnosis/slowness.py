@@ -21,6 +21,12 @@ SHORT_RATIO, LONG_RATIO = 1.384, 1.20
 """Times slower over the short and the long window: between the noise of a window (6 and 3 %, 10 % with
 autocorrelation 0.8) and 1.6x and 1.33x, so that neither is missed and an hour of 256 ranks raises no alarm."""
 CLEAR_RATIO = 1.10
+WINDOW_NOISE = {SHORT: 0.59, LONG: 0.29}
+"""Deviation of the mean over a window with autocorrelation 0.8, over that of a single step."""
+QUIET_RATIO = {SHORT: 1.30, LONG: 1.18}
+"""Times slower that a series without any noise must be: what others' faults do to its share of links is less."""
+QUIET_FACTOR = 10.0
+"""Deviations of the mean over a window that count; many, since a few steps tell the deviation badly."""
 TRIMMED = 2
 """Steps of a short window that are left out at each end."""
 MOST = log(2.0)
@@ -49,10 +55,11 @@ class Slowness:
 
     Args:
         columns: their logarithms; NaN where nothing was recorded.
+        noise: deviation of single steps of each series (series); None for that of compute.
     """
 
-    def __init__(self, columns: StepColumns) -> None:
-        self._columns = columns
+    def __init__(self, columns: StepColumns, noise: Times | None = None) -> None:
+        self._columns, self._noise = columns, noise
 
     def now(self) -> tuple[tuple[Slow, ...], Times]:
         """What is slow at the latest step, and how slow everything is over the short window (series)."""
@@ -63,10 +70,18 @@ class Slowness:
         for window, least in ((SHORT, SHORT_RATIO), (LONG, LONG_RATIO)):
             if self._columns.last_step + 1 < window:
                 continue
-            for series in np.flatnonzero(means[window] >= log(least)).tolist():
+            enough = self._enough(window, least)
+            for series in np.flatnonzero(means[window] >= enough).tolist():
                 since = self._columns.last_step - window + 1
                 found.setdefault(series, Slow(series, float(np.exp(means[window][series])), since))
         return tuple(found[series] for series in sorted(found)), np.exp(short)
+
+    def _enough(self, window: int, least: float) -> Times | float:
+        """How large the mean over a window must be: less for a series that hardly varies."""
+        if self._noise is None:
+            return log(least)
+        deviation = QUIET_FACTOR * WINDOW_NOISE[window] * self._noise
+        return np.clip(deviation, log(QUIET_RATIO[window]), log(least))
 
 
 def trimmed_mean(values: Times) -> Times:
@@ -143,6 +158,8 @@ class AgainstPast:
         self._raw: dict[int, dict[tuple[str, int, int], float] | Times] = {}
         self._baseline: Times = np.zeros(0)
         self._seen: Times = np.zeros(0)
+        self._square: Times = np.zeros(0)
+        self._learned: Times = np.zeros(0)
         self._old: list[tuple[int, Times]] = []
         self._cached: dict[str, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = {}
 
@@ -167,7 +184,9 @@ class AgainstPast:
     @property
     def slowness(self) -> Slowness | None:
         """Judges the pairs; None before they have been watched."""
-        return None if self._columns is None else Slowness(self._columns)
+        if self._columns is None:
+            return None
+        return Slowness(self._columns, np.sqrt(self._square / np.maximum(self._learned - 1.0, 1.0)))
 
     def _take(self, step: int, row: Times) -> None:
         if len(row) > len(self._baseline):
@@ -176,6 +195,7 @@ class AgainstPast:
             seen = np.zeros(len(row))
             seen[: len(self._seen)] = self._seen
             self._baseline, self._seen = grown, seen
+            self._square, self._learned = np.zeros(len(row)), seen.copy()
             self._columns = None
         if len(row) < len(self._baseline):
             row = np.append(row, np.full(len(self._baseline) - len(row), np.nan))
@@ -183,7 +203,10 @@ class AgainstPast:
         known = np.isfinite(row)
         learn = young & known
         self._seen[learn] += 1
-        self._baseline[learn] += (row[learn] - self._baseline[learn]) / self._seen[learn]
+        self._learned[learn] += 1
+        off = row[learn] - self._baseline[learn]
+        self._baseline[learn] += off / self._seen[learn]
+        self._square[learn] += off * (row[learn] - self._baseline[learn])
         if young.all():
             return
         if self._columns is None:
