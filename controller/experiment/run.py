@@ -58,6 +58,11 @@ def _run(
             raise BadWorkload(
                 f"{shape.name} cannot run with values: {shape.without_values[0]}; remove --{request.executor}"
             )
+        if strategy.task == TRAINING and shape.rope_scaling:
+            raise BadWorkload(
+                f"{shape.name} has a rotation scaled for longer contexts, which training with values lacks; remove "
+                f"--{request.executor}"
+            )
         return _run_with_values(request, strategy, topology, shape, trace, progress)
     return run_virtual_experiment(request, strategy, topology, shape, trace, progress)
 

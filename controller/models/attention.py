@@ -10,7 +10,7 @@ Strategies that send queries, keys and values elsewhere use the methods of `Bloc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from controller.models.latent_shape import LatentShape
 from controller.models.norm import Fetched, norm
@@ -171,4 +171,11 @@ def _split(s: Script, joined: Value, last: int) -> Pair:
 
 def _rotated(s: Script, block: Layer, x: Value, dim: int, position: Size) -> Value:
     theta, factor = block.shape.rotation(block.layer)
-    return s.op("rotary", x, head_dim=dim, position=position, theta=theta, factor=factor)
+    scaling = scaled(block.shape, block.layer)
+    return s.op("rotary", x, head_dim=dim, position=position, theta=theta, factor=factor, **scaling)
+
+
+def scaled(shape: ModelShape, layer: int) -> dict[str, Any]:
+    """The attribute of a rotation that was scaled for longer contexts; empty where it was not."""
+    scaling = shape.scaling(layer)
+    return {"scaling": scaling} if scaling else {}

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.errors import BadWorkload
-from controller.models.attention import Attention, attention_of
+from controller.models.attention import Attention, attention_of, scaled
 from controller.models.experts import Experts
 from controller.models.feed_forward import feed_forward_of
 from controller.models.linear import linear, linear_backward, multiplied, rounded
@@ -95,7 +95,15 @@ class Block:
             x = s.op("rms_norm", by_head, weight, eps=shape.norm_eps, offset=shape.norm_offset).reshape(*axes)
         if shape.positions == "rotary":
             theta, factor = shape.rotation(self.layer)
-            x = s.op("rotary", x, head_dim=shape.head_dim, position=position, theta=theta, factor=factor)
+            x = s.op(
+                "rotary",
+                x,
+                head_dim=shape.head_dim,
+                position=position,
+                theta=theta,
+                factor=factor,
+                **scaled(shape, self.layer),
+            )
         return x
 
     def cached(self, s: Script, x: Value) -> Value:

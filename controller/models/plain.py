@@ -17,6 +17,7 @@ from controller.models.latent_shape import LatentShape
 from controller.models.plain_experts import chosen_experts, gated_by_expert
 from controller.models.shape import ModelShape, weight_shapes
 from controller.models.weights import Weights
+from node.hardware.rope_scaling import scaled_frequencies
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,9 +165,12 @@ def rotated(shape: ModelShape, layer: int, x: Tensor) -> Tensor:
 
     theta, factor = shape.rotation(layer)
     half = x.shape[-1] // 2
-    frequency = theta ** (-torch.arange(half, dtype=torch.float32) / half)
+    frequency, weight = theta ** (-torch.arange(half, dtype=torch.float32) / half), 1.0
+    if scaling := shape.scaling(layer):
+        each, weight = scaled_frequencies(2 * half, theta, scaling, x.shape[1])
+        frequency = torch.tensor(each, dtype=torch.float32)
     angle = (torch.arange(x.shape[1], dtype=torch.float32) / factor)[:, None] * frequency
-    cosine, sine = angle.cos()[:, None, :], angle.sin()[:, None, :]
+    cosine, sine = weight * angle.cos()[:, None, :], weight * angle.sin()[:, None, :]
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
 

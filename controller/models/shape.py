@@ -41,6 +41,7 @@ class ModelShape:
         positions: ``learned`` (a table added to the embedding), ``rotary``, or ``alibi`` (none beside attention).
         position_offset: rows of the learned table before the one of position 0; 2 for OPT.
         rope_theta, rope_factor: of the rotation; positions are divided by the factor.
+        rope_scaling: how the rotation was scaled for longer contexts, as JSON; "" for not at all.
         rope_local_theta: of layers with a sliding window, whose positions are not divided; 0 when they are as others.
         qk_norm: an RMS norm over each head of q and k, before the rotation.
         qk_norm_whole: that norm is over all heads together.
@@ -87,6 +88,7 @@ class ModelShape:
     position_offset: int = 0
     rope_theta: float = 10_000.0
     rope_factor: float = 1.0
+    rope_scaling: str = ""
     rope_local_theta: float = 0.0
     qk_norm: bool = False
     qk_norm_whole: bool = False
@@ -145,6 +147,10 @@ class ModelShape:
         if self.rope_local_theta and not self.is_global(layer):
             return self.rope_local_theta, 1.0
         return self.rope_theta, self.rope_factor
+
+    def scaling(self, layer: int) -> str:
+        """Scaling of the rotary embedding in `layer` for longer contexts, as JSON."""
+        return "" if self.rope_local_theta and not self.is_global(layer) else self.rope_scaling
 
     @property
     def parameter_count(self) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from node.hardware.operations.attributes import CompleteAttributes
+from node.hardware.rope_scaling import scaled_frequencies
 
 
 def rotary(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
@@ -22,7 +23,13 @@ def rotary(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Comp
     dim = attributes.integer("head_dim")
     tokens = x.shape[1] if x.dim() == 3 else 1
     cosine, sine = rotation(
-        tokens, dim, attributes.integer("position"), attributes.number("theta"), attributes.number("factor"), x.dtype
+        tokens,
+        dim,
+        attributes.integer("position"),
+        attributes.number("theta"),
+        attributes.number("factor"),
+        x.dtype,
+        attributes.text("scaling"),
     )
     heads = x.view(x.shape[0], tokens, -1, dim)
     first, second = heads[..., : dim // 2], heads[..., dim // 2 :]
@@ -33,10 +40,14 @@ def rotary(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Comp
 
 @lru_cache(maxsize=8)
 def rotation(
-    tokens: int, dim: int, position: int, theta: float, factor: float, dtype: torch.dtype
+    tokens: int, dim: int, position: int, theta: float, factor: float, dtype: torch.dtype, scaling: str = ""
 ) -> tuple[Tensor, Tensor]:
     """Cosine and sine, each (t, 1, d). The layers of one step ask for the same few, so a small cache hits."""
     frequency = 1.0 / (theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)) / factor
+    weight = 1.0
+    if scaling:
+        each, weight = scaled_frequencies(dim, theta, scaling, position + tokens)
+        frequency = torch.tensor(each, dtype=torch.float32)
     angle = torch.arange(position, position + tokens, dtype=torch.float32)[:, None] * frequency
     angle = torch.cat((angle, angle), -1)[:, None, :]
-    return angle.cos().to(dtype), angle.sin().to(dtype)
+    return (angle.cos() * weight).to(dtype), (angle.sin() * weight).to(dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from controller.models.expert_shape import ExpertShape
 from controller.models.huggingface.decoder import rotary
 from controller.models.huggingface.keys import Config
@@ -9,6 +11,7 @@ from controller.models.huggingface.mixtures import choice
 from controller.models.huggingface.positions import rotation
 from controller.models.latent_shape import LatentShape
 from controller.models.shape import ModelShape
+from node.hardware.rope_scaling import yarn_mscale
 
 _SERVING = ("ep_size", "head_dim", "qk_head_dim", "aux_loss_alpha", "seq_aux", "num_local_experts")
 """Keys that repeat others or speak of training."""
@@ -58,6 +61,10 @@ def _deepseek(config: Config, gate: _Gate) -> ModelShape:
         raise config.refuse(f"'qk_rope_head_dim' is {rope}, expected an even number, because pairs rotate")
     fields = rotary(config, "deepseek") | {"head_dim": nope, "attention_scale": (nope + rope) ** -0.5}
     fields["kv_heads"] = fields["heads"]
+    if config.rope_scaling:
+        found = json.loads(config.rope_scaling)
+        if found["rope_type"] == "yarn" and found.get("mscale_all_dim"):
+            fields["attention_scale"] *= yarn_mscale(found["factor"], found["mscale_all_dim"]) ** 2
     query_rank = 0 if config.optional("q_lora_rank") is None else config.integer("q_lora_rank")
     latent = LatentShape(config.integer("kv_lora_rank"), rope, config.integer("v_head_dim"), query_rank)
     return ModelShape(

@@ -39,6 +39,8 @@ class Config:
         self.path, self._keys = path, {**(outer or {}), **keys}
         self.read: set[str] = set()
         self.nested: list[Config] = []
+        self.rope_scaling = ""
+        """How the rotation is scaled for longer contexts, as JSON."""
         self.notes: list[str] = []
         """What virtual runs leave out: it changes neither shapes nor bytes."""
 

@@ -114,6 +114,7 @@ def read_config(path: Path) -> ModelShape:
     unread = [f"key {key!r} of the configuration is not read" for key in left if key not in CHANGE_VALUES]
     return replace(
         shape,
+        rope_scaling=next((each.rope_scaling for each in (config, *config.nested) if each.rope_scaling), ""),
         quantization=quantization,
         kv_dtype=kv_dtype,
         notes=(*without, *unread),

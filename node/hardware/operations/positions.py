@@ -13,6 +13,7 @@ from node.hardware.operations.expect import (
     expect_rank,
     refuse_shape,
 )
+from node.hardware.rope_scaling import scaled_frequencies
 
 _ROTARY_FLOP = 3  # per element: times cosine, times sine, sum
 _LARGEST = 1e12
@@ -29,6 +30,7 @@ def _check_rotary(inputs: Types, outputs: Types, attributes: CompleteAttributes)
     expect_range("rotary", "position", attributes.integer("position"), 0, _LARGEST)
     expect_range("rotary", "theta", attributes.number("theta"), 1.0, _LARGEST)
     expect_range("rotary", "factor", attributes.number("factor"), 1e-6, _LARGEST)
+    scaled_frequencies(head_dim, attributes.number("theta"), attributes.text("scaling"), 0)
     expect_like("rotary", "out", outputs[0], x, "x")
 
 
@@ -41,9 +43,16 @@ POSITIONS = (
     define(
         "rotary",
         "x (b, t, h*d) or (b, h*d) -> the same: each head rotated by its token's position, first half against second; "
-        "token i has position `position` + i, and positions are divided by `factor`",
+        "token i has position `position` + i, and positions are divided by `factor`; "
+        "`scaling` is that of long contexts, as JSON",
         _check_rotary,
         _rotary_demand,
-        {"head_dim": (int, None), "position": (int, None), "theta": (float, None), "factor": (float, 1.0)},
+        {
+            "head_dim": (int, None),
+            "position": (int, None),
+            "theta": (float, None),
+            "factor": (float, 1.0),
+            "scaling": (str, ""),
+        },
     ),
 )

@@ -33,7 +33,17 @@ def read(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_configuration_is_the_named_shape(name):
     ours, theirs = load_model(name), load_model(str(MODELS / f"{name}.json"))
-    said = {field: getattr(theirs, field) for field in ("source", "bos_token", "eos_tokens", "quantization")}
+    said = {
+        field: getattr(theirs, field)
+        for field in (
+            "source",
+            "bos_token",
+            "eos_tokens",
+            "quantization",
+            "rope_scaling",
+            "attention_scale",
+        )
+    }
     assert replace(ours, **said) == replace(theirs, notes=(), without_values=())
 
 
