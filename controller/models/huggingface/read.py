@@ -138,7 +138,7 @@ def _reader(config: Config, model_type: object) -> Callable[[Config], ModelShape
         reader = _reader(config, inner)
         return lambda whole: read_text_part(whole, reader)
     raise config.refuse(
-        f"'model_type' is {model_type!r}; supported are {', '.join((*READERS, *filter(NESTED.get, NESTED)))}"
+        f"model_type is {model_type!r}; supported are {', '.join((*READERS, *filter(NESTED.get, NESTED)))}"
     )
 
 

@@ -10,8 +10,6 @@ EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 LATENT_KEYS = ("kv_lora_rank",)
 FAMILIES: Mapping[str, str] = {
     "jamba": "a mixture of experts and state-space layers",
-    "mamba": "a model of state-space layers",
-    "mamba2": "a model of state-space layers",
     "gemma3n": "a model of nested layers",
     "mllama": "a model with layers that attend to images",
     "dbrx": "a mixture of experts",
