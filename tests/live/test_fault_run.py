@@ -32,6 +32,7 @@ def test_the_node_is_named_in_under_five_seconds(tmp_path: Path, kind: str) -> N
     assert struck["named_s"] < 5.0, "the target: nodes are silent for 3 s and looked at twice a second"
 
 
+@pytest.mark.slow
 def test_a_slow_node_changes_no_value(tmp_path: Path) -> None:
     struck = run_of(tmp_path, "target: gpu2, kind: slow, severity: 3, at: 0 s")["struck"]
     assert isinstance(struck, dict)

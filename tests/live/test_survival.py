@@ -154,7 +154,9 @@ def test_tensor_parallel_ranks_survive_too(tmp_path: Path) -> None:
     assert found.failures
 
 
-@pytest.mark.parametrize("when", ["between steps", "in the middle of a checkpoint"])
+@pytest.mark.parametrize(
+    "when", [pytest.param("between steps", marks=pytest.mark.slow), "in the middle of a checkpoint"]
+)
 def test_a_controller_that_is_killed_goes_on_where_it_was(
     tmp_path: Path, undisturbed: SurvivedTraining, when: str
 ) -> None:
