@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Time attention over one long prompt on several devices, and prove its values live.",
     ),
     "fault": ("controller.cli.fault.group:fault", "Declare faults, find and blame them, and see what survives."),
+    "torch": ("controller.cli.torch:torch", "Time an unmodified PyTorch program on a declared cluster."),
     "plan": ("controller.cli.plan:plan", "Look at what a strategy would do, without running it."),
     "strategies": ("controller.cli.lists:strategies", "The strategies, their topologies and their options."),
     "models": ("controller.cli.lists:models", "The models by name."),

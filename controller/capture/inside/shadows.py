@@ -1,0 +1,76 @@
+"""Real values of small tensors beside their fake selves, as far as they follow from what the program wrote itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from controller.capture.inside.signatures import tensors_in
+
+MOST_ELEMENTS = 4096
+"""Elements of a tensor whose values are kept."""
+_MAKERS = ("aten.zeros.", "aten.ones.", "aten.full.", "aten.arange.", "aten.scalar_tensor.", "aten.zeros_like.",
+           "aten.ones_like.", "aten.full_like.", "aten.new_zeros.", "aten.new_ones.", "aten.new_full.",
+           "aten.zero_.", "aten.fill_.")  # fmt: skip
+"""Operations whose values do not depend on those of a tensor."""
+
+
+class Shadows:
+    """Keeps and carries the values of small tensors."""
+
+    def __init__(self, fake: Any) -> None:
+        self._fake = fake
+
+    def of(self, tensor: Any) -> Any:
+        """The real values of a tensor on the CPU; None where they are not known."""
+        if not hasattr(tensor, "fake_mode"):
+            return tensor
+        return getattr(tensor, "_shadow", None)
+
+    def give(self, tensor: Any, values: Any) -> None:
+        """Says what a fake tensor holds."""
+        if hasattr(tensor, "fake_mode") and tensor.numel() <= MOST_ELEMENTS:
+            tensor._shadow = values.detach().clone()
+
+    def overwrite(self, tensor: Any, values: Any) -> None:
+        """Says what a fake tensor holds from now on."""
+        known = self.of(tensor)
+        if known is not None:
+            known.copy_(values)
+        else:
+            self.give(tensor, values.to(tensor.dtype).expand(tensor.shape))
+
+    def through(self, func: Any, args: Any, kwargs: Any, out: Any) -> Any:
+        """Carries values through an operation that all of its operands are known of; forgets what it overwrites."""
+        outs = tensors_in(out)
+        ins = tensors_in(args) + tensors_in(tuple(kwargs.values()))
+        name = str(func)
+        is_small = bool(outs) and all(each.numel() <= MOST_ELEMENTS for each in outs)
+        is_known = bool(ins) and all(self.of(each) is not None for each in ins) and "rand" not in name
+        if is_small and func.namespace == "aten" and (is_known or name.startswith(_MAKERS)):
+            self._compute(func, args, kwargs, outs)
+        elif func._schema.is_mutable:
+            for each in outs or ins[:1]:
+                if getattr(each, "_shadow", None) is not None:
+                    each._shadow = None
+        return out
+
+    def _compute(self, func: Any, args: Any, kwargs: Any, outs: list[Any]) -> None:
+        def real(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                known = self.of(value)
+                return torch.zeros(value.shape, dtype=value.dtype) if known is None else known
+            if isinstance(value, list | tuple):
+                return type(value)(map(real, value)) if not hasattr(value, "_fields") else value
+            return torch.device("cpu") if isinstance(value, torch.device) else value
+
+        try:
+            with torch._C._DisableTorchDispatch():
+                found = func(*map(real, args), **{name: real(value) for name, value in kwargs.items()})
+        except (RuntimeError, NotImplementedError, TypeError):
+            return
+        made = tensors_in(found)
+        if len(made) == len(outs):
+            for values, out in zip(made, outs, strict=True):
+                out._shadow = values if values.shape == out.shape and values.dtype == out.dtype else None
