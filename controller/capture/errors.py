@@ -27,3 +27,7 @@ class RanksDisagree(RunError):
 
 class ProgramFailed(RunError):
     """The program itself raised an exception; file and line."""
+
+
+class RankDied(RunError):
+    """A live rank that ended with an error or was killed; names it and its device."""

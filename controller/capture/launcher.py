@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from controller.capture.errors import NoStep, ProgramFailed, UnsaidValue
 from controller.capture.request import CaptureRequest, device_facts, environment_of
@@ -77,34 +78,47 @@ def _extend(waiting: deque[int], known: set[int], ranks: Sequence[int]) -> None:
 
 
 def _start(request: CaptureRequest, group: Group, shim: Path, folder: Path, rank: int) -> _Child:
-    environment = environment_of(group, rank)
-    spec = request.topology.devices[group.devices[rank]].spec
     log, output = folder / f"log.{rank}", folder / f"output.{rank}"
     asked = folder / f"request.{rank}"
-    asked.write_text(
-        json.dumps(
-            {
-                "program": str(request.program.resolve()),
-                "arguments": list(request.arguments),
-                "shim": str(shim),
-                "folder": str(folder),
-                "log": str(log),
-                "steps": request.steps,
-                "oracle": dict(request.oracle),
-                "environment": environment,
-                "device": device_facts(spec, int(environment["LOCAL_WORLD_SIZE"])),
-            }
-        )
-    )
+    asked.write_text(json.dumps(inside_request(request, group, rank, shim, folder, log)))
+    return _Child(rank, start_inside(asked, output), log, output)
+
+
+def inside_request(
+    request: CaptureRequest, group: Group, rank: int, shim: Path, folder: Path, log: Path
+) -> dict[str, Any]:
+    """What the captured process is told."""
+    environment = environment_of(group, rank)
+    spec = request.topology.devices[group.devices[rank]].spec
+    return {
+        "program": str(request.program.resolve()),
+        "arguments": list(request.arguments),
+        "shim": str(shim),
+        "folder": str(folder),
+        "log": str(log),
+        "output": str(log.with_name(log.name + ".output")),
+        "steps": request.steps,
+        "oracle": dict(request.oracle),
+        "environment": environment,
+        "device": device_facts(spec, int(environment["LOCAL_WORLD_SIZE"])),
+    }
+
+
+def start_inside(asked: Path, output: Path) -> subprocess.Popen[bytes]:
+    """A process that captures what the file `asked` says."""
     command = [sys.executable, "-m", "controller.capture.inside.main", str(asked)]
+    with output.open("wb") as sink:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
+            env=inside_environment(),
+        )  # fmt: skip
+
+
+def inside_environment() -> dict[str, str]:
+    """Variables of a process that captures: it finds this package, and does not depend on the machine's cores."""
     home = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH", ""))))
-    with output.open("wb") as sink:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
-        )  # fmt: skip
-    return _Child(rank, process, log, output)
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 
 
 def _finished(child: _Child) -> RankTrace:
@@ -112,13 +126,19 @@ def _finished(child: _Child) -> RankTrace:
         lines = child.output.read_text(errors="replace").strip().splitlines()
         last = lines[-1] if lines else f"exit code {child.process.returncode}"
         raise ProgramFailed(f"rank {child.rank} could not be captured: {last}")
-    trace = read_trace(child.log)
-    if trace.ended and not trace.traceback:
-        if "--oracle" in trace.ended or "--live" in trace.ended:
-            raise UnsaidValue(trace.ended)
-        raise ProgramFailed(f"rank {child.rank}: {trace.ended}")
+    return checked(read_trace(child.log))
+
+
+def checked(trace: RankTrace) -> RankTrace:
+    """The trace itself, where the program made steps.
+
+    Raises:
+        UnsaidValue, ProgramFailed, NoStep: it did not.
+    """
+    if trace.ended and not trace.traceback and ("--oracle" in trace.ended or "--live" in trace.ended):
+        raise UnsaidValue(trace.ended)
     if trace.ended:
-        raise ProgramFailed(f"rank {child.rank}: {trace.ended}")
+        raise ProgramFailed(f"rank {trace.rank}: {trace.ended}")
     if not trace.steps:
         raise NoStep(
             "the program ended without a step of an optimizer; windtunnel finds training steps by "

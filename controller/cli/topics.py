@@ -26,6 +26,7 @@ PAGES = {
     "networks": "collectives, routing, failing links, attention over one long prompt",
     "faults": "what breaks when, in runs and over a month; recovery and checkpoints",
     "detectors": "find and blame faults: campaigns, detectors, Flight Recorder dumps",
+    "torch": "an unmodified PyTorch program on a declared cluster, virtual or live",
     "accuracy": "how far off windtunnel is: every paper, every device model",
     "exit-codes": "what a command's exit code says",
     "map": "what lies where in the source",

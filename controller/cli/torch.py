@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from controller.cli.options import catalog_option, json_option, named_values, overrides_option
+
+if TYPE_CHECKING:
+    from controller.capture.request import CaptureRequest
 
 
 @click.group()
@@ -30,6 +34,12 @@ def torch() -> None:
 )
 @click.option("--check/--no-check", default=True, show_default=True, help="Capture the last rank too, and compare.")
 @click.option(
+    "--live/--virtual",
+    "live",
+    default=False,
+    help="Run every rank with real values on the CPU, its collectives through node processes.",
+)
+@click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write everything as JSON into a file as well."
 )
 @overrides_option
@@ -43,6 +53,7 @@ def run(
     steps: int,
     oracle: tuple[str, ...],
     check: bool,
+    live: bool,
     report: Path | None,
     overrides: tuple[str, ...],
     catalog: tuple[Path, ...],
@@ -64,6 +75,9 @@ def run(
 
     declared = load_topology(topology, overrides, catalog)
     request = CaptureRequest(program, arguments, declared, ranks, steps, named_values(oracle, "--oracle"))
+    if live:
+        _run_live(request, as_json)
+        return
     with progress() as tell:
         result, _ = run_captured(request, check=check, progress=tell)
     whole = {"program": str(program), "arguments": list(arguments), "topology": declared.name, **result.as_json()}
@@ -73,3 +87,18 @@ def run(
         click.echo(dumps(whole))
         return
     show_captured(result)
+
+
+def _run_live(request: CaptureRequest, as_json: bool) -> None:
+    from controller.capture.live.run import run_live_ranks
+    from controller.report.json_output import dumps
+    from controller.report.progress import progress
+
+    with progress() as tell:
+        outcome = run_live_ranks(request, progress=tell)
+    if as_json:
+        click.echo(dumps({"ranks": len(outcome.output), "wall_s": outcome.wall_s, "output": list(outcome.output)}))
+        return
+    for text in outcome.output:
+        click.echo(text, nl=False)
+    click.echo(f"{len(outcome.output)} ranks ended well in {outcome.wall_s:.1f} s of wall time")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from controller.compare.kept import ProgressSink
 from controller.compare.measure import CANNOT_RUN
 from controller.experiment.run_spec import RunSpec
 
@@ -90,6 +92,8 @@ class Paper:
         knob: all that was set from a row or chosen with a table in view, in words; "" when there is nothing.
         plain: what the same question gives at the command line without it, and how to ask with it; "" where the
             topology declares everything, so that both are the same.
+        prepare: computes what rows read that no run of `runs` gives, given the folder where finished runs are kept,
+            where progress goes, and how many run at once; None for nothing.
     """
 
     name: str
@@ -98,6 +102,7 @@ class Paper:
     rows: tuple[PublishedRow, ...]
     knob: str = ""
     plain: str = ""
+    prepare: Callable[[Path | None, ProgressSink | None, int | None], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

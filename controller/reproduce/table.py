@@ -25,6 +25,7 @@ PAPERS: dict[str, str] = {
     "cloudmatrix384": "controller.reproduce.cloudmatrix384:paper",
     "faults": "controller.reproduce.faults:paper",
     "c4": "controller.reproduce.c4:paper",
+    "training": "controller.reproduce.training.paper:paper",
 }
 """Name to ``module:function`` that returns its `Paper`."""
 

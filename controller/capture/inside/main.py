@@ -11,6 +11,7 @@ import os
 import runpy
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,9 @@ class Enough(BaseException):
     """As many steps as were asked for."""
 
 
-def capture(request: dict[str, Any]) -> None:
-    """Runs the program and writes its log."""
+def capture(request: dict[str, Any], shim: Any) -> None:
+    """Runs the program and writes its log; ends the process."""
     os.environ.update({name: str(value) for name, value in request["environment"].items()})
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    shim = load_shim(Path(request["shim"]))
 
     import torch
 
@@ -105,5 +104,34 @@ def _last_line(error: BaseException, program: str) -> str:
     return place
 
 
+def begin(folder: Path) -> Any:
+    """Loads the shim and all of torch that programs usually import; returns the shim."""
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+    shim = load_shim(folder)
+    for name in ("torch._dynamo.config", "torch.distributed.fsdp", "torch.distributed.tensor.parallel"):
+        import_module(name)
+    return shim
+
+
+def serve(folder: Path) -> None:
+    """Captures what the lines of standard input name, each in a fork of this process, which has imported torch."""
+    shim = begin(folder)
+    for line in sys.stdin:
+        request = json.loads(Path(line.strip()).read_text())
+        child = os.fork()
+        if not child:
+            with open(request["output"], "wb") as sink:
+                os.dup2(sink.fileno(), 1)
+                os.dup2(sink.fileno(), 2)
+            capture(request, shim)
+        os.waitpid(child, 0)
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    capture(json.loads(Path(sys.argv[1]).read_text()))
+    if sys.argv[1] == "--serve":
+        serve(Path(sys.argv[2]))
+    else:
+        given = json.loads(Path(sys.argv[1]).read_text())
+        capture(given, begin(Path(given["shim"])))

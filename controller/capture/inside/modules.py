@@ -37,7 +37,8 @@ def install_modules() -> None:
         if new is parameter:
             return parameter
         grad, parameter.grad = parameter.grad, None
-        if isinstance(parameter, FakeTensor) and isinstance(new, FakeTensor):
+        is_made = parameter.device.type == "meta" and new.device.type != "meta"
+        if isinstance(parameter, FakeTensor) and isinstance(new, FakeTensor) and not is_made:
             parameter.data = new.data
             parameter.fake_device = new.fake_device
         elif is_traceable_wrapper_subclass(new):

@@ -14,7 +14,7 @@ def install_streams(shim: Any) -> None:
     def here() -> torch.device:
         return torch.device("cuda", shim.current_device())
 
-    class Stream(torch.Stream):
+    class DeclaredStream(torch.Stream):
         def __new__(cls, device: Any = None, priority: int = 0, **given: Any) -> Any:
             if "stream_id" in given:
                 return super().__new__(cls, **given)
@@ -29,7 +29,7 @@ def install_streams(shim: Any) -> None:
             return int(self.stream_id)
 
         def record_event(self, event: Any = None) -> Any:
-            event = Event() if event is None else event
+            event = DeclaredEvent() if event is None else event
             event.record(self)
             return event
 
@@ -39,7 +39,7 @@ def install_streams(shim: Any) -> None:
         def wait_stream(self, stream: Any) -> None:
             self.wait_event(stream.record_event())
 
-    class Event(torch.Event):
+    class DeclaredEvent(torch.Event):
         def __new__(
             cls, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False, external: bool = False
         ) -> Any:
@@ -61,9 +61,9 @@ def install_streams(shim: Any) -> None:
                 "without them"
             )
 
-    for made in (Stream, Event, CUDAGraph):
-        made.__module__ = "torch.cuda"
-    cuda.Stream = cuda.streams.Stream = Stream
-    cuda.Event = cuda.streams.Event = Event
+    for made, name in ((DeclaredStream, "Stream"), (DeclaredEvent, "Event"), (CUDAGraph, "CUDAGraph")):
+        made.__module__, made.__name__, made.__qualname__ = "torch.cuda", name, name
+    cuda.Stream = cuda.streams.Stream = DeclaredStream
+    cuda.Event = cuda.streams.Event = DeclaredEvent
     cuda.CUDAGraph = cuda.graphs.CUDAGraph = CUDAGraph
     cuda.graph_pool_handle = cuda.graphs.graph_pool_handle = lambda: (0, 1)

@@ -85,7 +85,7 @@ class CallCosts:
             moved = sum(found.read_bytes.values()) + sum(found.write_bytes.values())
             busy_s = moved / self.spec.tiers[self.tier].read_bytes_per_s
             worked_s = found.parts.get("compute", 0.0)
-            time_s = found.time_s
+            time_s = found.time_s * demand.dims.get("slower", 1.0)
             rows.append(
                 KernelRow(
                     time_s,

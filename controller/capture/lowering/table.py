@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from controller.capture.lowering import attention, products
 from controller.capture.lowering import streams_of_bytes as passes
-from controller.capture.lowering.bytes_of import whole, written
+from controller.capture.lowering.bytes_of import pointwise, whole, written
 from controller.capture.trace import CallSignature
 from node.hardware.operation import Demand
 
@@ -53,7 +53,7 @@ ATTENTIONS = (
 _FOREACH = "_foreach_"
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys((f"aten.{name}" for name in POINTWISE), whole),
+    **dict.fromkeys((f"aten.{name}" for name in POINTWISE), pointwise),
     **dict.fromkeys((f"aten.{name}" for name in COPIES), whole),
     **dict.fromkeys((f"aten.{name}" for name in REDUCTIONS), passes.reduced),
     **dict.fromkeys((f"aten.{name}" for name in FILLS), written),

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.capture.lowering.bytes_of import item_bytes
-from controller.collectives.bulk.timing import refusal
+from controller.collectives.bulk.timing import in_bulk, refusal
 from controller.collectives.call import DTYPES, Call
 from controller.collectives.choose.algorithm import choose
 from controller.collectives.choose.bulk import BulkChooser
 from controller.collectives.errors import BadCall
 from controller.collectives.group import Group, group_of
-from controller.collectives.protocol import protocols_of
+from controller.collectives.protocol import Protocol, protocols_of
 from controller.fabric.loads import Fabric
 from controller.topology.schema import Topology
 
+MOST_HOSTS = 3
+"""Hosts up to which rings are executed as they are."""
+FEW_HOSTS = (2, 3)
+"""Hosts over which rings are executed where there are more."""
 BULK_ABOVE = 8
 """Ranks above which calls are timed in bulk."""
 LIBRARY: Mapping[str, tuple[str, ...]] = {
@@ -105,17 +109,56 @@ class CollectiveTimes:
         known = dtype if dtype in DTYPES else {1: "int8", 2: "bf16", 4: "fp32", 8: "int64"}.get(size, "int8")
         count = max(1, nbytes // size) if kind != "barrier" else 1
         call = Call(kind, group, count, known)
-        if ranks > BULK_ABOVE and not refusal(self._topology):
-            choice = self._chooser(devices, group).choose(call, self._names(kind, group), 1)
+        names = self._names(kind, group)
+        found = [self._rings(call)] if "rings" in names and hosts > MOST_HOSTS else []
+        others = tuple(name for name in names if name != "rings") if found else names
+        if others:
+            found.append(self._chosen(call, others))
+        time_s, name, protocol_name = min(found)
+        protocol = next((each for each in self._protocols if each.name == protocol_name), None)
+        sent = PASSES.get(kind, 1.0) * nbytes * (ranks - 1) / ranks
+        return CollectiveCost(time_s, 0 if protocol is None else protocol.sms, 2.0 * sent, sent, hosts, name)
+
+    def _chosen(self, call: Call, names: tuple[str, ...]) -> tuple[float, str, str]:
+        """Time of the fastest of `names`, with its name and that of its protocol."""
+        known = in_bulk(call.collective, names)
+        if call.world_size > BULK_ABOVE and known and not refusal(self._topology):
+            choice = self._chooser(call.group.devices, call.group).choose(call, known, 1)
         else:
-            choice = choose(self._topology, call, self._names(kind, group), self._protocols, 1)
+            choice = choose(self._topology, call, names, self._likely(call), 1)
         best = choice.best
         if best.time_s is None:
-            raise BadCall(f"{kind} of {nbytes} B over {ranks} ranks cannot be timed")
-        protocol = next((each for each in self._protocols if each.name == best.protocol), None)
-        sent = PASSES.get(kind, 1.0) * nbytes * (ranks - 1) / ranks
-        name = f"{best.algorithm}/{best.protocol}"
-        return CollectiveCost(best.time_s, 0 if protocol is None else protocol.sms, 2.0 * sent, sent, hosts, name)
+            raise BadCall(f"{call.collective} of {call.count} {call.dtype} over {call.world_size} ranks has no time")
+        return best.time_s, f"{best.algorithm}/{best.protocol}", best.protocol
+
+    def _likely(self, call: Call) -> tuple[Protocol, ...]:
+        """The protocol that a library expects to be fastest, and those that single algorithms have for themselves."""
+        steps = call.world_size - 1
+        sent = call.count * call.item_bytes * steps / call.world_size
+
+        def about_s(protocol: Protocol) -> float:
+            rate = protocol.rate_bytes_per_s or float("inf")
+            return protocol.base_s + steps * (protocol.hop_s or 0.0) + sent / rate
+
+        plain = [each for each in self._protocols if not each.algorithms]
+        return (min(plain, key=about_s), *(each for each in self._protocols if each.algorithms))
+
+    def _rings(self, call: Call) -> tuple[float, str, str]:
+        """Rings over many hosts, from those over two and three with chunks of the same size.
+
+        A ring over more hosts makes more steps of the same kind, each of the same chunk, so its time grows by as much
+        for every further host.
+        """
+        by_host = call.group.by_host()
+        chunk = max(1, -(-call.count // call.world_size))
+        times: list[tuple[float, str, str]] = []
+        for hosts in FEW_HOSTS:
+            devices = tuple(call.group.devices[rank] for ranks in by_host[:hosts] for rank in ranks)
+            few = self._group(devices)
+            times.append(self._chosen(replace(call, group=few, count=chunk * few.world_size), ("rings",)))
+        (first_s, _, _), (second_s, name, protocol) = times
+        more = (second_s - first_s) / (FEW_HOSTS[1] - FEW_HOSTS[0])
+        return second_s + more * (len(by_host) - FEW_HOSTS[1]), f"{name}, from {FEW_HOSTS[1]} hosts", protocol
 
     def _names(self, kind: str, group: Group) -> tuple[str, ...]:
         hosts = group.by_host()

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from controller.capture.errors import RanksDisagree
 from controller.capture.timing.collective_times import CollectiveCost, CollectiveTimes, devices_of
+from controller.capture.timing.rank_parts import RankParts
 from controller.capture.timing.rows import Rows
 from controller.capture.trace import Event
+from node.hardware.device import DeviceSpec
 
-if TYPE_CHECKING:
-    from controller.capture.timing.player import Player
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A player as its collectives see it.
+
+    Attributes:
+        rank: global.
+        groups: name of a process group to its global ranks.
+        spec: of its device.
+        tier: that holds its tensors.
+        parts: resources of its device.
+    """
+
+    rank: int
+    groups: Mapping[str, tuple[int, ...]]
+    spec: DeviceSpec
+    tier: str
+    parts: RankParts
 
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    player: Player
+    player: Member
     event: Event
     arrive: int
     leave: int
@@ -45,10 +63,10 @@ class Meetings:
     _counts: dict[object, int] = field(default_factory=lambda: defaultdict(int))
     _order: list[object] = field(default_factory=list)
 
-    def come(self, player: Player, event: Event, arrive: int, leave: int) -> None:
+    def come(self, player: Member, event: Event, arrive: int, leave: int) -> None:
         """A player has asked for a collective."""
-        ranks = player.trace.groups[event[1]]
-        me = player.trace.rank
+        ranks = player.groups[event[1]]
+        me = player.rank
         key: object
         if event[2] in ("send", "recv"):
             peer = ranks[event[9]["peer"]]
@@ -79,8 +97,8 @@ class Meetings:
 
     def _group_call(self, arrivals: list[_Arrival]) -> None:
         first = arrivals[0]
-        ranks = first.player.trace.groups[first.event[1]]
-        here = {each.player.trace.rank for each in arrivals}
+        ranks = first.player.groups[first.event[1]]
+        here = {each.player.rank for each in arrivals}
         missing = [rank for rank in ranks if rank in self.players and rank not in here]
         different = next((each for each in arrivals if _asked(each) != _asked(first)), None)
         if different is not None or missing:
@@ -92,7 +110,7 @@ class Meetings:
     def _message(self, ends: tuple[int, int], arrivals: list[_Arrival]) -> None:
         first = arrivals[0]
         if len(arrivals) == 1 and all(rank in self.players for rank in ends):
-            other = ends[1] if first.player.trace.rank == ends[0] else ends[0]
+            other = ends[1] if first.player.rank == ends[0] else ends[0]
             raise RanksDisagree(_dispute(first, None, [other]))
         source, destination = devices_of(ends, self.devices)
         cost = self.times.message(source, destination, max(first.event[4], first.event[5]))
@@ -101,10 +119,10 @@ class Meetings:
     def _add(self, cost: CollectiveCost, arrivals: list[_Arrival]) -> None:
         loads: list[tuple[int, float]] = []
         for each in arrivals:
-            spec, parts = each.player.costs.spec, each.player.parts
+            spec, parts = each.player.spec, each.player.parts
             units = next(iter(spec.computes.values())).constants.get("sm_count", 0.0)
             loads.append((parts.compute, cost.sms / units if units else 0.0))
-            memory = spec.tiers[each.player.costs.tier].read_bytes_per_s
+            memory = spec.tiers[each.player.tier].read_bytes_per_s
             if cost.time_s:
                 loads.append((parts.memory, min(1.0, cost.moved_bytes / cost.time_s / memory)))
             loads.append((parts.outside if cost.hosts > 1 else parts.inside, 1.0))
@@ -122,7 +140,7 @@ def _asked(arrival: _Arrival) -> tuple[object, ...]:
 def _dispute(first: _Arrival, other: _Arrival | None, missing: list[int]) -> str:
     def says(each: _Arrival) -> str:
         place = each.event[10] or "an unknown line"
-        return f"rank {each.player.trace.rank} is in {each.event[2]} of {each.event[3]} ({place})"
+        return f"rank {each.player.rank} is in {each.event[2]} of {each.event[3]} ({place})"
 
     if other is not None:
         return f"the ranks would wait for each other for ever: {says(first)}, {says(other)}; make the calls agree"

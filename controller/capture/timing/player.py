@@ -7,21 +7,11 @@ from dataclasses import dataclass
 
 from controller.capture.lowering.kernels import CallCosts
 from controller.capture.timing.host import AHEAD, COLLECTIVE_CALLS, VIEW_SHARE
-from controller.capture.timing.meeting import Meetings
+from controller.capture.timing.meeting import Meetings, Member
+from controller.capture.timing.rank_parts import RankParts
 from controller.capture.timing.rows import Rows
 from controller.capture.trace import Event, RankTrace
 from node.hardware.device import DeviceSpec
-
-
-@dataclass(frozen=True, slots=True)
-class RankParts:
-    """Numbers of the resources of one rank, each of capacity 1."""
-
-    compute: int
-    memory: int
-    inside: int
-    outside: int
-    copies: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +61,7 @@ class Player:
         self.index, self.trace, self.costs, self.parts = index, trace, costs, parts
         self._rows, self._meetings = rows, meetings
         self._queue_of = queue_of
+        self._member = Member(trace.rank, trace.groups, costs.spec, costs.tier, parts)
         spec: DeviceSpec = costs.spec
         issue = spec.issue_queue
         self._call_s = issue.launch_s if issue is not None else 0.0
@@ -190,7 +181,7 @@ class Player:
         leave = self._rows.waiting(0.0, self._queue(own))
         self._ran(own, leave)
         self._works[work] = (leave,)
-        self._meetings.come(self, event, arrive, leave)
+        self._meetings.come(self._member, event, arrive, leave)
         self._note(leave, self._stream_number(own), f"{event[2]} {event[1]}", "collective")
 
     def _together(self, batch: list[Event]) -> tuple[int, ...]:
@@ -204,7 +195,7 @@ class Player:
             leave = self._rows.waiting(0.0, self._queue(own))
             self._ran(own, leave)
             self._works[event[6]] = (leave,)
-            self._meetings.come(self, event, arrive, leave)
+            self._meetings.come(self._member, event, arrive, leave)
             self._note(leave, self._stream_number(own), f"{event[2]} {event[1]}", "collective")
             ends.append(leave)
         return tuple(ends)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from controller.capture.lowering.kernels import CallCosts
 from controller.capture.timing.collective_times import CollectiveCost, CollectiveTimes
 from controller.capture.timing.meeting import Meetings
-from controller.capture.timing.player import Note, Player, RankParts
+from controller.capture.timing.player import Note, Player
+from controller.capture.timing.rank_parts import RankParts
 from controller.capture.timing.rows import Rows
 from controller.capture.trace import RankTrace
 from controller.collectives.group import Group
