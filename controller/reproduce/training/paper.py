@@ -47,21 +47,20 @@ def paper() -> Paper:
         "measured training steps of PyTorch programs (torchtitan, FSDP blogs, LLM Foundry and others)",
         {},
         tuple(rows),
-        plain="`windtunnel torch run` asks for one program; what a row does not say is printed as assumed",
         prepare=prepare,
     )
 
 
 def _rows(row: MeasuredStep) -> list[PublishedRow]:
     run = run_of(row)
-    named: dict[str, str | int | float] = {"id": row.id, "model": row.model, "gpus": row.gpus}
+    named: dict[str, str | int | float] = {"id": row.id, "model": row.model.replace(" ", "-"), "gpus": row.gpus}
     if isinstance(run, NotRun):
         published = _step_s(row)
         value, unit = (published, "s") if published else (row.tflop_per_s, "TFLOP/s")
         quantity = "step time" if published else "throughput"
         return [PublishedRow(row.id[0], named, quantity, value or "-", unit, "P", _reason(run.reason), ())]
     if run.assumed:
-        named["assumed"] = ", ".join(run.assumed)
+        named["assumed"] = "+".join(text.replace(" ", "-") for text in run.assumed)
     target = STEP_TARGET if row.id in EAGER else MPT_TARGET if row.id.startswith("M") else None
     published_s = row.step_s or run.tokens / row.tokens_per_s
     made = [PublishedRow(row.id[0], named, "step time", published_s, "s", "P", _step(row.id), (), target)]
