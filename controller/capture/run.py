@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from controller.capture.errors import BadProgram
 from controller.capture.launcher import capture_ranks
 from controller.capture.memory import memory_of
 from controller.capture.request import CaptureRequest
 from controller.capture.result import CallShare, CapturedResult
+from controller.capture.timing.faults import struck_devices
 from controller.capture.timing.run import PlayedSteps, play
 from controller.capture.trace import RankTrace, digest_of_step
 from controller.collectives.group import Group
 from controller.execute.intervals import length, union
 from controller.program.run import ProgressSink
 from node.hardware.peak import choose_unit, peak_flop_per_s
+
+MOST_STRUCK = 8
+"""Ranks that faults may strike by themselves."""
 
 
 def run_captured(
@@ -31,16 +36,24 @@ def run_captured(
     """
     group = request.group()
     last = group.world_size - 1
-    wanted = [0, last] if check and last > 0 else [0]
+    struck = [group.devices.index(device) for device in struck_devices(request.topology, group.devices)]
+    if len(struck) > MOST_STRUCK:
+        raise BadProgram(
+            f"faults strike {len(struck)} of the ranks by themselves, and each has to be captured; let them strike at "
+            f"most {MOST_STRUCK}"
+        )
+    wanted = list(dict.fromkeys([0, *struck, *([last] if check and last > 0 else [])]))
     traces = capture_ranks(request, group, wanted, progress=progress)
-    players, equal = _players(traces, group)
+    players, equal = _players(traces, group, struck)
     if progress is not None:
         progress(1, 1, "timing the step")
     played = play(request.topology, group, players)
     return result_of(request, group, players, equal, played), played
 
 
-def _players(traces: Mapping[int, RankTrace], group: Group) -> tuple[dict[int, RankTrace], dict[int, str]]:
+def _players(
+    traces: Mapping[int, RankTrace], group: Group, struck: Sequence[int]
+) -> tuple[dict[int, RankTrace], dict[int, str]]:
     """Rank 0 with all that it reaches through messages, and what each of them stands for."""
     chosen, queue = {0}, [0]
     while queue:
@@ -56,6 +69,9 @@ def _players(traces: Mapping[int, RankTrace], group: Group) -> tuple[dict[int, R
         checked = f"; checked on rank {', '.join(same)}" if same else "; not checked on another rank"
         share = f"1 of {len(players)} kinds of rank" if len(players) > 1 else f"all {group.world_size} ranks"
         equal[rank] = f"stands for {share}{checked}"
+    for rank in struck:
+        players[rank] = traces[rank]
+        equal[rank] = "is struck by a fault, so it is timed for itself"
     for rank, trace in traces.items():
         if rank not in players and digests[rank] not in {digests[other] for other in players}:
             # It does something else (another size of shard, say), so it plays itself.

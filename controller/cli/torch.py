@@ -42,6 +42,17 @@ def torch() -> None:
 @click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write everything as JSON into a file as well."
 )
+@click.option(
+    "--timeline",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the measured step as PyTorch's profiler does (Kineto JSON).",
+)
+@click.option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.yaml",
+    help="Let parts fail or slow down while the steps go on; `windtunnel help faults` shows a file.",
+)
 @overrides_option
 @catalog_option
 @json_option
@@ -55,6 +66,8 @@ def run(
     check: bool,
     live: bool,
     report: Path | None,
+    timeline: Path | None,
+    faults: Path | None,
     overrides: tuple[str, ...],
     catalog: tuple[Path, ...],
     as_json: bool,
@@ -68,19 +81,26 @@ def run(
     """
     from controller.capture.request import CaptureRequest
     from controller.capture.run import run_captured
+    from controller.faults.file import read_faults
+    from controller.faults.timeline import with_faults
     from controller.report.captured_lines import show_captured
     from controller.report.json_output import dumps
+    from controller.report.kineto import kineto_text
     from controller.report.progress import progress
     from controller.topology.loader import load_topology
 
     declared = load_topology(topology, overrides, catalog)
+    if faults is not None:
+        declared = with_faults(declared, read_faults(faults))
     request = CaptureRequest(program, arguments, declared, ranks, steps, named_values(oracle, "--oracle"))
     if live:
         _run_live(request, as_json)
         return
     with progress() as tell:
-        result, _ = run_captured(request, check=check, progress=tell)
+        result, played = run_captured(request, check=check, progress=tell)
     whole = {"program": str(program), "arguments": list(arguments), "topology": declared.name, **result.as_json()}
+    if timeline is not None:
+        timeline.write_text(kineto_text(played, result.equal, result.ranks), encoding="utf-8")
     if report is not None:
         report.write_text(dumps(whole) + "\n", encoding="utf-8")
     if as_json:

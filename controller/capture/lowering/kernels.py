@@ -19,7 +19,7 @@ class KernelRow:
     Attributes:
         time_s: without its start [s].
         start_s: of a kernel on its stream [s].
-        memory_ratio: share of the memory's bandwidth that it takes.
+        memory_ratio: share of the bandwidth that memory gives to kernels that it takes.
         compute_ratio: share of the multiprocessors that it cannot do without.
     """
 
@@ -59,6 +59,7 @@ class CallCosts:
         self._flash2 = _with_flash2(spec)
         self._known: dict[CallSignature, CallCost] = {}
         self.tier = next(iter(spec.tiers))
+        self.reached_bytes_per_s = spec.tiers[self.tier].read_bytes_per_s * _reached_share(spec)
 
     def of(self, call: CallSignature) -> CallCost:
         """The cost of a call."""
@@ -83,7 +84,7 @@ class CallCosts:
             tiers = (self.tier,)
             found = kernel_cost(spec, demand, tiers * len(demand.reads), tiers * len(demand.writes))
             moved = sum(found.read_bytes.values()) + sum(found.write_bytes.values())
-            busy_s = moved / self.spec.tiers[self.tier].read_bytes_per_s
+            busy_s = moved / self.reached_bytes_per_s
             worked_s = found.parts.get("compute", 0.0)
             time_s = found.time_s * demand.dims.get("slower", 1.0)
             rows.append(
@@ -95,6 +96,11 @@ class CallCosts:
                 )
             )
         return CallCost(tuple(rows), flop, rule is not None, family)
+
+
+def _reached_share(spec: DeviceSpec) -> float:
+    """Share of the declared bandwidth that kernels reach."""
+    return max((unit.constants.get("memory_efficiency", 1.0) for unit in spec.computes.values()), default=1.0)
 
 
 def _with_flash2(spec: DeviceSpec) -> DeviceSpec:

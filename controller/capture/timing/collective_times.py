@@ -47,6 +47,9 @@ class CollectiveCost:
         sent_bytes: that a rank sends [bytes].
         hosts: that the group spans.
         algorithm: which one, with its protocol.
+        world_size: ranks of the group.
+        dtype: of its elements.
+        elements_in, elements_out: that a rank gives and gets.
     """
 
     time_s: float
@@ -55,6 +58,10 @@ class CollectiveCost:
     sent_bytes: float
     hosts: int
     algorithm: str
+    world_size: int = 2
+    dtype: str = "uint8"
+    elements_in: int = 0
+    elements_out: int = 0
 
 
 class CollectiveTimes:
@@ -104,7 +111,7 @@ class CollectiveTimes:
         group = self._group(devices)
         ranks, hosts = group.world_size, len(group.by_host())
         if ranks == 1:
-            return CollectiveCost(0.0, 0, 2.0 * nbytes, 0.0, 1, "copy")
+            return CollectiveCost(0.0, 0, 2.0 * nbytes, 0.0, 1, "copy", 1)
         size = item_bytes(dtype)
         known = dtype if dtype in DTYPES else {1: "int8", 2: "bf16", 4: "fp32", 8: "int64"}.get(size, "int8")
         count = max(1, nbytes // size) if kind != "barrier" else 1
@@ -117,7 +124,10 @@ class CollectiveTimes:
         time_s, name, protocol_name = min(found)
         protocol = next((each for each in self._protocols if each.name == protocol_name), None)
         sent = PASSES.get(kind, 1.0) * nbytes * (ranks - 1) / ranks
-        return CollectiveCost(time_s, 0 if protocol is None else protocol.sms, 2.0 * sent, sent, hosts, name)
+        sms = 0 if protocol is None else protocol.sms
+        given = count // ranks if kind == "all_gather" else count
+        got = count // ranks if kind == "reduce_scatter" else count
+        return CollectiveCost(time_s, sms, 2.0 * sent, sent, hosts, name, ranks, dtype, given, got)
 
     def _chosen(self, call: Call, names: tuple[str, ...]) -> tuple[float, str, str]:
         """Time of the fastest of `names`, with its name and that of its protocol."""

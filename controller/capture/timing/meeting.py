@@ -22,14 +22,14 @@ class Member:
         rank: global.
         groups: name of a process group to its global ranks.
         spec: of its device.
-        tier: that holds its tensors.
+        memory_bytes_per_s: that its memory gives to kernels [bytes/s].
         parts: resources of its device.
     """
 
     rank: int
     groups: Mapping[str, tuple[int, ...]]
     spec: DeviceSpec
-    tier: str
+    memory_bytes_per_s: float
     parts: RankParts
 
 
@@ -122,7 +122,7 @@ class Meetings:
             spec, parts = each.player.spec, each.player.parts
             units = next(iter(spec.computes.values())).constants.get("sm_count", 0.0)
             loads.append((parts.compute, cost.sms / units if units else 0.0))
-            memory = spec.tiers[each.player.tier].read_bytes_per_s
+            memory = each.player.memory_bytes_per_s
             if cost.time_s:
                 loads.append((parts.memory, min(1.0, cost.moved_bytes / cost.time_s / memory)))
             loads.append((parts.outside if cost.hosts > 1 else parts.inside, 1.0))

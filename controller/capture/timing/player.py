@@ -61,7 +61,7 @@ class Player:
         self.index, self.trace, self.costs, self.parts = index, trace, costs, parts
         self._rows, self._meetings = rows, meetings
         self._queue_of = queue_of
-        self._member = Member(trace.rank, trace.groups, costs.spec, costs.tier, parts)
+        self._member = Member(trace.rank, trace.groups, costs.spec, costs.reached_bytes_per_s, parts)
         spec: DeviceSpec = costs.spec
         issue = spec.issue_queue
         self._call_s = issue.launch_s if issue is not None else 0.0

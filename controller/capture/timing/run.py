@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from controller.capture.lowering.kernels import CallCosts
 from controller.capture.timing.collective_times import CollectiveCost, CollectiveTimes
+from controller.capture.timing.faults import RankLost, lost_device, part_changes
 from controller.capture.timing.meeting import Meetings
 from controller.capture.timing.player import Note, Player
 from controller.capture.timing.rank_parts import RankParts
 from controller.capture.timing.rows import Rows
 from controller.capture.trace import RankTrace
 from controller.collectives.group import Group
-from controller.engine import Engine
+from controller.engine import Engine, EngineDeadlock
 from controller.topology.schema import Topology
 
 
@@ -49,6 +50,26 @@ class PlayedSteps:
         return float(self.start[row]), float(self.end[row])
 
 
+def _run(engine: Engine, ticket: int, topology: Topology, places: Mapping[str, RankParts]) -> None:
+    """Lets the engine run to its end, through the faults of the topology.
+
+    Raises:
+        RankLost: a fault takes a device away for good.
+    """
+    for change in part_changes(topology, places):
+        if engine.run(tickets=(ticket,), until_s=change.at_s):
+            return
+        for resource, capacity in change.capacity.items():
+            engine.set_capacity(resource, capacity)
+    try:
+        engine.run()
+    except EngineDeadlock as error:
+        device = lost_device(topology, engine.now, list(places))
+        if not device:
+            raise
+        raise RankLost(f"{device} is lost by {engine.now:.6g} s, and no step ends after it") from error
+
+
 def play(topology: Topology, group: Group, traces: Mapping[int, RankTrace]) -> PlayedSteps:
     """Times the steps after the first of the captured ranks, which each stand for those like them."""
     rows, queues = Rows(), dict[object, int]()
@@ -71,7 +92,8 @@ def play(topology: Topology, group: Group, traces: Mapping[int, RankTrace]) -> P
     engine.add_resources(np.ones(5 * len(players)))
     engine.add_queues(np.ones(len(queues), np.int32))
     ticket = engine.submit(rows.activities())
-    engine.run()
+    places = {group.devices[rank]: player.parts for rank, player in zip(traces, players, strict=True)}
+    _run(engine, ticket, topology, places)
     start, end = engine.start_at(ticket), engine.end_at(ticket)
     ends = [0.0]
     for number in range(steps - 1):
