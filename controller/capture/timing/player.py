@@ -75,6 +75,7 @@ class Player:
         self._host_waits: list[int] = []
         self._ahead: deque[int] = deque()
         self._batch: list[Event] | None = None
+        self._batches: dict[str, tuple[int, ...]] = {}
         self._step = 0
         self.notes: list[Note] = []
         self.step_rows: list[tuple[int, ...]] = []
@@ -174,6 +175,8 @@ class Player:
         _, group, _, _, _, _, work, stream, is_asynchronous, _, _ = event
         launch = self._host(COLLECTIVE_CALLS * self._call_s)
         own: object = ("group", group) if is_asynchronous else stream
+        if event[2] in ("send", "recv"):
+            own = ("pair", group, event[9]["peer"])
         after = self._on(own, launch)
         if is_asynchronous:
             after.extend(self._ends(stream))
@@ -185,11 +188,12 @@ class Player:
         self._note(leave, self._stream_number(own), f"{event[2]} {event[1]}", "collective")
 
     def _together(self, batch: list[Event]) -> tuple[int, ...]:
-        """Messages of one batch, which go at the same time."""
+        """Messages of one batch, which go at the same time, after those of earlier batches of the group."""
         ends: list[int] = []
         launch = self._host(COLLECTIVE_CALLS * self._call_s * max(1, len(batch)))
+        earlier = [row for event in batch[:1] for row in self._batches.get(event[1], ())]
         for number, event in enumerate(batch):
-            after = [launch, *self._ends(event[7])]
+            after = [launch, *earlier, *self._ends(event[7])]
             own = ("batch", event[1], number)
             arrive = self._rows.waiting(0.0, self._queue(own), after)
             leave = self._rows.waiting(0.0, self._queue(own))
@@ -198,6 +202,7 @@ class Player:
             self._meetings.come(self._member, event, arrive, leave)
             self._note(leave, self._stream_number(own), f"{event[2]} {event[1]}", "collective")
             ends.append(leave)
+            self._batches[event[1]] = tuple(ends)
         return tuple(ends)
 
     def _stream_number(self, name: object) -> int:
