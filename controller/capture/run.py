@@ -146,19 +146,26 @@ def _busy(played: PlayedSteps, player: int, step: int) -> tuple[float, float, fl
     return calls, both - kernels, window[1] - window[0] - both
 
 
+def _seen(trace: RankTrace, step: int, name: str) -> int:
+    """Elements of the second operand of calls of that name in a step, of the table that takes most."""
+    seen: Counter[int] = Counter()
+    for event in trace.step(step):
+        if event[0] == "kernel" and trace.signatures[event[1]].name.startswith(name) and not event[4]:
+            call = trace.signatures[event[1]]
+            seen[call.inputs[0].elements if name.startswith("aten.embedding") else 0] += call.inputs[1].elements
+    return max(seen.values(), default=0)
+
+
 def _tokens(players: Mapping[int, RankTrace], group: Group, step: int) -> tuple[int, str]:
     """Tokens of all ranks in a step: targets of the loss, over the ranks that share them."""
-    targets = 0
-    for trace in players.values():
-        seen = 0
-        for event in trace.step(step):
-            if event[0] == "kernel":
-                call = trace.signatures[event[1]]
-                if call.name.startswith("aten.nll_loss_forward"):
-                    seen += call.inputs[1].elements
-        targets = max(targets, seen)
+    targets, what = (
+        max(_seen(trace, step, "aten.nll_loss_forward") for trace in players.values()),
+        "targets of the loss",
+    )
     if not targets:
-        return 0, "no cross entropy was seen"
+        targets, what = max(_seen(trace, step, "aten.embedding.") for trace in players.values()), "embedded tokens"
+    if not targets:
+        return 0, "neither a cross entropy nor an embedding was seen"
     trace = next(iter(players.values()))
     shared, names = 1, []
     for name, ranks in trace.groups.items():
@@ -166,5 +173,5 @@ def _tokens(players: Mapping[int, RankTrace], group: Group, step: int) -> tuple[
         if text in ("mesh_tp", "mesh_pp") and len(ranks) > 1:
             shared *= len(ranks)
             names.append(f"{text.removeprefix('mesh_')} {len(ranks)}")
-    how = f"{targets} targets of the loss on a rank x {group.world_size} ranks"
+    how = f"{targets} {what} on a rank x {group.world_size} ranks"
     return targets * group.world_size // shared, how + (f" / ({', '.join(names)})" if names else "")
