@@ -18,7 +18,7 @@ class RankLost(RunError):
 
 
 @dataclass(frozen=True, slots=True)
-class PartChange:
+class RankPartChange:
     """New capacities from an instant on.
 
     Attributes:
@@ -44,12 +44,12 @@ def struck_devices(topology: Topology, devices: Sequence[str]) -> tuple[str, ...
     return tuple(device for device in devices if device in found)
 
 
-def part_changes(topology: Topology, players: Mapping[str, RankParts]) -> tuple[PartChange, ...]:
+def part_changes(topology: Topology, players: Mapping[str, RankParts]) -> tuple[RankPartChange, ...]:
     """What changes when, for the devices of the players."""
     if not topology.faults:
         return ()
     timeline = EffectsOf(Timeline(topology, topology.faults))
-    return tuple(PartChange(at_s, _capacities(topology, effects, players)) for at_s, effects in timeline.all())
+    return tuple(RankPartChange(at_s, _capacities(topology, effects, players)) for at_s, effects in timeline.all())
 
 
 def lost_device(topology: Topology, at_s: float, devices: Sequence[str]) -> str:
