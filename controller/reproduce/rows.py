@@ -157,9 +157,10 @@ def compare(paper: Paper, row: PublishedRow, results: Results) -> ComparedRow:
         if row.tolerance is not None:
             holds = isinstance(ours, str) and isinstance(row.published, str) and ours.startswith(row.published)
     else:
-        error = ours / row.published - 1
+        # Of what is published as nothing there is no share: the difference itself is held to the tolerance.
+        error = ours / row.published - 1 if row.published else None
         if row.tolerance is not None:
-            holds = abs(error) <= row.tolerance
+            holds = abs(ours if error is None else error) <= row.tolerance
     named = " ".join(f"{key}={value}" for key, value in row.row.items())
     ok = None if row.calibration or row.identity else holds
     return ComparedRow(
