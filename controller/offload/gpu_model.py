@@ -192,13 +192,13 @@ class GpuModel:
     def enter(self, s: Script, layer: int, x: Value) -> Value:
         """The residual stream where `layer` runs."""
         here = self.place_of(layer)
-        return x if x.place == here else s.move(x, here, "next gpu")
+        return x if x.place == here else s.move(x, here, "next gpu", connection="pipeline")
 
     def embed(self, s: Script) -> list[Value]:
         """The last tokens enter the first GPU: the residual stream (rows, n) of every micro-batch."""
         ids = self.next_ids
         if len(self.gpus) > 1:
-            s.move(self.next_ids, self._ids_in, "next gpu")
+            s.move(self.next_ids, self._ids_in, "next gpu", connection="pipeline")
             ids = self._ids_in
         streams = []
         for s.microbatch, (start, stop) in enumerate(self.row_ranges):

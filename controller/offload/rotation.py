@@ -64,7 +64,9 @@ def emit_rotation(
             arrived[lane] = side.attend(s, lane, number, here, there, x, batch.position)
             if there is not here:
                 pairs = zip(x, there.places, strict=True)
-                streams[lane] = [s.move(stream, place, "next replica") for stream, place in pairs]
+                streams[lane] = [
+                    s.move(stream, place, "next replica", connection="pipeline") for stream, place in pairs
+                ]
 
 
 def ids_on(s: Script, here: Sharded, kept: View) -> list[View | Value]:

@@ -159,12 +159,12 @@ class Sparf:
         if part == 0:
             by_channels = (by_heads.dtype, (rows, kv_heads, dim, tokens))
             made = s.op("channel_write", by_heads, makes=[by_channels], position=0, tokens=tokens)
-            s.move(made, rows_view(self.by_channels[layer][drive][0], row, rows), "kv push")
+            s.move(made, rows_view(self.by_channels[layer][drive][0], row, rows), "kv push", connection="kv")
             return
         assert isinstance(kv_heads, int)
         zero = rows_view(self._zeros[by_heads.place.device, kv_heads], 0, rows)
         made = s.op("running_mean", zero, by_heads, makes=[("fp32", (rows, kv_heads, dim))], count=0, tokens=tokens)
-        s.move(made, rows_view(self.means[layer][drive], row, rows), "mean push")
+        s.move(made, rows_view(self.means[layer][drive], row, rows), "mean push", connection="kv")
 
     def attend(
         self, s: Script, block: Block, drive: int, lane: int, q: Value, new: Sequence[Value], rows: tuple[int, int],

@@ -183,16 +183,20 @@ class Script:
         queue: str = "",
         path: str = "",
         rate_limit_bytes_per_s: float = 0.0,
+        connection: str = "",
         after: Iterable[int] = (),
     ) -> Value:
         """Emits a transfer; returns the value at its new place, or `to` where that is a buffer or an `empty` value.
+
+        Those of one `connection` between two devices arrive in the order in which they are emitted.
 
         Raises:
             BadPlan: a value belongs to another script.
         """
         return self.transfer(
-            (source,), (to,), label, queue=queue, path=path, rate_limit_bytes_per_s=rate_limit_bytes_per_s, after=after
-        )[0]  # type: ignore[return-value]
+            (source,), (to,), label, queue=queue, path=path, rate_limit_bytes_per_s=rate_limit_bytes_per_s,
+            connection=connection, after=after,
+        )[0]  # type: ignore[return-value]  # fmt: skip
 
     def transfer(
         self,

@@ -91,7 +91,7 @@ class InstInfer:
                     for drive, piece in prompt_pieces(s, self.spread, whole, self.shape.head_dim):
                         outbound = block.cached(s, block.to_heads(s, piece))
                         target = rows_view(self.caches[layer][drive].prompt[part], row, rows_of(outbound))
-                        s.move(outbound, target, "kv push")
+                        s.move(outbound, target, "kv push", connection="kv")
                         self.attention.pushed(s, layer, part, drive, outbound, row)
             attention = block.prefill_attention(s, *[block.to_heads(s, part) for part in (q, k, v)])
             x = block.finish(s, x, attention)

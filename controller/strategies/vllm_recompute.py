@@ -122,7 +122,7 @@ class PagedServer:
         ids = rows_view(self.model.next_ids, 0, rows)
         if len(self.model.gpus) > 1:
             here = rows_view(self._step_ids, 0, rows)
-            s.move(ids, here, "next gpu")
+            s.move(ids, here, "next gpu", connection="pipeline")
             ids = here
         x = embed(s, shape, self.model.first_weights, ids, position)
         for layer in range(shape.layers):
