@@ -28,6 +28,8 @@ PAPERS: dict[str, str] = {
     "training": "controller.reproduce.training.paper:paper",
 }
 """Name to ``module:function`` that returns its `Paper`."""
+FOR_HOURS = ("training",)
+"""Papers that `all` leaves out: each of their rows captures a program for a minute or more."""
 
 
 class UnknownPaper(UserError):
