@@ -60,3 +60,5 @@ def test_a_connection_keeps_its_path() -> None:
 
 def test_recalled_figures_are_counted_nowhere() -> None:
     assert all(row.mark == "M" and row.tolerance is None for row in rows())
+    # The error of a row is relative to what was published.
+    assert all(row.published for row in rows())
