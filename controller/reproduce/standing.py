@@ -1,7 +1,7 @@
 """How a reproduced paper stands: over all of its numeric rows, not over those alone that have a target.
 
-Rows that a knob was set from (``calibration``) and rows that compare a declared input with itself (``identity``) count
-nowhere. A number that we cannot give counts as the farthest of all.
+Rows that a knob was set from (``calibration``), rows that compare a declared input with itself (``identity``) and
+figures that were recalled (M) count nowhere. A number that we cannot give counts as the farthest of all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from controller.reproduce.rows import ComparedRow, Paper
 
 FAR = 0.25
 """|error| beyond which a row is counted as outside."""
+
+RECALLED = "M"
+"""Mark of a figure that nobody has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,8 @@ def standing(paper: Paper, rows: Sequence[ComparedRow]) -> Standing:
 
 
 def is_numeric(row: ComparedRow) -> bool:
-    """Whether a row counts in the median: it has a published number, and is not compared with itself."""
-    return not isinstance(row.published, str) and not row.calibration and not row.identity
+    """Whether a row counts in the median: it has a published number that is not recalled, and another one of ours."""
+    return not isinstance(row.published, str) and row.mark != RECALLED and not row.calibration and not row.identity
 
 
 def size_of_error(row: ComparedRow) -> float:
