@@ -154,7 +154,7 @@ def rows() -> list[PublishedRow]:
 
     return [
         row({"jobs": 1, "hosts": 16}, "bandwidth / ECMP's", 1.50, lambda: 1.0 + gain(one_job)),
-        row({"jobs": 8, "hosts": "2 each"}, "bandwidth / ECMP's", 1.703, lambda: 1.0 + gain(eight_jobs)),
-        row({"jobs": 8, "uplinks": "7 of 8"}, "bandwidth left", 7 / 8, ceiling),
-        row({"job": "GPT-175B TP8 PP8 GA16"}, "steps a second / ECMP's", 1.0, lambda: 1.0 + step_gain()),
+        row({"jobs": 8, "hosts": "2_each"}, "bandwidth / ECMP's", 1.703, lambda: 1.0 + gain(eight_jobs)),
+        row({"jobs": 8, "uplinks": "7_of_8"}, "bandwidth left", 7 / 8, ceiling),
+        row({"job": "GPT-175B_TP8_PP8_GA16"}, "steps a second / ECMP's", 1.0, lambda: 1.0 + step_gain()),
     ]

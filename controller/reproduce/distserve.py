@@ -151,9 +151,10 @@ def paper() -> Paper:
         row_of("placement", {"gpus": 4}, "goodput a GPU", README_GOODPUT, "1/s", "R", _readme, 0.25),
     ]
     return Paper(
-        "distserve", "DistServe: OPT-13B on A100, on the constants of its simulator (arXiv 2401.09670)", {},
-        tuple(rows),
-        knob=f"lengths spread log-normally with sigma {SPREAD:g} around the printed means (assumed); no row set it",
+        "distserve",
+        f"DistServe: OPT-13B on A100, on the constants of its simulator (arXiv 2401.09670); lengths spread "
+        f"log-normally with sigma {SPREAD:g} around the printed means (assumed)",
+        {}, tuple(rows),
     )  # fmt: skip
 
 

@@ -83,6 +83,8 @@ def paper() -> Paper:
                            partial(_order, trace, rate), 0.0))  # fmt: skip
     rows.append(row_of("migration", {"length": "all"}, "median downtime", DOWNTIME_MS[1024], "ms", "PF", _downtime_ms))
     return Paper(
-        "llumnix", "Llumnix: sixteen LLaMA-7B on A10, on their measured steps (arXiv 2406.03243)", {}, tuple(rows),
-        knob="migration from a freeness below 3 to one above 30, checked every 0.2 s (assumed); no row set it",
+        "llumnix",
+        "Llumnix: sixteen LLaMA-7B on A10, on their measured steps (arXiv 2406.03243); migration from a freeness below "
+        "3 to one above 30, looked for every 0.2 s (assumed)",
+        {}, tuple(rows),
     )  # fmt: skip

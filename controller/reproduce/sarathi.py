@@ -136,6 +136,8 @@ def paper() -> Paper:
     rows.append(row_of("piggyback", {"model": "yi-34b"}, "cost alone over cost beside a prompt", 80.0, "", "R",
                        _piggyback, 0.1))  # fmt: skip
     return Paper(
-        "sarathi", "Sarathi-Serve on the times of its own engine (arXiv 2403.02310)", {}, tuple(rows),
-        knob="lengths of openchat_sharegpt4: spread 1.0 around the printed median prompt (assumed); no row set it",
+        "sarathi",
+        "Sarathi-Serve on the times of its own engine (arXiv 2403.02310); prompts of openchat_sharegpt4 spread by 1.0 "
+        "around their printed median (assumed)",
+        {}, tuple(rows),
     )  # fmt: skip

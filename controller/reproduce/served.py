@@ -99,7 +99,8 @@ def row_of(
     table: str, row: Mapping[str, str | int | float], quantity: str, published: Value, unit: str, mark: str,
     ours: Callable[[], Value], tolerance: float | None = None, *, calibration: bool = False,
 ) -> PublishedRow:  # fmt: skip
-    """A row whose value takes no run of the strategies."""
+    """A row whose value takes no run of the strategies; its keys are written without spaces."""
+    key = {name: value.replace(" ", "_") if isinstance(value, str) else value for name, value in row.items()}
     return PublishedRow(
-        table, row, quantity, published, unit, mark, lambda results: ours(), (), tolerance, calibration
+        table, key, quantity, published, unit, mark, lambda results: ours(), (), tolerance, calibration
     )  # fmt: skip

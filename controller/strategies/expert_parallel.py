@@ -33,7 +33,10 @@ Forward = Generator[Wish, Any, None]
 
 
 def _slots(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.replace("|", ",").split(","))
+    devices = [device.split(",") for device in text.split("|")]
+    if len(devices) < 2 or not all(slot.isascii() and slot.isdigit() for slots in devices for slot in slots):
+        raise ValueError(text)
+    return tuple(int(slot) for slots in devices for slot in slots)
 
 
 @dataclass(frozen=True)
