@@ -31,6 +31,7 @@ HEAVY = {
     "windtunnel collective all_reduce --topology dgx_h100 --ranks 8 --algorithm auto": LONG,
     "windtunnel collective all_to_all --topology h100_leaf_spine": LONG,
     "windtunnel collective all_reduce --topology frontier": LONG,
+    "windtunnel torch run --topology dgx_h100": LONG,
     "windtunnel compare": MANY,
     "windtunnel reproduce": MANY,
 }
