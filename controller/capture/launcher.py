@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controller.capture.ending import end_process
 from controller.capture.errors import NoStep, ProgramFailed, UnsaidValue
 from controller.capture.request import CaptureRequest, device_facts, environment_of
 from controller.capture.shim_cache import shim_folder
@@ -66,7 +65,7 @@ def capture_ranks(
                 _extend(waiting, known, [int(found.suffix[1:]) for found in folder.glob("want.*")])
         finally:
             for child in children:
-                _end(child.process)
+                end_process(child.process, ENDED_S)
     return dict(sorted(traces.items()))
 
 
@@ -147,14 +146,3 @@ def checked(trace: RankTrace) -> RankTrace:
     if trace.steps < 2:
         raise NoStep("the program made one step; the first one warms up and is not measured: let it make 2 or more")
     return trace
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(ENDED_S)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

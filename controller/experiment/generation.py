@@ -110,7 +110,7 @@ def _compare(
         reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
     rows = [[step[row] for step in generated.tokens] for row in range(scenario.batch)]
     result: dict[str, Any] = compare_generation(rows, generated.logits, reference.tokens, reference.logits)
-    result |= judge_rounding(scenario, result)
+    result |= judge_rounding(scenario, result, generated.rounded)
     if scenario.shape.quantization is not None:
         whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
         against = compare_generation(rows, generated.logits, whole.tokens, whole.logits)

@@ -9,6 +9,7 @@ that have nothing to do with each other would give 1.41.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.models.scenario import Scenario
@@ -23,21 +24,27 @@ MOST: Final = 0.7
 """Largest tolerance: half of what unrelated logits give."""
 
 
-def rounding(scenario: Scenario) -> tuple[str, float]:
+def rounding(scenario: Scenario, by_program: Mapping[str, float]) -> tuple[str, float]:
     """What is rounded on the way, for people, and its unit rounding; "" and 0 where nothing is."""
-    said, unit, quantization = [], 0.0, scenario.shape.quantization
+    said, unit, quantization = list(by_program), max(by_program.values(), default=0.0), scenario.shape.quantization
     if quantization is not None and quantization.activations:
         said.append(f"activations in 8 bits by {quantization.activations}")
-        unit = ACTIVATIONS[quantization.kind]
+        unit = max(unit, ACTIVATIONS[quantization.kind])
     if scenario.kv_dtype != scenario.dtype:
         said.append(f"KV cache in {scenario.kv_dtype}")
         unit = max(unit, UNIT_ROUNDING[scenario.kv_dtype])
     return ", ".join(said), unit
 
 
-def judge_rounding(scenario: Scenario, found: dict[str, Any]) -> dict[str, Any]:
-    """What a comparison says of a run that rounds on its way; empty for one that does not."""
-    said, unit = rounding(scenario)
+def judge_rounding(scenario: Scenario, found: dict[str, Any], by_program: Mapping[str, float]) -> dict[str, Any]:
+    """What a comparison says of a run that rounds on its way; empty for one that does not.
+
+    Args:
+        scenario: what was run.
+        found: of `compare_generation`.
+        by_program: what the program itself rounds, as `GenerationResult.rounded`.
+    """
+    said, unit = rounding(scenario, by_program)
     if not said:
         return {}
     tolerance = min(MOST, GAIN * unit)

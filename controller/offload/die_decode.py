@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from controller.execute.virtual import run_virtual
-from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
 from controller.offload.die_group import die_group
 from controller.offload.die_layers import DieLayers, DieRules
@@ -14,11 +12,11 @@ from controller.offload.scratch import Scratch
 from controller.plan.ops import Plan
 from controller.plan.ranges import even_ranges
 from controller.plan.script import Script, Value
-from controller.program.run import Program, Run
 from controller.topology.schema import Topology
 
 DISPATCH_S, COMBINE_S = 70.32e-6, 35.01e-6
-"""Of CANN's operators beside moving bytes, each read off its EP 8 row of table 7 (`reproduce cloudmatrix384`) [s]."""
+"""What CANN's operators take beside moving bytes and telling peers: each read off its EP 8 row of table 7, arXiv
+2506.12708, which is a calibration row of `reproduce cloudmatrix384` [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +41,17 @@ class DecodeSetting:
     redundant: int = 32
 
 
-def decode_step_s(topology: Topology, setting: DecodeSetting, layers: int | None = None) -> float:
-    """Time of one step [s]; of the first `layers` layers alone where that is given."""
-    shape = load_model("deepseek-v3")
-    took: list[float] = []
-
-    def go(run: Run) -> Program:
-        plan, die, scratch = decode_plan(topology, shape, setting, layers)
-        die.place(run)
-        scratch.place(run)
-        ended = yield run.submit(plan)
-        took.append(ended.end_at - ended.submitted_at)
-
-    outcome = run_virtual(topology, [go])
-    assert outcome.ok, outcome.ended
-    return took[0]
-
-
 def decode_plan(
-    topology: Topology, shape: ModelShape, setting: DecodeSetting, layers: int | None = None
+    topology: Topology, shape: ModelShape, setting: DecodeSetting, mixtures: int | None = None
 ) -> tuple[Plan, DieLayers, Scratch]:
-    """The step, what the die holds, and its scratch."""
+    """The step, what the die holds, and its scratch.
+
+    Args:
+        topology: of the dies.
+        shape: of a model with experts and latent attention.
+        setting: of the instance.
+        mixtures: so many layers with experts and the head alone; None for the whole model and the draft layer.
+    """
     experts = shape.experts
     assert experts is not None
     split = setting.microbatches > 1
@@ -85,14 +73,17 @@ def decode_plan(
     for s.microbatch, (begin, stop) in enumerate(parts):
         tokens = (stop - begin) * (1 + setting.drafts)
         streams.append(die.entering(s, tokens))
-    count = shape.layers if layers is None else layers
-    names = [*range(count), *(["draft"] if setting.drafts and layers is None else [])]
+    whole = mixtures is None
+    first = 0 if whole else experts.first_dense
+    names: list[int | str] = [*range(first, shape.layers if mixtures is None else first + mixtures)]
+    if setting.drafts and whole:
+        names.append("draft")
     for layer in names:
         if layer == "draft":
             _heads(s, die, streams, "sampled")
         for s.microbatch, (begin, stop) in enumerate(parts):
             x = die.decode(s, f"layers.{layer}", streams[s.microbatch], stop - begin, setting.context, room)
-            is_dense = layer != "draft" and layer < experts.first_dense and layers is None
+            is_dense = isinstance(layer, int) and not experts.of_layer(layer)
             streams[s.microbatch] = (
                 die.dense(s, f"layers.{layer}", x) if is_dense else die.mixture(s, f"layers.{layer}", x, copies)
             )

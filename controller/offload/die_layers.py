@@ -91,7 +91,7 @@ class DieLayers:
         """RMS norm of `x`."""
         width = x.shape[-1]
         assert isinstance(width, int)
-        return s.op("rms_norm", x, self.buffer(name, DTYPE, width), eps=1e-6, queue=queue, label=label)
+        return s.op("rms_norm", x, self.buffer(name, DTYPE, width), eps=self.shape.norm_eps, queue=queue, label=label)
 
     def latents(self, s: Script, layer: str, x: Value) -> tuple[Value, Value, Value, Value]:
         """MLAProlog up to queries (t, h*d), (t, h*p), latents (t, r) and rotated keys (t, p)."""

@@ -27,6 +27,8 @@ from node.hardware.operation import ITEM_BYTES
 
 TAIL_BYTES = 512
 """What the scale of a token takes in a message of 8 bits (CloudMatrix384, section 4.2.1) [bytes]."""
+ROUNDING = 1 / 254
+"""Largest error of an element of a message in 8 bits, over the largest of its token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ exchange, whose open sizes are bound to the counts that the gates left, or on th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ class ExpertPass:
     def _buffers(self) -> list[Buffer]:
         return [*self._streams, *(buffer for routed in self._routed for buffer in routed.buffers)]
 
-    def forward(self, bindings: dict[str, int]) -> Generator[Wish, Any, None]:
+    def forward(self, bindings: Mapping[str, int]) -> Generator[Wish, Any, None]:
         """Runs the pass; every rank's next tokens are there at its end."""
         for plan, has_experts in self._plans:
             open_sizes = bindings

@@ -5,19 +5,20 @@ Every rank has all weights but the experts', of which it has those of its slots,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from controller.models.attention import attention_of
 from controller.models.block import Block, embed, logits
 from controller.models.quantization import EXPERTS, stored
 from controller.models.scenario import Scenario
 from controller.models.shape import weight_shapes
 from controller.models.weights import weight_content
 from controller.offload.expert_placement import ExpertPlacement
-from controller.offload.gpu_model import rows_view
+from controller.offload.kv_cache import NEW_TOKEN, KvCache, Tokens
 from controller.plan.ops import Buffer
 from controller.plan.script import Script, Value
-from controller.plan.size import Affine, Size, symbol
+from controller.plan.size import Size
 from controller.plan.value import Place
 from controller.program.run import Array, Content, Run
 
@@ -28,6 +29,7 @@ class ExpertRank:
     Attributes:
         place: its memory.
         first: number of its first sequence; rows: how many it has.
+        cache: of its sequences.
         ids: prompts (rows, prompt_tokens); next_ids: last tokens (rows); logits: of the last step (rows, vocab).
     """
 
@@ -39,13 +41,7 @@ class ExpertRank:
         self.next_ids = self._buffer("next_ids", "int64", rows)
         self.logits = self._buffer("logits", dtype, rows, shape.vocab)
         self._weights = {name: self._weight(name, extents) for name, extents in weight_shapes(shape).items()}
-        self._caches = [
-            tuple(
-                self._buffer(f"{part}{layer}", dtype, rows, heads, scenario.max_tokens, width)
-                for part, (heads, width) in zip("kv", attention_of(shape).cached(shape), strict=True)
-            )
-            for layer in range(shape.layers)
-        ]
+        self.cache = KvCache(replace(scenario, batch=rows), place)
 
     def _buffer(self, name: str, dtype: str, *extents: int) -> Buffer:
         return Buffer(self.place.device, self.place.tier, name, dtype, extents)
@@ -65,9 +61,7 @@ class ExpertRank:
         run.place(self.ids, own, written=True)
         for buffer in (self.next_ids, self.logits):
             run.place(buffer)
-        for pair in self._caches:
-            for buffer in pair:
-                run.place(buffer, written=True)
+        self.cache.place(run)
 
     def _content(self, name: str) -> Content:
         weights = self.scenario.weights
@@ -92,20 +86,8 @@ class ExpertRank:
 
     def attended(self, s: Script, block: Block, x: Value) -> Value:
         """Attention of a prompt (rows, tokens, n) or of a new token (rows, n), and its residual sum."""
-        cache, shape = self._caches[block.layer], self.scenario.shape
-        position: int | Affine = symbol("position")
-        if len(x.shape) > 2:
-            attention, kept = block.attention.prompt(s, block, x)
-            position, tokens = 0, self.scenario.prompt_tokens
-        else:
-            query, kept = block.attention.new_token(s, block, x, position)
-            tokens = 1
-        for part, whole in zip(kept, cache, strict=True):
-            s.op("kv_write", part, out=rows_view(whole, 0, self.rows), position=position, tokens=tokens)
-        if len(x.shape) == 2:
-            starts = (symbol(f"start{block.layer}"),) if shape.window(block.layer) else ()
-            attention = block.attention.attend(s, block, query, (cache[0], cache[1]), symbol("context"), starts)
-        return block.attention_output(s, x, attention)
+        tokens = NEW_TOKEN if len(x.shape) == 2 else Tokens()
+        return block.attention_output(s, x, self.cache.attend_beside(s, block, x, tokens))
 
     def finish(self, s: Script, x: Value) -> None:
         """Logits and next tokens, where the loop reads them."""

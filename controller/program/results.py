@@ -28,11 +28,14 @@ class GenerationResult:
         generated_tokens: over all sequences.
         tokens: ids of every step (steps, batch); empty without values.
         logits: of every step (batch, vocab); empty without values.
+        rounded: what the program itself rounds on the way, for people, to the largest error of an element over its
+            size.
     """
 
     generated_tokens: int
     tokens: Sequence[Sequence[int]] = ()
     logits: Sequence[npt.NDArray[Any]] = field(default=(), compare=False, repr=False)
+    rounded: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def token_count(self) -> int:

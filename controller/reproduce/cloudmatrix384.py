@@ -31,6 +31,9 @@ from controller.collectives.group import first_ranks
 from controller.collectives.measure.calls import MeasuredCall, measure, plan_of
 from controller.collectives.protocol import Protocol, as_seen, with_start
 from controller.execute.virtual import run_virtual
+from controller.offload.die_decode import COMBINE_S, DISPATCH_S
+from controller.offload.die_group import FLAG_BYTES, VECTOR_CORES
+from controller.offload.die_layers import MESSAGE_BYTES
 from controller.plan.build import PlanBuilder
 from controller.plan.ops import Buffer
 from controller.program.run import Program, Run
@@ -38,12 +41,6 @@ from controller.program.waits import Completion
 from controller.reproduce.cloudmatrix384_steps import step_rows
 from controller.reproduce.rows import Paper, PublishedRow, identities
 from controller.topology.loader import load_topology
-
-FLAG_BYTES = 512
-"""A flag with a count, and the size of table 1's latencies [bytes]."""
-
-VECTOR_CORES = 48
-"""Of a die (section 3): as many flags are on their way at once."""
 
 TOKENS, EXPERTS_PER_TOKEN = 128, 8
 EP_DEGREES = (8, 32, 128)
@@ -77,10 +74,10 @@ class Operator:
 
 OPERATORS: Mapping[tuple[str, str], Operator] = {
     ("cann", "dispatch"): Operator(
-        7_680, "per_peer", {"fixed": 71.65, "per_peer": 70.32}, {8: 116, 32: 133, 128: 152}
+        MESSAGE_BYTES, "per_peer", {"fixed": 71.65, "per_peer": DISPATCH_S * 1e6}, {8: 116, 32: 133, 128: 152}
     ),
     ("cann", "combine"): Operator(
-        14_336, "per_block", {"fixed": 36.33, "per_peer": 35.01}, {8: 118, 32: 146, 128: 150}
+        14_336, "per_block", {"fixed": 36.33, "per_peer": COMBINE_S * 1e6}, {8: 118, 32: 146, 128: 150}
     ),
     ("deepep", "dispatch"): Operator(7_392, "", {"fixed": 27.84}, {8: 163, 32: 182, 128: 192}),
     ("deepep", "combine"): Operator(14_336, "", {"fixed": 58.4}, {8: 318, 32: 350, 128: 369}),

@@ -175,7 +175,8 @@ def paper() -> Paper:
     ]  # fmt: skip
     knob = (
         f"effective context {EFFECTIVE_CONTEXT_TOKENS:g} tokens instead of {STATED_MEAN_CONTEXT_TOKENS:g} (assumed), "
-        f"for every strategy alike, set from the row dense, batch 256"
+        f"for every strategy alike, set from the row dense, batch 256; a command of the host for each sequence, layer "
+        f"and drive was chosen with the published rates on 4 and 10 drives in view, one mini-batch with those by batch"
     )
     title = "InstInfer: attention in computational storage (OPT-13B, 1,024 + 1,024 tokens)"
     stated = PublishedRow(

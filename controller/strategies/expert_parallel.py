@@ -21,6 +21,7 @@ from controller.errors import BadTopology, BadWorkload
 from controller.models.expert_shape import ExpertShape
 from controller.models.routing import Skew, declared_loads, routing_note
 from controller.models.scenario import Scenario
+from controller.offload.expert_exchange import ROUNDING
 from controller.offload.expert_pass import ExpertGroup, ExpertPass
 from controller.offload.expert_placement import placed
 from controller.offload.expert_ranks import ExpertRank
@@ -81,10 +82,11 @@ def expert_parallel(run: Run, scenario: Scenario) -> GenerationProgram:
                 break
         run.progress(index + 1, scenario.output_tokens, "decode")
         if index + 1 < scenario.output_tokens:
-            yield from step.forward(_bindings(scenario, scenario.prompt_tokens + index))
+            yield from step.forward(group.ranks[0].cache.bindings(scenario.prompt_tokens + index))
     run.mark("decode")
     count = len(tokens) or scenario.output_tokens
-    return GenerationResult(count * scenario.batch, tuple(tokens), tuple(logits))
+    rounded = {"tokens sent in int8": ROUNDING} if group.in_8_bits else {}
+    return GenerationResult(count * scenario.batch, tuple(tokens), tuple(logits), rounded)
 
 
 def _group(scenario: Scenario) -> ExpertGroup:
@@ -101,15 +103,6 @@ def _group(scenario: Scenario) -> ExpertGroup:
     ranks = tuple(ExpertRank(scenario, placement, rank, place, rows) for rank, place in enumerate(places))
     loads = declared_loads(shape, options.expert_skew)
     return ExpertGroup(scenario, experts, placement, ranks, loads, options.messages == "int8")
-
-
-def _bindings(scenario: Scenario, position: int) -> dict[str, int]:
-    context, shape = position + 1, scenario.shape
-    starts = {
-        f"start{layer}": scenario.effective_start(shape.first_attended(layer, context), context)
-        for layer in range(shape.layers)
-    }
-    return {"position": position, "context": scenario.effective_tokens(context), **starts}
 
 
 def _places(scenario: Scenario, options: ExpertParallelOptions) -> list[Place]:

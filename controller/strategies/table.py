@@ -74,7 +74,7 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.expert_parallel:expert_parallel",
             "dgx_h100",
             "controller.strategies.expert_parallel:ExpertParallelOptions",
-            takes=("experts", "latents", "sinks"),
+            takes=("experts", "latents", "sinks", "kv_type"),
         ),
         Strategy(
             "vllm_recompute",

@@ -29,7 +29,8 @@ def test_a_process_for_each_device_or_host_gives_the_same_times_and_tokens() -> 
         )  # fmt: skip
         found.append(run_experiment(spec))
     for each in found:
-        assert each.comparison is not None and each.comparison["tokens_equal"]
+        assert each.comparison is not None
+        assert each.comparison["tokens_equal"] == each.comparison["tokens_compared"] == 8
     assert found[0].outcome.time_s == found[1].outcome.time_s
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from controller.capture.inside.log import Log
 from controller.capture.inside.signatures import dtype_of, tensors_in
+from controller.capture.live.named_group import NamedGroup, held
 
 _distributed: Any = dist
 _Work: Any = _distributed._Work
@@ -44,19 +44,14 @@ class LoggedWork(_Work):  # type: ignore[misc]
 
     def get_future(self) -> Any:
         """A future that holds the result."""
-        future: Any = torch.futures.Future()
-        future.set_result(self._result)
-        return future
+        return held(self._result)
 
     def result(self) -> Any:
         """The tensors of the result."""
         return self._result
 
 
-_Group: Any = dist.ProcessGroup
-
-
-class LoggedGroup(_Group):  # type: ignore[misc]
+class LoggedGroup(NamedGroup):
     """A communicator of the captured program."""
 
     log: Log
@@ -65,27 +60,11 @@ class LoggedGroup(_Group):  # type: ignore[misc]
     work_count = 0
 
     def __init__(self, rank: int, size: int, key: str) -> None:
-        super().__init__(rank, size)
-        self._key, self._name, self._text = key, key, ""
-
-    def _set_group_name(self, name: str) -> None:
-        self._name = name
+        super().__init__(rank, size, key)
 
     def _set_group_desc(self, text: str) -> None:
-        self._text = text
+        super()._set_group_desc(text)
         self.log.descriptions[self._name] = text
-
-    @property
-    def group_name(self) -> str:
-        return self._name
-
-    @property
-    def group_desc(self) -> str:
-        return self._text
-
-    @property
-    def pg_name(self) -> str:
-        return self._name
 
     @property
     def supports_splitting(self) -> bool:

@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 
 from controller.capture.live.exchange import Bytes, NodeExchange
+from controller.capture.live.named_group import NamedGroup, held
 
 _distributed: Any = dist
 _Work: Any = _distributed._Work
-_Group: Any = dist.ProcessGroup
 _Op: Any = dist.ReduceOp
 
 
@@ -43,9 +43,7 @@ class FinishedWork(_Work):  # type: ignore[misc]
     def get_future(self) -> Any:
         """A future that holds the result."""
         self.wait()
-        future: Any = torch.futures.Future()
-        future.set_result(self._result)
-        return future
+        return held(self._result)
 
     def result(self) -> Any:
         """The tensors of the result."""
@@ -78,33 +76,14 @@ def _reduced(parts: list[Any], op: Any) -> Any:
     return total / len(parts) if name == "AVG" else total
 
 
-class NodeGroup(_Group):  # type: ignore[misc]
+class NodeGroup(NamedGroup):
     """A communicator over nodes."""
 
     def __init__(self, rank: int, size: int, exchange: NodeExchange) -> None:
         super().__init__(rank, size)
         self._exchange = exchange
         self._calls = 0
-        self._name, self._text = "", ""
         self._messages: Counter[tuple[str, int]] = Counter()
-
-    def _set_group_name(self, name: str) -> None:
-        self._name = name
-
-    def _set_group_desc(self, text: str) -> None:
-        self._text = text
-
-    @property
-    def group_name(self) -> str:
-        return self._name
-
-    @property
-    def group_desc(self) -> str:
-        return self._text
-
-    @property
-    def pg_name(self) -> str:
-        return self._name
 
     def getBackendName(self) -> str:
         return "windtunnel"

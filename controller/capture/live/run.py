@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from controller.capture.ending import end_process
 from controller.capture.errors import RankDied
 from controller.capture.launcher import inside_environment
 from controller.capture.live.backend import nodes_of
@@ -72,7 +71,7 @@ def run_live_ranks(request: CaptureRequest, *, progress: ProgressSink | None = N
             _raise_dead(ranks, outputs, group.devices)
         finally:
             for process in ranks:
-                _end(process)
+                end_process(process, PATIENCE_S)
         return LiveOutcome(tuple(output.read_text(errors="replace") for output in outputs), wall_clock_s() - started)
 
 
@@ -93,16 +92,3 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -19,7 +19,10 @@ def test_tokens_are_those_of_the_plain_run(windtunnel_local, model, options):
     found = windtunnel_local(
         "expert_parallel", model, topology="dgx_h100", batch=8, prompt_tokens=5, output_tokens=4, options=options
     )
-    assert found.comparison["tokens_equal"]
+    if "messages" in options:
+        assert found.comparison["values_equal"] and found.comparison["logit_error_tolerance"] < 0.13
+    else:
+        assert found.comparison["tokens_equal"] == found.comparison["tokens_compared"] == 32
 
 
 def test_a_batch_that_does_not_divide_says_what_does(windtunnel_local):
