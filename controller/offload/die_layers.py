@@ -11,16 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controller.models.formats import FORMATS
 from controller.models.shape import ModelShape
 from controller.offload.die_group import FLAG_BYTES, DieGroup
 from controller.plan.ops import Buffer
 from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size
 from controller.program.run import Run
+from node.hardware.packed import PACKED, rounded_bytes
 
 MESSAGE_BYTES = 7_680
 """Dispatch: 7,168 elements in int8 and a scale padded to 512 B, for each token and expert (section 4.2.1) [bytes]."""
 DTYPE = "bf16"
+_FORMAT = FORMATS["int8"]
+assert _FORMAT is not None
+INT8 = _FORMAT
+"""Weights with a scale a row, activations with a scale a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +83,18 @@ class DieLayers:
         return s.count - 1
 
     def product(self, s: Script, name: str, x: Value, columns: int, queue: str, label: str) -> Value:
-        """`x` (t, k) quantised by rows, times a weight in int8."""
-        rows, length = x.shape
-        quantised, scale = s.results("quantise", x, queue=queue, label=label)
-        weight = self.buffer(f"{name}.weight", "int8", columns, length)  # type: ignore[arg-type]
-        weight_scale = self.buffer(f"{name}.scale", "fp32", columns)
+        """`x` (t, k) in int8 with a scale a row, times a weight in int8."""
+        length = x.shape[1]
+        assert isinstance(length, int)
+        weight = self.buffer(name, PACKED, columns, INT8.row_bytes(length))
         return s.op(
-            "int8_linear", quantised, scale, weight, weight_scale, makes=[(DTYPE, (rows, columns))], queue=queue,
-            label=label,
+            "packed_linear", self.rounded(s, x, queue, label), weight, queue=queue, label=label, result=DTYPE,
+            format=INT8.packed.text, scales=INT8.scales,
         )  # fmt: skip
+
+    def rounded(self, s: Script, x: Value, queue: str, label: str) -> Value:
+        """`x` in int8 with a scale a row."""
+        return s.op("round_rows", x, queue=queue, label=label, scales=INT8.scales, kind=INT8.kind)
 
     def norm(self, s: Script, name: str, x: Value, queue: str, label: str) -> Value:
         """RMS norm of `x`."""
@@ -189,27 +198,21 @@ class DieLayers:
     def _fed(self, s: Script, layer: str, rows: int, after: int) -> Value:
         """The experts of the die over what came."""
         queue, hidden, wide = self.rules.expert_queue, self.shape.hidden, self.experts.intermediate
-        x = self.buffer(f"arrived.{s.microbatch}", "int8", rows, hidden)
-        scale = self.buffer(f"arrived_scale.{s.microbatch}", "fp32", rows)
+        arrived = self.buffer(f"arrived.{s.microbatch}", PACKED, rows, rounded_bytes(hidden, False))
         ends = self.buffer("ends", "int64", self.slots)
 
-        def grouped(name: str, given: Source, given_scale: Source, columns: int) -> Value:
-            length = given.shape[1]
-            assert isinstance(length, int)
-            weight = self.buffer(f"{layer}.{name}.weight", "int8", self.slots, columns, length)
-            weight_scale = self.buffer(f"{layer}.{name}.scale", "fp32", self.slots, columns)
+        def grouped(name: str, given: Source, length: int, columns: int) -> Value:
+            weight = self.buffer(f"{layer}.{name}", PACKED, self.slots, columns, INT8.row_bytes(length))
             return s.op(
-                "int8_grouped_linear", given, given_scale, weight, weight_scale, ends, on=self.group.place, queue=queue,
-                label="MLP", makes=[(DTYPE, (rows, columns))], after=(after,),
+                "packed_grouped_linear", given, weight, ends, on=self.group.place, queue=queue, label="MLP",
+                result=DTYPE, after=(after,), format=INT8.packed.text, scales=INT8.scales,
             )  # fmt: skip
 
         act = s.op(
-            "gated_activation", grouped("expert_gate", x, scale, wide), grouped("expert_up", x, scale, wide),
+            "gated_activation", *(grouped(name, arrived, hidden, wide) for name in ("expert_gate", "expert_up")),
             kind=self.shape.activation, queue=queue, label="MLP",
         )  # fmt: skip
-        quantised, act_scale = s.results("quantise", act, queue=queue, label="MLP")
-        assert isinstance(quantised, Value) and isinstance(act_scale, Value)
-        return grouped("expert_down", quantised, act_scale, hidden)
+        return grouped("expert_down", self.rounded(s, act, queue, "MLP"), wide, hidden)
 
     def head(self, s: Script, x: Value, name: str) -> None:
         """Final norm, logits and greedy choice."""

@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from controller.execute.virtual import run_virtual
 from controller.models.catalog import load_model
 from controller.offload.die_decode import DecodeSetting, decode_plan
+from controller.offload.die_layers import INT8
 from controller.program.run import Program, Run
 from controller.program.waits import Completion
 from controller.reproduce.rows import PublishedRow
@@ -22,6 +23,7 @@ from node.hardware.catalog import load_product
 from node.hardware.cost import kernel_cost
 from node.hardware.operation import TensorType
 from node.hardware.operations import operation
+from node.hardware.packed import PACKED, rounded_bytes
 
 ACCEPTED = 0.7
 """Share of draft tokens that are accepted: the paper's assumption, an oracle here."""
@@ -79,11 +81,12 @@ def utilisation(groups: int, m: int, n: int, k: int) -> float:
     """Share of the peak that a grouped product in int8 reaches alone [%]."""
     spec = load_product("ascend_910c_die")
     inputs = (
-        TensorType((groups * m, k), "int8"), TensorType((groups * m,), "fp32"), TensorType((groups, n, k), "int8"),
-        TensorType((groups, n), "fp32"), TensorType((groups,), "int64"),
+        TensorType((groups * m, rounded_bytes(k, False)), PACKED),
+        TensorType((groups, n, INT8.row_bytes(k)), PACKED), TensorType((groups,), "int64"),
     )  # fmt: skip
-    demand = operation("int8_grouped_linear").demand(inputs, (TensorType((groups * m, n), "bf16"),), {})
-    cost = kernel_cost(spec, demand, ("hbm",) * 5, ("hbm",), "fused")
+    how = {"format": INT8.packed.text, "scales": INT8.scales, "result": "bf16"}
+    demand = operation("packed_grouped_linear").demand(inputs, (TensorType((groups * m, n), "bf16"),), how)
+    cost = kernel_cost(spec, demand, ("hbm",) * 3, ("hbm",), "fused")
     return 100.0 * demand.flop / cost.time_s / spec.computes["tensor"].peak_flop_per_s["int8"]
 
 

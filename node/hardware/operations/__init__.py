@@ -24,7 +24,6 @@ from node.hardware.operations.elementwise import ELEMENTWISE
 from node.hardware.operations.expert_parallel import EXPERT_PARALLEL
 from node.hardware.operations.experts import EXPERTS
 from node.hardware.operations.gradients import GRADIENTS
-from node.hardware.operations.int8_products import INT8_PRODUCTS
 from node.hardware.operations.latent_attention import LATENT_ATTENTION
 from node.hardware.operations.layout import LAYOUT
 from node.hardware.operations.linear import LINEAR
@@ -48,7 +47,7 @@ _FAMILIES = (
     *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, NEW_TOKEN, SPARSE_ATTENTION, LAYOUT),
     *(SELECTION, REDUCTION, QUANTISATION, OPTIMIZER, CONTROL),
     *(PACKED_ATTENTION, LINEAR_BACKWARD, NORMS_BACKWARD, ACTIVATION_BACKWARD, LOSS, GRADIENTS),
-    *(EXPERTS, EXPERT_PARALLEL, INT8_PRODUCTS, LATENT_ATTENTION, PACKED_PRODUCTS),
+    *(EXPERTS, EXPERT_PARALLEL, LATENT_ATTENTION, PACKED_PRODUCTS),
 )
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType({entry.name: entry for family in _FAMILIES for entry in family})

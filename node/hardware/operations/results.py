@@ -120,11 +120,6 @@ def _expert_rows(inputs: Types, attributes: Attributes) -> Results:
     return (rows, TensorType((tokens * k,), "int64"), TensorType((count,), "int64"))
 
 
-def _quantise(inputs: Types, _: Attributes) -> Results:
-    x = inputs[0]
-    return (TensorType(x.shape, "int8"), TensorType(x.shape[:-1], "fp32"))
-
-
 def _expert_counts(_: Types, attributes: Attributes) -> Results:
     count = attributes["count"]
     assert isinstance(count, int)
@@ -187,7 +182,6 @@ RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType
         "packed_linear": _packed_linear,
         "packed_grouped_linear": _packed_grouped,
         "expert_sum": _expert_sum,
-        "quantise": _quantise,
         "expert_slots": _like_first,
         "expert_counts": _expert_counts,
         "quantise_message": _quantise_message,

@@ -63,14 +63,6 @@ def dequantise(message, tail):
     return (message[:, :columns] * scales[:, None],)
 
 
-def int8_grouped(rows, row_scale, w, w_scale, ends):
-    out = np.zeros((len(rows), w.shape[1]))
-    for i, row in enumerate(rows):
-        expert = int(np.searchsorted(ends, i, side="right"))
-        out[i] = (w[expert].astype(float) @ row.astype(float)) * row_scale[i] * w_scale[expert]
-    return (out,)
-
-
 def cases(case):
     """Launches by operation, each made by `case`."""
     message = quantise(np.random.default_rng(0).standard_normal((3, 5)), 8)[0]
@@ -101,14 +93,6 @@ def cases(case):
         "quantise_message": (case(same((3, 5)), (((3, 13), I8),), quantise, {"tail": 8}),),
         "dequantise_message": (
             case((((3, 13), I8),), same((3, 5)), dequantise, {"tail": 8}, given={0: message.tolist()}),
-        ),
-        "int8_linear": (
-            case((((3, 7), I8), ((3,), F32), ((5, 7), I8), ((5,), F32)), same((3, 5)),
-                 lambda x, a, w, b: ((x.astype(float) @ w.astype(float).T) * a[:, None] * b,)),
-        ),
-        "int8_grouped_linear": (
-            case((((6, 4), I8), ((6,), F32), ((3, 5, 4), I8), ((3, 5), F32), ((3,), I64)), same((6, 5)), int8_grouped,
-                 given={4: (2, 2, 6)}),
         ),
     }  # fmt: skip
 
