@@ -151,8 +151,8 @@ def _print(found: ServingExperiment) -> None:
 
     spec = found.spec
     click.echo(
-        f"{found.scheduler.name} on {spec.instances} x {spec.tp} devices of {found.topology.name}, {found.shape.name}, "
-        f"{found.stream.name}"
+        f"{found.scheduler.name} on {spec.instances} x {spec.tp * spec.ep} devices of {found.topology.name}, "
+        f"{found.shape.name}, {found.stream.name}"
     )
     click.echo(benchmark_text(found.metrics))
     if found.metrics.attained_ratio is not None:

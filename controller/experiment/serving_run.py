@@ -17,7 +17,7 @@ from controller.program.run import ProgressSink
 from controller.serving.client_request import RequestStreamSpec
 from controller.serving.cluster import ServingCluster
 from controller.serving.clusters.table import ClusterEntry
-from controller.serving.device_times.audit import AuditedIteration, audit
+from controller.serving.device_times.audit import AuditedIteration
 from controller.serving.fleet import start_instances
 from controller.serving.instance import ServingInstance
 from controller.serving.loop import ServingLoop
@@ -122,7 +122,7 @@ def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingS
     found = ServingExperiment(
         spec, setup.topology, setup.shape, setup.scheduler, stream, instances, loop.states, metrics, loop.now,
         wall_clock_s() - begun_s, list(stream.notes), queue_growth_per_s(loop.states, stream),
-        audit(setup.topology, setup.device_times[0], spec.exact), sum(each.executed for each in setup.device_times),
+        setup.audited(), sum(each.executed for each in setup.device_times),
         dispatcher, None if dispatcher is None else setup.cluster,
     )  # fmt: skip
     if found.growth_per_s:

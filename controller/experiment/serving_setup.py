@@ -13,10 +13,12 @@ from controller.serving.client_request import RequestStreamSpec
 from controller.serving.cluster import ServingCluster
 from controller.serving.cluster_state import BOTH, PREFILL
 from controller.serving.clusters.table import load_cluster
+from controller.serving.device_times.audit import AuditedIteration, audit
 from controller.serving.device_times.hops import HopTimes
 from controller.serving.device_times.parts import IterationParts
 from controller.serving.device_times.swaps import SwapTimes
 from controller.serving.device_times.times import DeviceTimes, HostCosts
+from controller.serving.expert_instance import check_parallel, expert_placement, expert_times, rank_blocks
 from controller.serving.fleet import InstanceSpec
 from controller.serving.instance import ServingInstance
 from controller.serving.kv_movers import FabricMover
@@ -48,11 +50,11 @@ class ServingSetup:
         self.spec = spec
         self.topology = load_topology(spec.topology, spec.overrides, spec.catalog)
         self.shape = load_model(spec.model)
-        _check_shape(self.shape, spec.ep)
+        check_parallel(self.shape, spec.ep, spec.tp, spec.pp)
         self.scheduler = load_scheduler(spec.scheduler, spec.limits)
         self.cluster = load_cluster(spec.cluster or "round_robin")
         self.devices = instance_devices(
-            self.topology, spec.instances, spec.tp, spec.pp, spec.cluster_options, self.cluster.roles
+            self.topology, spec.instances, spec.tp * spec.ep, spec.pp, spec.cluster_options, self.cluster.roles
         )
         self.instances: list[InstanceSpec] = []
         known: dict[tuple[object, ...], tuple[DeviceTimes, int]] = {}
@@ -65,6 +67,11 @@ class ServingSetup:
             if each.role != BOTH:
                 entry = load_scheduler("prefill_only" if each.role == PREFILL else "decode_only", spec.limits)
                 decide, limits = entry.decide, entry.limits
+            if self.shape.parts:  # limits are of each device, which has requests of its own
+                ranks = len(each.stages[0])
+                limits = replace(
+                    limits, max_requests=limits.max_requests * ranks, budget_tokens=limits.budget_tokens * ranks
+                )
             self.instances.append(InstanceSpec(times, blocks, limits, decide, len(each.stages), each.count))
         self.device_times = [times for times, _ in known.values()]
 
@@ -74,6 +81,8 @@ class ServingSetup:
         dtype = "fp16" if shape.dtype == "fp32" else shape.dtype
         most_tokens = max(limits.budget_tokens, shape.max_positions) + limits.max_requests
         first = each.stages[0]
+        if shape.parts:
+            return self._shared_times_of(first, dtype)
         sharding = Sharding(shape, first, dtype)
         blocks = kv_blocks(self.topology, sharding, spec.utilisation, most_tokens)
         if spec.kv_tokens is not None:
@@ -87,6 +96,22 @@ class ServingSetup:
             hops = HopTimes(self.topology, first[0], each.stages[1][0], row_bytes, most_tokens)
         host = HostCosts(spec.host_step_s, spec.host_sequence_s)
         return DeviceTimes(self.topology, parts, host, spec.grain, swaps, hops), blocks
+
+    def _shared_times_of(self, devices: tuple[str, ...], dtype: str) -> tuple[DeviceTimes, int]:
+        """Of devices with requests of their own that share experts; the pool is that of all."""
+        spec, shape, limits = self.spec, self.shape, self.scheduler.limits
+        longest = min(shape.max_positions, spec.max_model_len or shape.max_positions)
+        most_tokens = max(limits.budget_tokens, longest) + limits.max_requests
+        placement = expert_placement(shape, len(devices), int(spec.cluster_options.get("redundant", 0)))
+        blocks = rank_blocks(
+            self.topology, shape, devices[0], dtype, placement.slots, spec.utilisation, most_tokens
+        )  # fmt: skip
+        host = HostCosts(spec.host_step_s, spec.host_sequence_s)
+        times = expert_times(
+            self.topology, shape, devices, placement, blocks, most_tokens, host, spec.grain, dtype
+        )  # fmt: skip
+        blocks *= len(devices)
+        return times, blocks if spec.kv_tokens is None else self._asked_blocks(spec.kv_tokens, blocks, devices[0])
 
     def _asked_blocks(self, kv_tokens: int, blocks: int, device: str) -> int:
         asked = kv_tokens // BLOCK_TOKENS
@@ -104,11 +129,22 @@ class ServingSetup:
         if len(self.devices) == 1:
             return None
         groups = [each.stages[0] for each in self.devices]
-        sharding = self.device_times[0].parts.sharding
-        rank_bytes = block_bytes(sharding) / BLOCK_TOKENS * sharding.world * self.device_times[0].parts.stages
-        mover = FabricMover(self.topology, groups, [rank_bytes / len(group) for group in groups])
+        token_bytes = self._token_bytes()
+        mover = FabricMover(self.topology, groups, [token_bytes / len(group) for group in groups])
         roles = [each.role for each in self.devices]
         return ServingCluster(self.cluster, instances[: len(groups)], mover, roles, self.spec.cluster_options)
+
+    def _token_bytes(self) -> float:
+        """KV of a token over all ranks of an instance [bytes]."""
+        parts = self.device_times[0].parts
+        if self.shape.parts:
+            return self.shape.kv_bytes_per_token("fp16")
+        return block_bytes(parts.sharding) / BLOCK_TOKENS * parts.sharding.world * parts.stages
+
+    def audited(self) -> list[AuditedIteration]:
+        """Iterations executed whole beside the sum of their parts; of devices that share experts none are."""
+        times = self.device_times[0]
+        return [] if self.shape.parts else audit(self.topology, times, self.spec.exact)
 
     def stream(self, rate_per_s: float | None = None) -> RequestStreamSpec:
         """The requests, at another mean rate where one is given.
@@ -142,20 +178,6 @@ def check_requests(stream: RequestStreamSpec, shape: ModelShape, blocks: int) ->
         raise BadWorkload(
             f"request {longest.number} of {stream.name} has {total} tokens, and the KV pool holds "
             f"{blocks * BLOCK_TOKENS}; raise --tp, --utilisation or --kv-tokens, or choose shorter --lengths"
-        )
-
-
-def _check_shape(shape: ModelShape, ep: int) -> None:
-    """Refuses models with parts that iterations cannot be made of.
-
-    Raises:
-        BadWorkload: names the part.
-    """
-    if ep != 1:
-        raise BadWorkload(f"--ep {ep}: experts over several devices are not served yet; remove --ep")
-    if shape.parts:
-        raise BadWorkload(
-            f"{shape.name} has {' and '.join(shape.parts)}, which serving does not take yet; choose a dense --model"
         )
 
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from controller.models.latent_shape import LatentShape
 from controller.models.norm import Fetched, norm
 from controller.models.shape import ModelShape
-from controller.plan.build import as_view
-from controller.plan.ops import View
+from controller.plan.build import Operand, as_view
+from controller.plan.ops import Buffer, View
 from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size
 
@@ -98,7 +98,7 @@ class LatentAttention:
 
     def prompt(self, s: Script, block: Layer, x: Source) -> tuple[Value, Pair]:
         shape = block.shape
-        q, q_rope, c, k_rope = self._projected(s, block, x, 0)
+        q, q_rope, c, k_rope = self.projected(s, block, x, 0)
         k, v = (block.linear(s, name, c, "kv_up") for name in ("k_up", "v_up"))
         attention = s.op(
             "latent_prefill_attention", q, q_rope, k, k_rope, v, heads=shape.heads, scale=shape.attention_scale
@@ -111,12 +111,16 @@ class LatentAttention:
 
     def new_token(self, s: Script, block: Layer, x: Source, position: Size) -> tuple[tuple[Value, ...], Pair]:
         shape, latent = block.shape, self.latent
-        q, q_rope, c, k_rope = self._projected(s, block, x, position)
+        q, q_rope, c, k_rope = self.projected(s, block, x, position)
         rows = q.shape[0]
-        by_heads = q.reshape(rows, shape.heads, shape.head_dim)
-        absorbed = s.op("head_linear", by_heads, self._by_heads(block, "k_up"), turned=True, label="kv_up")
-        query = absorbed, q_rope.reshape(rows, shape.heads, latent.rope_dim)
+        query = self.absorbed(s, block, q), q_rope.reshape(rows, shape.heads, latent.rope_dim)
         return query, (c.reshape(rows, 1, 1, latent.kv_rank), k_rope.reshape(rows, 1, 1, latent.rope_dim))
+
+    def absorbed(self, s: Script, block: Layer, q: Source) -> Value:
+        """Queries (rows, h*d) of one token each in the space of the latents, (rows, h, r)."""
+        extents = q.shape[0], block.shape.heads, block.shape.head_dim
+        by_heads = q.reshape(*extents) if isinstance(q, Value) else View(*_whole(q), extents)
+        return s.op("head_linear", by_heads, self._by_heads(block, "k_up"), turned=True, label="kv_up")
 
     def attend(
         self, s: Script, block: Layer, query: tuple[Value, ...], cache: tuple[Source, Source], tokens: Size,
@@ -128,7 +132,7 @@ class LatentAttention:
         )  # fmt: skip
         return s.op("head_linear", mixed, self._by_heads(block, "v_up"), label="kv_up")
 
-    def _projected(
+    def projected(
         self, s: Script, block: Layer, x: Source, position: Size
     ) -> tuple[Value, Value, Value, Value]:  # fmt: skip
         """Queries without and with rotation, (..., h*d) and (..., h*p), latents (..., r) and rotated key (..., p)."""
@@ -158,6 +162,12 @@ class LatentAttention:
 def attention_of(shape: ModelShape) -> Attention:
     """The attention of the layers of `shape`."""
     return HeadAttention() if shape.latent is None else LatentAttention(shape.latent)
+
+
+def _whole(source: Operand) -> tuple[Buffer, Size]:
+    """Where a tensor begins."""
+    view = as_view(source)
+    return view.buffer, view.offset_bytes
 
 
 def _split(s: Script, joined: Value, last: int) -> Pair:

@@ -90,15 +90,21 @@ MIXTURES = (
         ),
         query_rank=1_536,
     ),
-    _mixture(
-        "deepseek-v3", "deepseek", 61, 7_168, 128, 128,
+    *(_mixture(
+        name, "deepseek", 61, 7_168, 128, 128,
         ExpertShape(
             256, 8, 2_048, shared_intermediate=2_048, first_dense=3, score="sigmoid", normalise=True, scale=2.5,
             groups=8, kept_groups=4, group_top=2, choice_bias=True,
         ),
-        "DeepSeek-AI 2024, arXiv 2412.19437, section 4.2; deepseek-ai/DeepSeek-V3 config.json, without its MTP layer",
+        source,
         intermediate=18_432, vocab=129_280, positions=163_840, bos=0, eos=(1,),
         latent=LatentShape(kv_rank=512, rope_dim=64, value_dim=128, query_rank=1_536),
+    )
+        for name, source in (
+            ("deepseek-v3", "DeepSeek-AI 2024, arXiv 2412.19437, section 4.2; deepseek-ai/DeepSeek-V3 config.json, "
+             "without its MTP layer"),
+            ("deepseek-r1", "DeepSeek-AI 2025, arXiv 2501.12948: DeepSeek-V3 trained further; without its MTP layer"),
+        )
     ),
     *(
         _mixture(

@@ -74,7 +74,11 @@ class DieGroup:
 
 def die_group(topology: Topology, size: int) -> DieGroup:
     """The first `size` dies of a topology, as the first of them sees them."""
-    devices = first_ranks(topology, size).devices
+    return group_of(topology, first_ranks(topology, size).devices)
+
+
+def group_of(topology: Topology, devices: Sequence[str]) -> DieGroup:
+    """These devices, as the first of them sees them."""
     first, tier = devices[0], next(iter(topology.devices[devices[0]].spec.tiers))
     host = topology.devices[first].host
     near = [(Place(name, tier), 1) for name in devices[1:] if topology.devices[name].host == host]
@@ -83,5 +87,5 @@ def die_group(topology: Topology, size: int) -> DieGroup:
         if topology.devices[name].host != host:
             far.setdefault(topology.devices[name].host, []).append(name)
     return DieGroup(
-        Place(first, tier), (*near, *((Place(names[0], tier), len(names)) for names in far.values())), size
+        Place(first, tier), (*near, *((Place(names[0], tier), len(names)) for names in far.values())), len(devices)
     )  # fmt: skip

@@ -21,13 +21,13 @@ def head_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes:
 def latent_prefill_attention(
     inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes
 ) -> None:
-    """q (b, t, h*d), q_rope (b, t, h*p), k (b, t, h*d), k_rope (b, t, p), v (b, t, h*v) -> (b, t, h*v)."""
+    """q (b, t, h*d), q_rope (b, t, h*p), k (b, n, h*d), k_rope (b, n, p), v (b, n, h*v) -> (b, t, h*v)."""
     heads = attributes.integer("heads")
     q, q_rope, k, v = (_by_heads(inputs[index], heads) for index in (0, 1, 2, 4))
     k_rope = inputs[3].float()[:, None]
     scores = (q @ k.transpose(-1, -2) + q_rope @ k_rope.transpose(-1, -2)) * attributes.number("scale")
-    tokens = scores.shape[-1]
-    scores.masked_fill_(torch.ones(tokens, tokens, dtype=torch.bool).triu_(1), -torch.inf)
+    ahead = 1 + attributes.integer("offset")
+    scores.masked_fill_(torch.ones(scores.shape[-2:], dtype=torch.bool).triu_(ahead), -torch.inf)
     outputs[0].copy_((torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(outputs[0].shape))
 
 

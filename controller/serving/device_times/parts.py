@@ -71,7 +71,7 @@ class IterationParts:
         ]
         self.next_ids = Buffer(first, "hbm", "next_ids", "int64", (most_tokens,))
         self._world, self.stages = world, stages
-        self.kinds = tuple((layer, count * stages) for layer, count in _kinds(shape))
+        self.kinds = tuple((layer, count * stages) for layer, count in layer_kinds(shape))
         self._plans: dict[tuple[str, int, str], PartPlan] = {}
 
     def place(self, run: Run) -> None:
@@ -179,7 +179,7 @@ class IterationParts:
                 s.drop(made)
 
 
-def _kinds(shape: ModelShape) -> tuple[tuple[int, int], ...]:
+def layer_kinds(shape: ModelShape) -> tuple[tuple[int, int], ...]:
     """The first layer of every kind, and how many layers are like it: by window, and whether it has experts."""
     found: dict[tuple[int, bool], list[int]] = {}
     for layer in range(shape.layers):

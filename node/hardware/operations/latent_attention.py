@@ -10,7 +10,7 @@ from __future__ import annotations
 from node.errors import BadAttribute
 from node.hardware.kv_types import conversion_instructions, expect_cache
 from node.hardware.operation import ITEM_BYTES, Demand, TensorType
-from node.hardware.operations.attention import attended_pairs, attended_spans
+from node.hardware.operations.attention import attended_spans, visible_pairs
 from node.hardware.operations.attributes import CompleteAttributes
 from node.hardware.operations.define import Types, define
 from node.hardware.operations.expect import (
@@ -59,22 +59,26 @@ def _check_prefill(inputs: Types, outputs: Types, attributes: CompleteAttributes
     expect_float(name, "q", q)
     expect_rank(name, "q", q, "(b, t, h*d)", 3)
     expect_range(name, "heads", heads, 1, max(q.shape[2], 1), "heads, the columns of q")
-    for operand, tensor in (("q", q), ("q_rope", q_rope), ("v", v)):
+    offset = attributes.integer("offset")
+    expect_range(name, "offset", offset, 0, 1 << 40, "tokens before those of q")
+    batch, keys = q.shape[0], q.shape[1] + offset
+    for operand, tensor, tokens in (("q", q, q.shape[1]), ("q_rope", q_rope, q.shape[1]), ("v", v, keys)):
         if len(tensor.shape) != 3 or tensor.shape[2] % heads:
             refuse_shape(name, operand, tensor, f"(b, t, {heads}*d)", f"there are {heads} heads")
-        expect_shape(name, operand, tensor, (*q.shape[:2], tensor.shape[2]), f"q is {q.shape}")
+        expect_shape(name, operand, tensor, (batch, tokens, tensor.shape[2]), f"q is {q.shape}")
         expect_dtype(name, operand, tensor, q.dtype, "q is")
-    expect_like(name, "k", k, q, "q")
-    expect_shape(name, "k_rope", k_rope, (*q.shape[:2], q_rope.shape[2] // heads), f"q_rope is {q_rope.shape}")
+    expect_like(name, "k", k, TensorType((batch, keys, q.shape[2]), q.dtype), f"q and the {offset} tokens before")
+    expect_shape(name, "k_rope", k_rope, (batch, keys, q_rope.shape[2] // heads), f"q_rope is {q_rope.shape}")
     expect_dtype(name, "k_rope", k_rope, q.dtype, "q is")
-    expect_like(name, "out", outputs[0], v, "v")
+    expect_like(name, "out", outputs[0], TensorType((*q.shape[:2], v.shape[2]), q.dtype), "v, for the tokens of q")
 
 
 def _prefill_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
     q, q_rope, _, _, v = inputs
     batch, tokens, _ = q.shape
     heads = attributes.integer("heads")
-    pairs = attended_pairs(tokens, True, 0)
+    offset = attributes.integer("offset")
+    pairs = visible_pairs(tokens, tokens + offset, True, offset)
     columns = q.shape[2] + q_rope.shape[2] + v.shape[2]
     dims = {
         "batch": batch, "heads": heads, "kv_heads": heads, "tokens": tokens, "head_dim": columns / heads / 2,
@@ -152,11 +156,12 @@ LATENT_ATTENTION = (
     ),
     define(
         "latent_prefill_attention",
-        "q (b, t, h*d), q_rope (b, t, h*p), k (b, t, h*d), k_rope (b, t, p), v (b, t, h*v) -> (b, t, h*v): causal "
-        "softmax(scale (q k' + q_rope k_rope')) v, where all heads share k_rope",
+        "q (b, t, h*d), q_rope (b, t, h*p), k (b, n, h*d), k_rope (b, n, p), v (b, n, h*v) -> (b, t, h*v): causal "
+        "softmax(scale (q k' + q_rope k_rope')) v, where all heads share k_rope; `offset` of the n keys "
+        "come before q",
         _check_prefill,
         _prefill_demand,
-        {"heads": (int, None), "scale": (float, None)},
+        {"heads": (int, None), "scale": (float, None), "offset": (int, 0)},
     ),
     define(
         "latent_decode_attention",

@@ -146,7 +146,7 @@ def _head_linear(inputs: Types, attributes: Attributes) -> Results:
 
 
 def _latent_prefill(inputs: Types, _: Attributes) -> Results:
-    return (inputs[4],)
+    return (TensorType((*inputs[0].shape[:2], inputs[4].shape[2]), inputs[4].dtype),)
 
 
 RESULTS: Mapping[str, Callable[[Types, Attributes], Results]] = MappingProxyType(

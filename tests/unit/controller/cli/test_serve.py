@@ -47,7 +47,10 @@ def test_json_has_vllm_keys_and_the_same_bytes_again(capsys: pytest.CaptureFixtu
         (("--requests", "posson:1/s"), "did you mean 'poisson'"),
         (("--instances", "7"), "lower --instances"),
         (("--topology", "a6000_ssd", "--utilisation", "0.0001"), "less than one block"),
-        (("--model", "mixtral-8x7b"), "choose a dense --model"),
+        (("--model", "gpt-oss-20b"), "gpt-oss-20b has sinks"),
+        (("--ep", "2"), "remove --ep, or write --tp 2"),
+        (("--model", "mixtral-8x7b", "--tp", "2"), "write --ep 2 instead"),
+        (("--model", "mixtral-8x7b", "--topology", "dgx_h100", "--ep", "3"), "write --ep 2 or 4, or"),
     ],
 )
 def test_wrong_input_says_what_to_do(changes: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,15 +59,16 @@ def weighted(rows, order, weights):
     return (out,)
 
 
-def prefill(q, q_rope, k, k_rope, v, heads, scale):
+def prefill(q, q_rope, k, k_rope, v, heads, scale, offset=0):
     batch, tokens, _ = q.shape
-    split = [x.reshape(batch, tokens, heads, -1) for x in (q, q_rope, k, v)]
-    out = np.zeros_like(split[3])
+    split = [x.reshape(batch, x.shape[1], heads, -1) for x in (q, q_rope, k, v)]
+    out = np.zeros((batch, tokens, heads, split[3].shape[-1]))
     for b, t, h in np.ndindex(batch, tokens, heads):
-        keys = np.concatenate([split[2][b, : t + 1, h], k_rope[b, : t + 1]], -1)
+        seen = t + 1 + offset
+        keys = np.concatenate([split[2][b, :seen, h], k_rope[b, :seen]], -1)
         scores = np.exp(scale * keys @ np.concatenate([split[0][b, t, h], split[1][b, t, h]]))
-        out[b, t, h] = scores @ split[3][b, : t + 1, h] / scores.sum()
-    return (out.reshape(v.shape),)
+        out[b, t, h] = scores @ split[3][b, :seen, h] / scores.sum()
+    return (out.reshape(batch, tokens, -1),)
 
 
 def decode(q, q_rope, *segments, tokens, scale, starts=()):
@@ -133,6 +134,10 @@ def cases(case):
             case(
                 same((2, 5, 12), (2, 5, 6), (2, 5, 12), (2, 5, 2), (2, 5, 9)), same((2, 5, 9)), prefill,
                 {"heads": 3, "scale": 0.4},
+            ),
+            case(
+                same((2, 3, 12), (2, 3, 6), (2, 5, 12), (2, 5, 2), (2, 5, 9)), same((2, 3, 9)), prefill,
+                {"heads": 3, "scale": 0.4, "offset": 2},
             ),
         ),
         "latent_decode_attention": (
