@@ -7,6 +7,7 @@ with.
 
 ``block`` emits the transformer layer over a script, once, for every strategy; where keys and values live and where
 attention over them runs is the strategy's part. Its parts (``norm``, ``linear``, ``feed_forward``) have their backward
-pass beside the forward one, of which ``training`` puts together what a training step does. ``sharded`` cuts a layer
-over ranks for decoding, ``training.ranks`` for training, by the one rule of ``sharding``.
+pass beside the forward one, of which ``training`` puts together what a training step does. ``cut`` says how tensor
+parallelism cuts weights, and ``sharded_block`` is the layer over ranks, forward and backward: ``sharded`` decodes
+with it, training trains with it, both over a ``RankScript``, in which one op stands for one on each rank.
 """

@@ -16,20 +16,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controller.errors import BadWorkload
 from controller.models.attention import Attention, attention_of, scaled
 from controller.models.experts import Experts
 from controller.models.feed_forward import feed_forward_of
-from controller.models.linear import linear, linear_backward, multiplied, rounded
+from controller.models.linear import linear, linear_backward, rounded
 from controller.models.norm import Fetched, Weights, norm, norm_backward
 from controller.models.quantization import PACKED
 from controller.models.shape import ModelShape
-from controller.plan.build import Operand, as_view
+from controller.plan.build import Operand
 from controller.plan.ops import View
 from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size, product
 from controller.plan.value import Place
-from node.hardware.operation import ITEM_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +176,10 @@ class Block:
 
     def projected(self, s: Script, attention: Value, axes: tuple[Size, ...]) -> Value:
         """Output projection (*axes, n) of `attention`, in any form of (..., h*d)."""
-        width = self._attention_width()
+        width = self.attention_width()
         return self.linear(s, "o", attention.reshape(*axes, width), "o_proj")
 
-    def _attention_width(self) -> int:
+    def attention_width(self) -> int:
         """Columns of all heads here; rows of packed weights do not tell it, so then those that make q do."""
         weight = self.weights["o.weight"]
         dtype = weight.buffer.dtype if isinstance(weight, View) else weight.dtype
@@ -245,48 +243,3 @@ class Block:
     def whole(self, s: Script, gradient: Value) -> Value:
         """The gradient of a normed stream; where ranks share the projections out of it, the sum of theirs."""
         return gradient
-
-
-def embed(
-    s: Script, shape: ModelShape, weights: Weights, ids: Operand, position: Size = 0, out: Value | View | None = None
-) -> Value:
-    """Token ids (rows) or (rows, tokens) to the residual stream; `position` is that of the first token.
-
-    Raises:
-        BadWorkload: a learned position beyond the model's table.
-    """
-    axes = as_view(ids).shape
-    learned = shape.positions == "learned"
-    x = s.op("embedding", weights["embed"], ids, out=None if learned else out, scale=shape.embedding_scale)
-    if not learned:
-        return x
-    tokens = axes[1] if len(axes) > 1 else 1
-    assert isinstance(tokens, int), "the tokens of a prompt are never open"
-    if isinstance(position, int) and position + tokens > shape.max_positions:
-        raise BadWorkload(
-            f"{tokens} tokens from position {position} on, but {shape.name} has {shape.max_positions} positions; "
-            f"write a shorter prompt or choose another model"
-        )
-    table = as_view(weights["positions"])
-    # Rows position.. of the table, read as one long row that is added to every sequence.
-    width = tokens * shape.hidden
-    row_bytes = shape.hidden * ITEM_BYTES[table.buffer.dtype]
-    start = (position + shape.position_offset) * row_bytes
-    rows = View(table.buffer, start + table.offset_bytes, (width,))  # type: ignore[operator]
-    flat = (axes[0], width)
-    if out is not None:
-        s.op("add", x.reshape(*flat), rows, out=out.reshape(*flat))  # type: ignore[arg-type]
-        return out  # type: ignore[return-value]
-    return s.op("add", x.reshape(*flat), rows).reshape(*axes, shape.hidden)
-
-
-def logits(s: Script, shape: ModelShape, weights: Weights, x: Value) -> Value:
-    """Final norm and logits (rows, vocab) of the last token."""
-    if len(x.shape) > 2:
-        tokens = x.shape[1]
-        assert isinstance(tokens, int), "the tokens of a prompt are never open"
-        x = s.op("take_rows", x, row=tokens - 1)
-    head = weights["embed" if shape.tie_word_embeddings else "head"]
-    bias = (weights["head.bias"],) if shape.head_bias else ()
-    normed = norm(s, shape, weights, "final_norm", x)
-    return multiplied(s, head, normed, "lm_head", bias, quantization=shape.quantization)

@@ -1,41 +1,31 @@
-"""Weights of a model cut over the ranks of a tensor-parallel group, by a rule for each name.
+"""Weights of a model cut over the ranks of a tensor-parallel group that decodes, in shares that may be unequal.
 
-q, k, v, gate and up are cut by their outputs (whole KV heads with their query heads), o and down by their inputs, the
-embedding by its columns and the head by its rows; norms are everywhere. What reads the same input and is needed at the
-same time is one matrix: q, k and v, or k and v where q goes ahead.
-Source: Shoeybi et al., Megatron-LM, arXiv 1909.08053, section 3.
+Layers are cut as `cut.py` says, by whole KV heads with their query heads; the embedding by its columns and the head by
+its rows. What reads the same input and is needed at the same time is one matrix: q, k and v, or k and v where q goes
+ahead. The bias of what is added up over the ranks lies on the first one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
 from controller.errors import BadWorkload
 from controller.models.block import Block
+from controller.models.cut import ATTENTION, BY_INPUT, Array, cut_axis
 from controller.models.quantization import stored
 from controller.models.shape import ModelShape, weight_shapes
+from controller.models.sharded_block import ShardedBlock
 from controller.models.weights import Weights, packed_content
 from controller.plan.ops import Buffer
 from controller.plan.ranges import Range, even_ranges
-from controller.program.run import Array, Content, Run
+from controller.program.run import Content, Run
 
 Cut = Callable[[Array], Array]
-
-_PROJECTIONS = ("q", "k", "v")
-_BY_OUTPUT = ("gate", "up")
-_BY_INPUT = ("o", "down")
 _Entry = tuple[tuple[tuple[str, Cut], ...], tuple[int, ...]]
 """What a weight here is made of: (canonical name, cut), joined by rows; and its extents."""
-
-
-def cut_axis(within: str) -> int | None:
-    """The axis of which every rank has a part, by the name of a weight within its layer; None where it has all."""
-    matrix, _, kind = within.partition(".")
-    if matrix in _PROJECTIONS or matrix in _BY_OUTPUT or matrix == "qkv":
-        return 0
-    return 1 if matrix in _BY_INPUT and kind == "weight" else None
 
 
 class Sharding:
@@ -62,13 +52,18 @@ class Sharding:
                 f"{shape.name} norms all heads of q and k together, which no rank of {world} has: choose a strategy "
                 f"that does not cut heads"
             )
+        if shape.experts is not None and world > 1:
+            raise BadWorkload(
+                f"{shape.name} has experts, which tensor parallelism over {world} devices does not cut: choose one "
+                f"device or the strategy expert_parallel"
+            )
         self.shape, self.devices, self.dtype, self.groups = shape, devices, dtype, groups
         self.kv = even_ranges(shape.kv_heads, world)
         self.ffn = even_ranges(shape.intermediate, world)
         self.columns = even_ranges(shape.hidden, world)
         self.vocab = even_ranges(shape.vocab, world)
         self.weights: list[dict[str, Buffer]] = []
-        self._blocks: dict[tuple[int, int], Block] = {}
+        self._layers: dict[int, ShardedBlock] = {}
         self._parts: list[dict[str, _Entry]] = []
         for rank, device in enumerate(devices):
             entries = self._entries(rank)
@@ -80,22 +75,30 @@ class Sharding:
                 }
             )
 
+    @cached_property
+    def ends(self) -> list[dict[str, Buffer]]:
+        """By rank, the weights outside of layers."""
+        return [
+            {name: buffer for name, buffer in own.items() if not name.startswith("layers.")} for own in self.weights
+        ]
+
     @property
     def world(self) -> int:
         """Number of ranks."""
         return len(self.devices)
 
-    def block(self, rank: int, layer: int) -> Block:
-        """The block of a layer over the heads and columns of a rank."""
-        if (rank, layer) not in self._blocks:
-            prefix = f"layers.{layer}."
-            weights = {
-                name.removeprefix(prefix): buffer
-                for name, buffer in self.weights[rank].items()
-                if name.startswith(prefix)
-            }
-            self._blocks[rank, layer] = Block(self.shape, layer, weights, dtype=self.dtype)
-        return self._blocks[rank, layer]
+    def layer(self, number: int) -> ShardedBlock:
+        """The block of a layer over all ranks; ``blocks`` are those of each."""
+        if number not in self._layers:
+            prefix = f"layers.{number}."
+            weights = [
+                {name.removeprefix(prefix): buffer for name, buffer in own.items() if name.startswith(prefix)}
+                for own in self.weights
+            ]
+            self._layers[number] = ShardedBlock.of(
+                [Block(self.shape, number, of_rank, dtype=self.dtype) for of_rank in weights]
+            )
+        return self._layers[number]
 
     def weight_bytes(self, rank: int) -> int:
         """Size of the weights on a rank [bytes]."""
@@ -138,22 +141,22 @@ class Sharding:
         self, found: dict[str, _Entry], name: str, layer: str, within: str, rank: int, extents: tuple[int, ...]
     ) -> None:
         matrix, _, kind = within.partition(".")
-        if matrix in _PROJECTIONS:
+        axis = cut_axis(within)
+        if axis is None:
+            # A bias without a cut belongs to what is added up over the ranks, so it counts once.
+            if rank == 0 or matrix not in BY_INPUT:
+                found[name] = _whole(name, extents)
+        elif matrix in ATTENTION:
             group = next(group for group in self.groups if matrix in group)
-            parts, rest = _cut(name, 0, self._outputs(rank, matrix), extents)
+            parts, rest = _cut(name, axis, self._heads(rank, matrix), extents)
             joined = f"layers.{layer}.{group}.{kind}"
             before, so_far = found.get(joined, ((), (0, *rest[1:])))
             found[joined] = (*before, *parts), (so_far[0] + rest[0], *rest[1:])
-        elif matrix in _BY_OUTPUT:
-            found[name] = _cut(name, 0, self.ffn[rank], extents)
-        elif matrix in _BY_INPUT and kind == "weight":
-            part = self._outputs(rank, "q") if matrix == "o" else self.ffn[rank]
-            found[name] = _cut(name, 1, part, extents)
-        elif matrix not in _BY_INPUT or rank == 0:
-            # The bias of what is added up over the ranks counts once.
-            found[name] = _whole(name, extents)
+        else:
+            found[name] = _cut(name, axis, self._heads(rank, "q") if matrix == "o" else self.ffn[rank], extents)
 
-    def _outputs(self, rank: int, matrix: str) -> Range:
+    def _heads(self, rank: int, matrix: str) -> Range:
+        """Columns of the heads of a rank in q, k or v."""
         width = self.shape.head_dim * (self.shape.heads // self.shape.kv_heads if matrix == "q" else 1)
         start, stop = self.kv[rank]
         return start * width, stop * width

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from controller.models.block import Block, embed, logits
+from controller.models.block import Block
+from controller.models.ends import embed, logits
 from controller.models.quantization import EXPERTS, stored
 from controller.models.scenario import Scenario
 from controller.models.shape import weight_shapes

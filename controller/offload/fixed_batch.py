@@ -169,7 +169,7 @@ class FixedBatch:
     def _prompt_attention(
         self, s: Script, here: Sharded, rank: int, layer: int, qkv: Sequence[Value], lane: int, row: Affine
     ) -> Value:
-        shape, block = self.scenario.shape, here.sharding.block(rank, layer)
+        shape, block = self.scenario.shape, here.sharding.layer(layer).blocks[rank]
         mine = [piece for piece in self.pieces if piece.rank == rank]
         by_heads: list[list[Value]] = [[] for _ in mine]
         for whole, group in zip(qkv, (shape.heads // shape.kv_heads, 1, 1), strict=True):

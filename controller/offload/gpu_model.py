@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from controller.errors import BadTopology
-from controller.models.block import Block, embed, logits
+from controller.models.block import Block
 from controller.models.decoder import Decoder
+from controller.models.ends import embed, logits
 from controller.models.routing import routing_note
 from controller.models.scenario import Scenario
 from controller.models.weights import weight_content

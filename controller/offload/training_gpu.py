@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.models.block import Block, embed
+from controller.models.block import Block
+from controller.models.ends import embed
 from controller.models.training.activations import activation_kinds
 from controller.models.training.layer import LSE, Activations, backward, check_trainable, forward
 from controller.models.training.layout import embedding_layout, head_layout, layer_layout

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from controller.collectives.on_values import collective
+from controller.models.block import Block
+from controller.models.ranks import Ranks, RankScript, weights_of_ranks
+from controller.models.sharded_block import ShardedBlock
 from controller.models.training.activations import activation_kinds
 from controller.models.training.layer import LSE, Activations, backward, forward
 from controller.models.training.layout import layer_layout
-from controller.models.training.ranks import (
-    Ranks,
-    RankScript,
-    ShardedBlock,
-    joined_parts,
-    shape_of_rank,
-    tensor_of_rank,
-)
+from controller.models.training.rank_parts import joined_parts, shape_of_rank, tensor_of_rank
 from controller.models.training_scenario import TrainingScenario
 from controller.offload.resident import ResidentModel
 from controller.offload.train import Masters
 from controller.offload.training_gpu import TrainingGpu
-from controller.plan.ops import Buffer
+from controller.plan.ops import Buffer, View
 from controller.plan.script import Script, Source, Value
 from controller.plan.value import Place
 from controller.program.run import Run
@@ -51,8 +47,7 @@ class TrainingRanks:
         count = len(devices)
         self._whole, self._shape = scenario.shape, shape_of_rank(scenario.shape, count)
         self.gpus = [TrainingGpu(scenario, device, number, gradient_scale=gradient_scale) for device in devices]
-        self._known: dict[int, dict[str, Any]] = {}
-        """Tensors of layers by the identity of the first rank's buffer, which `models` keeps alive."""
+        self._blocks: dict[int, ShardedBlock] = {}
         weights = scenario.weights
         self.models = [
             ResidentModel(
@@ -74,16 +69,16 @@ class TrainingRanks:
 
     def on(self, s: Script) -> RankScript:
         """A script over all ranks, which the passes take."""
-        return RankScript(s, [Place(gpu.device, "hbm") for gpu in self.gpus])
+        return RankScript(s, [Place(gpu.device, "hbm") for gpu in self.gpus], _summed)
 
     def embed(self, s: RankScript) -> Ranks:
         """The input of the first layer."""
         pairs = zip(self.gpus, self.models, strict=True)
-        return s.ranks([gpu.embed(s.inner, model.weights[0]) for gpu, model in pairs])
+        return Ranks([gpu.embed(s.inner, model.weights[0]) for gpu, model in pairs])
 
     def forward(self, s: RankScript, layer: int, x: Value) -> tuple[Value, Activations]:
         """The stream behind a layer, and the activations of the layer."""
-        return forward(s, self._block(s, layer), x)
+        return forward(s, self._block(layer), x)
 
     def end(self, s: RankScript, x: Value) -> Ranks:
         """Loss of the batch, gradients of the head, and the gradient of `x`, which `backward` replaces."""
@@ -91,12 +86,12 @@ class TrainingRanks:
         for gpu, model, own in zip(self.gpus, self.models, _values(x), strict=True):
             weights, gradients = model.weights, model.gradients
             found.append(gpu.end(s.inner, own, weights[-1], weights[0], gradients[-1], gradients[0]))
-        return s.ranks(found)
+        return Ranks(found)
 
     def backward(self, s: RankScript, layer: int, there: Mapping[str, Source], gradient: Value) -> None:
         """A layer backwards, from ``x`` and what else is `there`."""
-        filled = self._tensors(s, [model.gradients[layer + 1] for model in self.models])
-        backward(s, self._block(s, layer), there, gradient, filled)
+        filled = weights_of_ranks(self._tensors([model.gradients[layer + 1] for model in self.models]))
+        backward(s, self._block(layer), there, gradient, filled)
 
     def embed_backward(self, s: RankScript, gradient: Value) -> None:
         """Completes the gradients of the embedding."""
@@ -108,19 +103,24 @@ class TrainingRanks:
         joined = joined_parts(self._whole, len(self.gpus))
         return [([model.masters[index] for model in self.models], [part]) for index, part in enumerate(joined)]
 
-    def _block(self, s: RankScript, layer: int) -> ShardedBlock:
-        weights = self._tensors(s, [model.weights[layer + 1] for model in self.models])
-        return ShardedBlock(self._shape, layer, weights)
+    def _block(self, layer: int) -> ShardedBlock:
+        """The block of a layer, of which forward and backward take the same."""
+        if layer not in self._blocks:
+            weights = self._tensors([model.weights[layer + 1] for model in self.models])
+            self._blocks[layer] = ShardedBlock.of([Block(self._shape, layer, own) for own in weights])
+        return self._blocks[layer]
 
-    def _tensors(self, s: RankScript, flats: Sequence[Buffer]) -> dict[str, Any]:
-        """Tensors of a layer on all ranks; forward and backward take the same."""
-        found = self._known.get(id(flats[0]))
-        if found is None:
-            layout = layer_layout(self._shape)
-            found = self._known[id(flats[0])] = s.tensors([layout.tensors(flat) for flat in flats])
-        return found
+    def _tensors(self, flats: Sequence[Buffer]) -> list[dict[str, View]]:
+        """Tensors of a layer, by rank."""
+        layout = layer_layout(self._shape)
+        return [layout.tensors(flat) for flat in flats]
+
+
+def _summed(s: Script, partial: Sequence[Source]) -> Sequence[Source]:
+    """The sum of what ranks have, on every rank, in its place."""
+    return collective(s, "all_reduce", partial, in_place=True, label="sum of ranks")
 
 
 def _values(ranks: Value) -> Sequence[Value]:
     assert isinstance(ranks, Ranks), "every rank has one"
-    return [own for own in ranks.each if isinstance(own, Value)]
+    return ranks.values

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from controller.errors import BadWorkload
-from controller.models.block import embed, logits
+from controller.models.ends import embed, logits
 from controller.models.scenario import Scenario
 from controller.offload.gpu_model import PREFILL_TOKENS, GpuModel, rows_view
 from controller.plan.ops import Buffer, Plan, View

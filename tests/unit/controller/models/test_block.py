@@ -7,9 +7,9 @@ import pytest
 
 from controller.errors import BadWorkload
 from controller.execute.local_memory import LocalMemory
-from controller.models.block import embed, logits
 from controller.models.catalog import load_model
 from controller.models.decoder import Decoder
+from controller.models.ends import embed, logits
 from controller.models.reference import generate_reference
 from controller.models.weights import SeededWeights, weight_content
 from controller.plan.lowering import Arenas

@@ -7,9 +7,10 @@ import pytest
 
 from controller.errors import BadWorkload
 from controller.models.catalog import load_model
+from controller.models.cut import part_of
 from controller.models.shape import weight_shapes
 from controller.models.training import parts
-from controller.models.training.ranks import joined_parts, part_of, shape_of_rank, tensor_of_rank
+from controller.models.training.rank_parts import joined_parts, shape_of_rank, tensor_of_rank
 from controller.models.training_scenario import TrainingScenario
 from controller.models.weights import SeededWeights
 from controller.offload.training_ranks import TrainingRanks
