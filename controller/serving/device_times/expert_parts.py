@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from controller.collectives.exchange import Software
 from controller.collectives.software import fastest, software_of
 from controller.models.attention import LatentAttention, attention_of
-from controller.models.block import Block, embed, logits
+from controller.models.block import Block
+from controller.models.ends import embed, logits
 from controller.models.experts import Experts
 from controller.models.quantization import EXPERTS, stored
 from controller.models.shape import ModelShape, weight_shapes
@@ -156,7 +157,7 @@ class ExpertParts:
 
     def _emit_head(self, s: Script) -> None:
         rows = symbol("T")
-        made = logits(s, self.shape, self._weights, self._rows(self._stream, rows))  # type: ignore[arg-type]
+        made = logits(s, self.shape, self._weights, self._rows(self._stream, rows))
         s.op("argmax", made, out=View(self._next_ids, 0, (rows,)), label="lm_head")
 
     def _emit_layer(self, s: Script, layer: int, times: int) -> None:
