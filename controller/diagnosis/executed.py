@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from controller.collectives.call import Call
 from controller.collectives.exchange import Software
 from controller.collectives.table import algorithm
+from controller.diagnosis.pair_records import pair_records
 from controller.engine import Engine
 from controller.engine.errors import EngineError
 from controller.execute.costs import Costs
@@ -185,33 +186,15 @@ class CollectiveExecution:
         return limit
 
     def _record(self, start_at: Times, end_at: Times, arrival_s: Times) -> ExecutedCollective:
-        size, ended = self.call.world_size, np.isfinite(end_at)
-        finish = np.where(ended, end_at, np.inf)
+        finish = np.where(np.isfinite(end_at), end_at, np.inf)
         done = arrival_s.copy()
         for column in (self._source, self._target, self._kernel_of):
             there = column >= 0
             np.maximum.at(done, column[there], finish[there])
-        rows = np.flatnonzero((self._source >= 0) & (self._source != self._target))
-        pair = self._source[rows] * size + self._target[rows]
-        begin = np.where(np.isfinite(start_at), start_at, np.inf)
-        rows = rows[np.lexsort((begin[rows], pair))]
-        pair = self._source[rows] * size + self._target[rows]
-        known, first, of_pair = np.unique(pair, return_index=True, return_inverse=True)
-        before = np.empty(len(rows))
-        before[1:] = finish[rows[:-1]]
-        before[first] = arrival_s[known % size]
-        came, begun = ended[rows], np.isfinite(start_at[rows])
-        with np.errstate(invalid="ignore"):
-            waits = np.where(came, np.maximum(begin[rows] - before, 0.0), 0.0)
-            takes = np.where(came, finish[rows] - np.maximum(begin[rows], before), 0.0)
-        work = self._bound.work[rows]
-
-        def by_pair(values: Times) -> Times:
-            return np.bincount(of_pair, values, len(known)).astype(np.float64)
-
+        found = pair_records(self._source, self._target, self._bound.work, start_at, end_at, arrival_s)
         return ExecutedCollective(
-            known // size, known % size, by_pair(work * came), by_pair(work * begun), by_pair(work), by_pair(waits),
-            by_pair(takes), done,
+            found.source, found.target, found.moved_bytes, found.begun_bytes, found.due_bytes, found.waited_s,
+            found.transferred_s, done,
         )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ class OpenOperations:
         """When the first of them was entered [s]; inf when none is open."""
         return min((entry[3] for entry in self.entered.values()), default=np.inf)
 
-    def graph(self, stalled: Collection[tuple[int, int]] = ()) -> WaitForGraph[int | str]:
+    def graph(self, stalled: Collection[tuple[int, int]] = (), silent: Collection[int] = ()) -> WaitForGraph[int | str]:
         """Who waits for whom: every rank for the members that have not entered what it has.
 
         Where all members are there, or the message is on its way, a rank waits for the operation itself, which is a
@@ -106,9 +106,12 @@ class OpenOperations:
 
         Args:
             stalled: pairs whose sender has begun and whose messages do not come.
+            silent: ranks without a sign of life; what they waited for when they were last heard of says nothing.
         """
         waits: list[Wait[int | str]] = []
         for rank, (communicator, seq, what, _, peer) in sorted(self.entered.items()):
+            if rank in silent:
+                continue
             group = self.job.communicators[communicator]
             here = self.reached[communicator, seq]
             awaited = (
@@ -116,7 +119,7 @@ class OpenOperations:
                 if peer < 0
                 else [peer]
             )
-            if (peer, rank) in stalled:
+            if (peer, rank) in stalled and peer not in silent:
                 awaited = []
             text = f"{what} number {seq} of {group}"
             ahead: list[int | str] = [*awaited] if awaited else [text]

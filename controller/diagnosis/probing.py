@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from controller.collectives.call import Call
 from controller.collectives.group import group_of
+from controller.diagnosis.executed import Executions
 from controller.diagnosis.replay import HEALTHY, Strike
 from controller.diagnosis.telemetry import ProbeResults
 from controller.diagnosis.verdicts import Probe
-from controller.diagnosis.workloads import Workload
 
 GEMM_SHARE = 0.02
 """Time of the probe's GEMM over the compute of a step; assumed."""
 MESSAGE = 1 << 22
 """Elements of a probe's message."""
+
+
+class Probed(Protocol):
+    """What can be measured: the hardware, and a device for each rank."""
+
+    executions: Executions
+    devices: tuple[str, ...]
 
 
 class Prober:
@@ -24,13 +33,13 @@ class Prober:
         strike: what is wrong at present.
 
     Args:
-        workload: whose ranks are measured.
+        job: whose ranks are measured.
         compute_s: of a step [s].
     """
 
-    def __init__(self, workload: Workload, compute_s: float) -> None:
+    def __init__(self, job: Probed, compute_s: float) -> None:
         self.strike: Strike = HEALTHY
-        self._workload, self._gemm_s = workload, GEMM_SHARE * compute_s
+        self._job, self._gemm_s = job, GEMM_SHARE * compute_s
 
     def measure(self, probe: Probe, now: float) -> tuple[ProbeResults, float]:
         """What a probe finds, and how long the ranks were held up by it [s]."""
@@ -46,7 +55,7 @@ class Prober:
 
     def _message_s(self, source: int, target: int) -> float:
         """Both ways, since a pair is measured in both directions [s]."""
-        executions, devices = self._workload.executions, self._workload.devices
+        executions, devices = self._job.executions, self._job.devices
         found = 0.0
         for a, b in ((source, target), (target, source)):
             group = group_of(executions.topology, [devices[a], devices[b]])

@@ -62,14 +62,15 @@ class StallWatch:
         """
         if self._open is None or self.job is None or not self._open.entered:
             return ()
-        graph = self._open.graph(self._stalled.pairs)
+        silent = self._silent(now, silent_s)
+        graph = self._open.graph(self._stalled.pairs, silent)
         roots = [members[0] for members in graph.roots() if len(members) == 1]
         is_stuck = now - self.since > stuck_s
         found = list(self._links()) if is_stuck and (not roots or any(isinstance(node, str) for node in roots)) else []
         for rank in roots:
             if isinstance(rank, str):
                 continue
-            dead = now - self.heard_at[rank] > silent_s or rank in self.lost
+            dead = rank in silent
             if not dead and not is_stuck:
                 continue
             victims = len(graph.held_up_by(rank))
@@ -91,9 +92,14 @@ class StallWatch:
         """Whether a rank that others wait for gives no sign of life."""
         if self._open is None or not self._open.entered:
             return False
-        graph = self._open.graph(self._stalled.pairs)
-        roots = [members[0] for members in graph.roots() if len(members) == 1 and isinstance(members[0], int)]
-        return any(now - self.heard_at[rank] > silent_s or rank in self.lost for rank in roots)
+        silent = self._silent(now, silent_s)
+        if not silent:
+            return False
+        graph = self._open.graph(self._stalled.pairs, silent)
+        return any(members[0] in silent for members in graph.roots() if len(members) == 1)
+
+    def _silent(self, now: float, silent_s: float) -> frozenset[int]:
+        return frozenset(np.flatnonzero(now - self.heard_at > silent_s).tolist()) | self.lost
 
     def _links(self) -> tuple[Verdict, ...]:
         assert self.job is not None, "a job has started"

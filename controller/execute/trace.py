@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controller.execute.op_log import OpLog
 from controller.execute.strips import Strips
 
 
@@ -50,6 +51,7 @@ class Trace:
         dropped: spans that came after the limit.
         arrows: indices into `spans`: what an op waited for last, and the op.
         strips: how busy each track was over the whole run, past the limit too; None where nobody asked for it.
+        log: what every op took; None where nobody asked for it.
     """
 
     limit: int = 200_000
@@ -58,6 +60,7 @@ class Trace:
     dropped: int = 0
     arrows: list[tuple[int, int]] = field(default_factory=list)
     strips: Strips | None = None
+    log: OpLog | None = None
 
     def add(self, span: Span) -> None:
         """Keeps `span` if there is room."""

@@ -6,6 +6,7 @@ No byte moves. Every op is an activity of the engine, and the clock is the engin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from controller.engine import Activities, Engine
 from controller.engine.deadlock import EngineNames
 from controller.engine.errors import EngineDeadlock as Stuck
 from controller.engine.errors import EngineError
-from controller.errors import BadWait, Deadlock, OutOfMemory
+from controller.errors import BadWait, Deadlock, DeviceUnreachable, OutOfMemory, RunError
 from controller.execute.costs import Costs
 from controller.execute.critical import PathRecord
 from controller.execute.flash_traffic import FlashTraffic
@@ -75,6 +76,7 @@ class VirtualRun:
     ) -> None:
         self.topology = topology
         self.trace, self.record = trace, record
+        self.log = None if trace is None else trace.log
         effects = EffectsOf(Timeline(topology, topology.faults)).all()
         self.fabric = Fabric(topology, frozenset().union(*(each.down_links for _, each in effects)))
         self.engine = Engine(
@@ -128,7 +130,12 @@ class VirtualRun:
         else:
             check_binding(plan, bindings)
         self.occupancy.admit(plan)
-        self.losses.check(plan)
+        try:
+            self.losses.check(plan)
+        except DeviceUnreachable:
+            if self.log is not None:
+                self.log.refused(plan, self.now)
+            raise
         lifetimes = self.occupancy.begin(plan, now=self.now)
         self.flash.add(plan, bindings)
         compiled, bound = self._compile(_with_edges(plan, lifetimes.extra_after, self._edged), bindings)
@@ -196,6 +203,8 @@ class VirtualRun:
             self.record.again(self.now, times)
         if self.trace is not None and self.trace.strips is not None:
             self.trace.strips.again(self.now, self.now + times * (done.end_at - done.submitted_at), times)
+        if self.log is not None:
+            self.log.again(times, done.end_at - done.submitted_at)
         return self._sleep(times * (done.end_at - done.submitted_at), is_repetition=True)
 
     def cancel(self, ticket: Ticket) -> None:
@@ -327,6 +336,8 @@ class VirtualRun:
                 self.record.add(done.template, done.bound, done.submitted_at, start, end)
             if self.trace is not None:
                 record_spans(self.trace, done.template, done.bound, start, end, ~never)
+            if self.log is not None and not done.is_cancelled:
+                self.log.add(done.template, done.bound, done.submitted_at, start, end)
             self._ended_last = number
         elif self.record is not None and not done.is_repetition and not done.is_cancelled:
             self.record.add_delay(done.submitted_at, end_at)
@@ -340,6 +351,17 @@ class VirtualRun:
         self.outcome.ended = str(error)
         self.outcome.overflow = Overflow.of(error)
         self.outcome.shortages = (Shortage.of(error),)
+
+    def leave(self) -> None:
+        """Lets what can go on do so, and logs how far every plan has come."""
+        if self.log is None:
+            return
+        with suppress(EngineError):
+            self.engine.run()
+        for number, entry in self._submissions.items():
+            if entry.template is not None and entry.bound is not None:
+                start, end = self.engine.start_at(number), self.engine.end_at(number)
+                self.log.add(entry.template, entry.bound, entry.submitted_at, start, end)
 
     def finish(self) -> None:
         """Fills the outcome with the sums of the run."""
@@ -411,6 +433,9 @@ def run_virtual(
         run.outcome.results = tuple(drive(run, [program(run) for program in programs], lambda view: None))
     except OutOfMemory as error:
         run.out_of_memory(error)
+    except RunError:
+        run.leave()
+        raise
     run.finish()
     run.outcome.wall_s = wall_clock_s() - started
     return run.outcome

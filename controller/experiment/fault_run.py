@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from controller.collectives.measure.calls import program_of
+from controller.collectives.protocol import as_seen
 from controller.errors import DeviceUnreachable, LinkFailed, RunError, UserError
+from controller.execute.op_log import OpLog
+from controller.execute.trace import Trace
+from controller.execute.virtual import run_virtual
 from controller.experiment.collective_run import prepare_collective, run_collective
 from controller.experiment.collective_spec import CollectiveSpec
 from controller.experiment.result import Experiment
@@ -19,8 +25,8 @@ from controller.experiment.run_spec import RunSpec
 from controller.experiment.striking import StruckNode
 from controller.experiment.surviving import losses_differ, train_surviving
 from controller.experiment.training import training_scenario
-from controller.experiment.virtual import prepare
-from controller.faults.timeline import Timeline, checked
+from controller.experiment.virtual import prepare, run_virtual_experiment
+from controller.faults.timeline import Timeline, checked, with_faults
 from controller.launch import Cluster
 from controller.launch.injection import Injection, check_live
 from controller.topology.fault import Fault
@@ -73,6 +79,9 @@ class FaultRunResult:
         twin: the run without faults.
         struck: the run with them.
         experiment: its whole result, of a workload of ``run`` that ended.
+        log: what every op took with the faults on the virtual clock, of a collective that of its first call; None where
+            nobody asked, or times come without plans.
+        healthy_call: the same of that call without the faults; None for a workload of ``run``.
     """
 
     topology: Topology
@@ -81,6 +90,8 @@ class FaultRunResult:
     twin: RunEnd
     struck: RunEnd
     experiment: Experiment | None = None
+    log: OpLog | None = None
+    healthy_call: OpLog | None = None
 
     @property
     def damage_s(self) -> float | None:
@@ -103,6 +114,7 @@ def run_with_faults(
     live: bool,
     report: Path | None = None,
     recovery: tuple[str, int] | None = None,
+    logs: bool = False,
 ) -> FaultRunResult:
     """Runs a workload twice, without and with faults.
 
@@ -112,6 +124,7 @@ def run_with_faults(
         live: strike real node processes; the twin is timed on the virtual clock.
         report: HTML file for the run with the faults; None for none.
         recovery: policy and steps between checkpoints of live training that goes on; see `surviving_training`.
+        logs: whether the result has `log`.
 
     Raises:
         UserError: a workload or faults that cannot be.
@@ -136,7 +149,29 @@ def run_with_faults(
         struck = _end_of(replace(spec, live=True, live_faults=declared, node_timeout_s=timeout_s), kept)
     else:
         struck = _end_of(replace(spec, faults=declared), kept)
-    return FaultRunResult(topology, declared, live, twin, struck, kept[0] if kept else None)
+    log, healthy = _logs(spec, declared) if logs else (None, None)
+    return FaultRunResult(topology, declared, live, twin, struck, kept[0] if kept else None, log, healthy)
+
+
+def _logs(spec: AnySpec, faults: tuple[Fault, ...]) -> tuple[OpLog | None, OpLog | None]:
+    """What ops took with faults on the virtual clock; of a collective its first call, and the same without them."""
+    trace = Trace(limit=0, log=OpLog())
+    if isinstance(spec, RunSpec):
+        request = replace(spec, live=False, faults=faults, report=None, trace=None)
+        with suppress(RunError):
+            run_virtual_experiment(request, *prepare(request), trace, None)
+        return trace.log, None
+    prepared = prepare_collective(replace(spec, live=False, max_bytes=spec.min_bytes, bulk=None))
+    if prepared.chooser is not None:
+        return None, None
+    call = run_collective(prepared).rows[0].out_of_place
+    protocol = next(each for each in prepared.protocols if each.name == call.protocol)
+    healthy = Trace(limit=0, log=OpLog())
+    run_virtual(as_seen(prepared.topology, prepared.group, protocol), [program_of([call])], trace=healthy)
+    declared = with_faults(load_topology(spec.topology, spec.overrides, spec.catalog), faults)
+    with suppress(RunError):
+        run_virtual(as_seen(declared, prepared.group, protocol), [program_of([call])], trace=trace)
+    return trace.log, healthy.log
 
 
 def surviving_training(

@@ -10,6 +10,7 @@ With ``recovery: {policy: restart, every: 1}`` a live run of `train_gpu_only` go
 replica or shrink, with a checkpoint every so many steps. In place of ``faults`` there may be ``rates: {name:
 meta_llama3, for: 10 s, times: 1e6}``: faults drawn from published rates, so many times as often; or ``trace: {file:
 trace.json, times: 1e6}``: outages of a trace in StepFun's format, so many times as fast, on the hosts of the topology.
+``detectors: [default, c4d]`` says who watches the telemetry of the run (`windtunnel help controller.diagnosis`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from controller.topology.schema import Topology
 from node.errors import BadQuantity
 from node.hardware.units import parse
 
-KEYS = ("topology", "workload", "faults", "rates", "trace", "seed", "recovery")
+KEYS = ("topology", "workload", "faults", "rates", "trace", "detectors", "seed", "recovery")
 RATE_KEYS = ("name", "for", "times")
 WORKLOADS = ("run", "collective")
 
@@ -87,6 +88,7 @@ class FaultRun:
         declared: faults of the file; empty with `rates` or `trace`.
         rates: what they are drawn from, or None.
         trace: where they come from, or None.
+        detectors: who watches; empty where the file does not say.
         seed: of the workload and of the draw.
         recovery: policy and steps between checkpoints of training that goes on; None for runs that end.
     """
@@ -98,6 +100,7 @@ class FaultRun:
     seed: int
     recovery: tuple[str, int] | None = None
     trace: TraceOfFile | None = None
+    detectors: tuple[str, ...] = ()
 
     def faults(self, topology: Topology) -> tuple[Fault, ...]:
         """The faults on a topology."""
@@ -149,7 +152,17 @@ def read_fault_run(path: Path) -> FaultRun:
     trace = _trace(document, data["trace"], path) if "trace" in data else None
     declared = faults_of(document) if rates is None and trace is None else ()
     recovery = _recovery(document, data["recovery"]) if "recovery" in data else None
-    return FaultRun(data["topology"], words, declared, rates, seed, recovery, trace)
+    return FaultRun(data["topology"], words, declared, rates, seed, recovery, trace, _detectors(document))
+
+
+def _detectors(document: Document) -> tuple[str, ...]:
+    given = document.data.get("detectors", [])
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise BadTopology(
+            f"{document.where(('detectors',))}: {given!r} are no detectors; write for example 'detectors: [default]'"
+        )
+    return tuple(names)
 
 
 def _recovery(document: Document, given: Any) -> tuple[str, int]:

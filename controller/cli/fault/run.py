@@ -18,40 +18,55 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="FILE.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--live", is_flag=True, help="Strike real node processes: killed, stopped or slowed by signals.")
 @click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME",
+    help="Who watches, in place of the file's detectors; as of `fault campaign`.  [default: default]",
+)
+@click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.html",
-    help="Write the report of the run with the faults (workload `run`).",
+    help="Write truth and verdicts, delay matrix, who waits for whom and the ledger, and the run itself.",
 )
 @json_option
-def run(file: Path, live: bool, report: Path | None, as_json: bool) -> None:
-    """Run the workload of FILE with its faults and without, and print what they did to it.
+def run(file: Path, live: bool, detectors: tuple[str, ...], report: Path | None, as_json: bool) -> None:
+    """Run the workload of FILE with its faults and without, and print what they did to it and who noticed.
 
-    FILE is YAML: topology, workload (the words of run or collective), faults or rates, seed; `windtunnel help
-    controller.faults.run_file` shows one. A run that a fault ends is a result: its outcome is printed and the exit
-    code is 0.
+    FILE is YAML: topology, workload (the words of run or collective), faults or rates, detectors, seed; `windtunnel
+    help controller.faults.run_file` shows one. A run that a fault ends is a result: its outcome is printed and the exit
+    code is 0. Detectors watch the telemetry of the run on the virtual clock, where a call of a collective is made over
+    and over; nodes of --live are watched by their signs of life, and the one that breaks is named.
     """
     from controller.cli.engine import load_engine
+    from controller.diagnosis.detectors.table import chosen
+    from controller.diagnosis.run_watch import watch
     from controller.errors import BadTopology
     from controller.experiment.fault_run import run_with_faults
-    from controller.experiment.run_spec import RunSpec
     from controller.faults.run_file import read_fault_run
     from controller.report.fault_run import fault_run_json, fault_run_text
+    from controller.report.fault_run_page import write_fault_run_report
+    from controller.report.files import check_folders
     from controller.report.json_output import dumps
 
+    check_folders({"--report": report})
     asked = read_fault_run(file)
+    names = detectors or asked.detectors or ("default",)
+    chosen(names)
+    if asked.recovery is not None and (detectors or asked.detectors or report is not None):
+        raise BadTopology(
+            "detectors and --report are for runs that end; training that goes on names its nodes itself: remove them"
+        )
     spec = _spec(asked)
-    if report is not None and not isinstance(spec, RunSpec):
-        raise BadTopology("--report draws workloads of `run`: remove it, or write 'workload: run ...'")
     load_engine()
-    found = run_with_faults(spec, asked.faults, live=live, report=report, recovery=asked.recovery)
-    if report is not None and found.experiment is not None:
-        from controller.report.html import write_run_report
-
-        write_run_report(found.experiment, report)
-    elif report is not None:
-        click.echo(f"no report: the run with the faults ended as {found.struck.ended}", err=True)
-    click.echo(dumps(fault_run_json(found)) if as_json else fault_run_text(found))
+    found = run_with_faults(
+        spec, asked.faults, live=live, report=report, recovery=asked.recovery, logs=asked.recovery is None
+    )
+    watched = None if found.log is None else watch(found.topology, found.faults, found.log, names, found.healthy_call)
+    if report is not None:
+        write_fault_run_report(found, watched, report)
+    click.echo(dumps(fault_run_json(found, watched)) if as_json else fault_run_text(found, watched))
 
 
 def _spec(asked: FaultRun) -> AnySpec:

@@ -73,6 +73,43 @@ def test_a_fault_that_nobody_notices_is_reported(capsys, tmp_path: Path) -> None
     assert "undetected" in capsys.readouterr().out
 
 
+def test_detectors_name_who_died_in_the_middle_of_a_collective(capsys, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    file = file_of(tmp_path, "target: gpu3, kind: dead, at: 100 us")
+    found = told(capsys, "run", file, "--detector", "default", "--report", str(page))
+    (said,) = found["verdicts"]
+    assert said["component"] == {"kind": "device", "name": "gpu3"} and said["right"] is True
+    assert said["at_s"] < 5.0 and found["undetected"] == []
+    assert list(found["ledger_s"]) == ["lost", "detect"]
+    assert sum(found["ledger_s"].values()) == pytest.approx(said["at_s"])
+    text = page.read_text()
+    for title in ("truth and verdicts", "delay matrix", "who waits for whom", "ledger"):
+        assert f">{title}<" in text
+
+
+def test_the_file_says_who_watches(capsys, tmp_path: Path) -> None:
+    file = Path(file_of(tmp_path, "target: gpu3.nvlink, kind: bandwidth, severity: 0.5, at: 0 s"))
+    file.write_text(file.read_text() + "detectors: [watchdog, default]\n")
+    found = told(capsys, "run", str(file))
+    assert {said["detector"] for said in found["verdicts"]} == {"default"}  # a watchdog sees no slowness
+    assert [said["component"]["name"] for said in found["verdicts"]] == ["gpu3"]
+    assert sum(found["ledger_s"].values()) == found["struck"]["time_s"]
+    file.write_text(file.read_text().replace("watchdog", "watchdogs"))
+    assert main(["fault", "run", str(file)]) == 2
+    assert "did you mean 'watchdog'" in capsys.readouterr().err
+
+
+def test_a_slow_gpu_is_told_from_its_peers_in_training(capsys, tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(
+        "topology: dgx_h100\nworkload: run train_gpu_only --model opt-125m --dp 4 --steps 40 --batch 8\n"
+        "faults:\n  - {target: gpu1, kind: slow, severity: 2, at: 0 s}\n"
+    )
+    found = told(capsys, "run", str(path))
+    assert [(said["component"]["name"], said["right"]) for said in found["verdicts"]] == [("gpu1", True)]
+    assert 1.7 < found["verdicts"][0]["severity"] < 2.1
+
+
 def test_what_no_signal_can_do_is_refused_live(capsys, tmp_path: Path) -> None:
     file = file_of(tmp_path, "target: gpu3.nvlink, kind: bandwidth, severity: 0.5, at: 0 s")
     assert main(["fault", "run", file, "--live"]) == 2
