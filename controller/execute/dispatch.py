@@ -9,6 +9,7 @@ connection, which the same node sends. (Of two plans that run at once the messag
 
 from __future__ import annotations
 
+from controller.fabric.drawn import drawn
 from controller.fabric.loads import Fabric
 from controller.plan.bound import bind_kernel
 from controller.plan.memo import PlanMemo
@@ -139,9 +140,10 @@ class Dispatch:
                 wait=(*wait, allocated),
                 notify=(here,),
                 latency_s=load.latency_s,
+                rate_limit_bytes_per_s=load.rate_limit if load.rate_limit < float("inf") else 0.0,
                 out_port=hops[0].tail.port,
                 in_port=hops[-1].head.port,
-                links=tuple(hop.resource for hop in hops),
+                links=tuple(hop.resource for hop in drawn(hops)[0]),
             )
             made.append((there, push))
             inputs.append(push.destinations[0][1])
@@ -188,7 +190,7 @@ class Dispatch:
             rate_limit_bytes_per_s=min(limits, default=0.0),
             out_port=hops[0].tail.port if hops else "",
             in_port=hops[-1].head.port if hops else "",
-            links=tuple(hop.resource for hop in hops),
+            links=tuple(hop.resource for hop in drawn(hops)[0]),
         )
 
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from controller.engine import Engine
 from controller.engine.errors import EngineDeadlock as Stuck
-from controller.errors import DeviceUnreachable, LinkFailed
+from controller.errors import BadTopology, DeviceUnreachable, LinkFailed
 from controller.execute.template import Bound, Template
 from controller.fabric.loads import Fabric
 from controller.faults.effects import Effects
@@ -84,7 +84,9 @@ class PartChanges:
         before = self.now
         for at_s, after in effects:
             changed = (before.frozen ^ after.frozen) | (before.dead_devices ^ after.dead_devices)
-            changes = [(change, self._report(change, changed)) for change in part_changes(at_s, before, after)]
+            found = tuple(part_changes(at_s, before, after))
+            _refuse_per_flow(fabric, found)
+            changes = [(change, self._report(change, changed)) for change in found]
             self._waiting.append((at_s, after, changes))
             before = after
         self._done = 0
@@ -233,3 +235,18 @@ class PartChanges:
                 plan.weights[loads] = weights
                 count += 1
         return count
+
+
+def _refuse_per_flow(fabric: Fabric, changes: Iterable[PartChange]) -> None:
+    """Refuses changes of what each flow has for itself: no capacity of the run stands for it.
+
+    Raises:
+        BadTopology: names the link.
+    """
+    alone = {link.name for link in fabric.topology.links if link.per_flow}
+    for change in changes:
+        if change.part.kind == "link" and change.part.name in alone:
+            raise BadTopology(
+                f"{change.part.name} limits each flow alone (per_flow), which cannot change in a run; declare its "
+                f"links with other rates, or without per_flow"
+            )

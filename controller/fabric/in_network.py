@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 
 from controller.errors import BadPlan
+from controller.fabric.drawn import drawn
 from controller.fabric.parts import Parts, take
 from controller.topology.meeting import meeting_of, order_of
 from controller.topology.schema import Hop
@@ -46,12 +47,12 @@ def in_network(
     up = dict(zip(order, found.up, strict=True))
     taken: dict[int, float] = {}
     ways_up = [_side(parts, taken, place, up[place[0]], 0) for place in sources]
-    links = dict.fromkeys((hop.link.name, hop.forward) for device, _ in sources for hop in up[device])
+    above, above_limit = drawn(hop for device, _ in sources for hop in up[device])
     ways_down = [_side(parts, taken, place, up[place[0]], 1) for place in destinations]
-    links |= dict.fromkeys((hop.link.name, not hop.forward) for device, _ in destinations for hop in up[device])
-    for name, forward in links:
-        take(taken, ((parts.link_resources(name)[0 if forward else 1], 1.0),))
-    return taken, found.rate_bytes_per_s, max(ways_up) + max(ways_down)
+    below, below_limit = drawn(Hop(hop.link, not hop.forward) for device, _ in destinations for hop in up[device])
+    for hop in (*above, *below):
+        take(taken, parts.hop_side(hop))
+    return taken, min(found.rate_bytes_per_s, above_limit, below_limit), max(ways_up) + max(ways_down)
 
 
 def _side(parts: Parts, taken: dict[int, float], place: Place, way: Sequence[Hop], direction: int) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.errors import BadPlan
+from controller.fabric.drawn import drawn
 from controller.fabric.parts import Load, Parts, Side
 from controller.topology.graph import routes_of
 from node.hardware.cache import absorbed_write_s
@@ -23,7 +24,7 @@ def far_side(parts: Parts, device: str, name: str, direction: int) -> Side:
     ends = (hops[0].tail, hops[-1].head)
     own, far = (ends[0], ends[1]) if direction else (ends[1], ends[0])
     memory, port = parts.sides(owner, tier, far.port, direction)
-    links = tuple((parts.link_resources(hop.link.name)[0 if hop.forward else 1], 1.0) for hop in hops)
+    links = tuple(entry for hop in drawn(hops)[0] for entry in parts.hop_side(hop))
     # What a kernel writes leaves its device by the port, so that the directions are opposite there.
     return (*memory, *port, *links, *parts.port(device, own.port, 1 - direction))
 

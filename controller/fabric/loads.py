@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from controller.errors import BadPlan
+from controller.fabric.drawn import drawn
 from controller.fabric.in_network import Place, in_network
 from controller.fabric.load_store import absorbed, far_side
 from controller.fabric.parts import Load, Parts, load_of, take
@@ -151,13 +152,13 @@ class Fabric(Parts):
             if self.routing == DEFAULT:
                 best = routes.route(source, destination)
                 paths = (best, *(path for path in paths if path.hops != best.hops))
-                if not any(hop.link.name in self._may_fail for path in paths for hop in path.hops):
+                if not any(_links_of(path) & self._may_fail for path in paths):
                     paths = paths[:1]
             self._paths[key] = paths
         paths = self._paths[key]
         if not self.down:
             return paths, tuple(range(len(paths)))
-        works = [not any(hop.link.name in self.down for hop in path.hops) for path in paths]
+        works = [not _links_of(path) & self.down for path in paths]
         return paths, tuple(number for number, fine in enumerate(works) if fine)
 
     def kernel_load(self, device: str, cost: KernelCost) -> Load:
@@ -194,6 +195,7 @@ class Fabric(Parts):
         self.tier(destination, into)
         ports: list[tuple[Device, PortSpec]] = []
         slowest: list[float] = []
+        limit = math.inf
         for route, share in self._parts(source, destination, shares):
             hops = route.hops
             if not hops:
@@ -201,26 +203,34 @@ class Fabric(Parts):
             ends = (hops[0].tail, hops[-1].head)
             passed = [(device, device.spec.ports[end.port]) for device, end in zip(devices, ends, strict=True)]
             take(taken, self.port(source, ends[0].port, 0), share)
-            for hop in hops:
-                take(taken, ((self.link_resources(hop.link.name)[0 if hop.forward else 1], 1.0),), share)
+            capacities, alone = drawn(hops)
+            for hop in capacities:
+                take(taken, self.hop_side(hop), share)
             take(taken, self.port(destination, ends[1].port, 1), share)
             if share > 0:
+                limit = min(limit, alone / share)
                 ports += passed
                 paid = [*(hop.link.latency_s for hop in hops), *(port.latency_s for _, port in passed)]
                 slowest = max(slowest, paid, key=math.fsum)
         take(taken, self.tier(destination, into)[1], 1.0)
         latencies += [*slowest, devices[1].spec.tiers[tiers[1]].write_latency_s]
-        rate_limit = _pageable_rate(source, destination, ports) if pageable else math.inf
-        return load_of(taken, rate_limit, math.fsum(latencies))
+        if pageable:
+            limit = min(limit, _pageable_rate(source, destination, ports))
+        return load_of(taken, limit, math.fsum(latencies))
 
     def _parts(self, source: str, destination: str, shares: Shares | None) -> list[tuple[Route, float]]:
         """Every path with its part of the flow; 0 of those that stand by."""
         if shares is None:
             return [(routes_of(self.topology).route(source, destination), 1.0)]
         paths, part_of = self._choices(source, destination)[0], dict(shares)
-        if not any(hop.link.name in self._may_fail for path in paths for hop in path.hops):
+        if not any(_links_of(path) & self._may_fail for path in paths):
             return [(paths[number], float(part)) for number, part in shares]
         return [(path, float(part_of.get(number, 0))) for number, path in enumerate(paths)]
+
+
+def _links_of(path: Route) -> frozenset[str]:
+    """Names of the links of a path, and of those that they pass."""
+    return frozenset(each.link.name for hop in path.hops for each in hop.drawn)
 
 
 def _pageable_rate(source: str, destination: str, ports: list[tuple[Device, PortSpec]]) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from controller.errors import UnknownDevice
 from controller.topology.nearest import hint
-from controller.topology.schema import Device, Topology
+from controller.topology.schema import Device, Hop, Topology
 from node.hardware.device import PortSpec, TierSpec
 
 Side = tuple[tuple[int, float], ...]
@@ -131,6 +131,10 @@ class Parts:
         if link not in self._links:
             raise UnknownDevice(f"no link {link!r}{hint(link, self._links, 'links')}")
         return self._links[link]
+
+    def hop_side(self, hop: Hop) -> Side:
+        """The capacity of a link in the direction of a hop."""
+        return ((self.link_resources(hop.link.name)[0 if hop.forward else 1], 1.0),)
 
     def queue_index(self, device: str, queue: str = "") -> int:
         """Index of an in-order queue; "" is the device's first compute queue.

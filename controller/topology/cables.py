@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ class Cable:
         constants: ``forward``, ``backward`` and ``latency`` with kind and source.
         failed: whether nothing passes.
         shared: both directions share one capacity.
+        per_flow: the capacity is that of each flow alone.
     """
 
     forward_bytes_per_s: float
@@ -29,11 +31,12 @@ class Cable:
     constants: Mapping[str, Constant]
     failed: bool = False
     shared: bool = False
+    per_flow: bool = False
 
     def link(self, name: str, a: Endpoint, b: Endpoint, dimension: int = -1) -> Link:
         """The link of this cable from `a` to `b`, in a dimension of a torus."""
         rates = self.forward_bytes_per_s, self.backward_bytes_per_s
-        return Link(name, a, b, *rates, self.latency_s, self.constants, self.shared, dimension)
+        return Link(name, a, b, *rates, self.latency_s, self.constants, self.shared, dimension, self.per_flow)
 
     def scaled(self, share: float, why: str) -> Cable:
         """The same with `share` of the capacity in each direction; `why` ends the source of both."""
@@ -44,13 +47,19 @@ class Cable:
 
 def cable_of(wire: Wire, where: str) -> Cable:
     """The cable that a file declares; `where` is its file and line."""
+    latency = _constant("latency", wire.latency, where)
+    if not wire.has_rates():
+        # What it passes says how fast it is; `passing.py` fills that in.
+        return Cable(math.inf, math.inf, wire.latency.amount, {"latency": latency}, wire.failed)
     forward, backward = wire.sides()
     constants = {
         "forward": _constant("forward", forward, where),
         "backward": _constant("backward", backward, where),
-        "latency": _constant("latency", wire.latency, where),
+        "latency": latency,
     }
-    cable = Cable(forward.amount, backward.amount, wire.latency.amount, constants, wire.failed, wire.shared)
+    cable = Cable(
+        forward.amount, backward.amount, wire.latency.amount, constants, wire.failed, wire.shared, wire.per_flow
+    )
     return cable if wire.capacity == 1 else cable.scaled(wire.capacity, loss(wire, where))
 
 

@@ -127,7 +127,8 @@ class Condition(Entry):
 class Wire(Condition):
     """A cable: `bandwidth` holds for each direction, or `forward` and `backward` are given.
 
-    Where it is `shared`, a bus or half-duplex, `bandwidth` is that of both directions together.
+    Where it is `shared`, a bus or half-duplex, `bandwidth` is that of both directions together; where it is `per_flow`,
+    that of every flow alone, however many there are.
     """
 
     latency: Duration
@@ -135,21 +136,34 @@ class Wire(Condition):
     forward: Rate | None = None
     backward: Rate | None = None
     shared: StrictBool = False
+    per_flow: StrictBool = False
 
     @model_validator(mode="after")
     def _says_each_direction_once(self) -> Self:
         both = self.forward is not None and self.backward is not None
         neither = self.forward is None and self.backward is None
+        if self.bandwidth is None and neither and self.may_lack_rates():
+            return self
         if (self.bandwidth is not None and not neither) or (self.bandwidth is None and not both):
             raise PydanticCustomError(
                 "directions", "give bandwidth (the same in each direction), or both forward and backward, not a mix"
             )
+        if self.shared and self.per_flow:
+            raise PydanticCustomError("shared", "a link is shared by its flows or limits each alone, not both")
         if self.shared and self.bandwidth is None:
             raise PydanticCustomError(
                 "shared",
                 "a shared link has one bandwidth for both directions: give bandwidth, not forward and backward",
             )
         return self
+
+    def may_lack_rates(self) -> bool:
+        """Whether something else says how fast it is."""
+        return False
+
+    def has_rates(self) -> bool:
+        """Whether it says how fast it is."""
+        return self.bandwidth is not None or self.forward is not None
 
     def sides(self) -> tuple[Rate, Rate]:
         """Forward and backward."""
@@ -159,10 +173,25 @@ class Wire(Condition):
 
 
 class LinkEntry(Wire):
-    """A link between two ends."""
+    """A link between two ends.
+
+    What flows over it takes the capacity of the links that it `passes` too: ``bus``, or ``bus<`` where forward is
+    backward there. It needs no bandwidth of its own then. Where links have a `dimension`, routes take those of
+    dimension 0 first.
+    """
 
     ends: Annotated[list[StrictStr], Field(min_length=2, max_length=2)]
     name: StrictStr | None = None
+    passes: list[StrictStr] = Field(default_factory=list)
+    dimension: Annotated[StrictInt, Field(ge=0, le=15)] | None = None
+
+    def may_lack_rates(self) -> bool:
+        """Whether what it passes says how fast it is."""
+        if self.passes and (self.capacity != 1 or self.shared or self.per_flow):
+            raise PydanticCustomError(
+                "passes", "capacity, shared and per_flow stand beside a bandwidth; say them at what the link passes"
+            )
+        return bool(self.passes)
 
 
 class DamageEntry(Condition):

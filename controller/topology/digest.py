@@ -43,7 +43,8 @@ def digest_of(
         "links": [
             [link.name, str(link.a), str(link.b), float(link.forward_bytes_per_s), float(link.backward_bytes_per_s),
              float(link.latency_s), *(["shared"] if link.shared else []),
-             *([link.dimension] if link.dimension >= 0 else [])]
+             *([link.dimension] if link.dimension >= 0 else []),
+             *(["per_flow"] if link.per_flow else []), *([hop.resource for hop in link.passes])]
             for link in links
         ],
         "options": dict(options),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from controller.topology.generate.weaver import Expansion
 from controller.topology.names import name_complaint
 from controller.topology.nearest import hint
 from controller.topology.overrides import Override
+from controller.topology.passing import resolve_passes
 from controller.topology.schema import Device, Endpoint, Link
 from node.errors import BadQuantity
 from node.hardware.device import Constant
@@ -111,6 +113,7 @@ def declared_links(
     places: dict[str, Place] = {}
     copies: dict[str, list[str]] = {}
     failed: dict[str, None] = {}
+    passes: dict[str, Sequence[str]] = {}
 
     def take(declared: str, link: Link, place: Place, cable: Cable) -> None:
         if link.name in links:
@@ -128,6 +131,8 @@ def declared_links(
         cable = cable_of(entry, vertices.document.where(place))
         for declared, link in _copies(vertices, entry, host, place, cable):
             take(declared, link, place, cable)
+            if entry.passes:
+                passes[link.name] = entry.passes
     vertices.check_ports(woven)
     for many in woven.links:
         for name, a, b in many.links:
@@ -137,6 +142,7 @@ def declared_links(
     for override in overrides:
         if override.target == "link":
             _apply(links, copies, failed, override)
+    resolve_passes(vertices.document, passes, places, links, failed)
     working = tuple(link for name, link in links.items() if name not in failed)
     return working, tuple(links[name] for name in links if name in failed)
 
@@ -161,6 +167,8 @@ def _damage(
 
 
 def _with_share(link: Link, share: float, why: str) -> Link:
+    if math.isinf(link.forward_bytes_per_s):
+        raise BadTopology(f"{why}: {link.name!r} has no capacity of its own; say it of what it passes")
     return replace(
         link,
         forward_bytes_per_s=link.forward_bytes_per_s * share,
@@ -194,7 +202,7 @@ def _copies(vertices: Vertices, entry: LinkEntry, host: str, place: Place, cable
         if a.vertex == b.vertex:
             raise BadTopology(f"{where}: the link joins {a.vertex!r} with itself; name two different ends")
         name = f"{a}-{b}" if entry.name is None else f"{entry.name}{index}" if counted else entry.name
-        made.append((declared, cable.link(name, a, b)))
+        made.append((declared, cable.link(name, a, b, -1 if entry.dimension is None else entry.dimension)))
     return made
 
 

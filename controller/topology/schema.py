@@ -68,6 +68,8 @@ class Link:
         constants: ``forward``, ``backward`` and ``latency`` with kind and source; empty when built in code.
         shared: both directions share one capacity, that of forward: a bus, or a half-duplex cable.
         dimension: of the torus that it lies in, whose routes take dimensions in order; -1 elsewhere.
+        per_flow: the capacity is that of each flow alone, however many there are.
+        passes: other links whose capacity is taken too, as seen forward: a bus, a backbone, a route of its own.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Link:
     constants: Mapping[str, Constant] = field(default_factory=dict, compare=False, repr=False)
     shared: bool = False
     dimension: int = -1
+    per_flow: bool = False
+    passes: tuple[Hop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,16 @@ class Hop:
     def head(self) -> Endpoint:
         """Where the hop ends."""
         return self.link.b if self.forward else self.link.a
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Capacity in the direction in which it is taken [bytes/s]."""
+        return self.link.forward_bytes_per_s if self.forward else self.link.backward_bytes_per_s
+
+    @property
+    def drawn(self) -> tuple[Hop, ...]:
+        """The hop, and what its link passes, in the direction in which each is taken."""
+        return (self, *(Hop(each.link, each.forward == self.forward) for each in self.link.passes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,12 +68,13 @@ class Places:
         self._link_resource = {
             each.part: index for index, each in enumerate(fabric.resources) if not each.owner and each.side == ">"
         }
-        links: dict[str, list[tuple[str, str, str, float, bool]]] = {name: [] for name in group.devices}
+        links: dict[str, list[tuple[str, str, str, float, bool, object]]] = {name: [] for name in group.devices}
         switches = frozenset(topology.switches)
         for link in topology.links:
+            beside = tuple(hop.resource for hop in link.passes), link.per_flow and link.forward_bytes_per_s
             for near, far, forward in ((link.a, link.b, True), (link.b, link.a, False)):
                 if near.vertex in links:
-                    links[near.vertex].append((link.name, near.port, far.vertex, link.latency_s, forward))
+                    links[near.vertex].append((link.name, near.port, far.vertex, link.latency_s, forward, beside))
         sheets: dict[tuple[int, str], int] = {}
         kinds: dict[object, int] = {}
         self.sheet = np.empty(group.world_size, np.int64)
@@ -83,7 +84,7 @@ class Places:
             mine = sorted(links[name])
             sheet = (id(topology.devices[name].spec), group.tiers[rank])
             self.sheet[rank] = sheets.setdefault(sheet, len(sheets))
-            alone = "" if all(far in switches for _, _, far, _, _ in mine) else name
+            alone = "" if all(far in switches for _, _, far, *_ in mine) else name
             kind = (sheet, alone, tuple(entry[1:] for entry in mine))
             self.kind[rank] = kinds.setdefault(kind, len(kinds))
             attached.append([self._link_resource[entry[0]] for entry in mine])

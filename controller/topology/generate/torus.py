@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from controller.topology.declaration import Wire
 from controller.topology.generate.blocks import FabricBlock
@@ -19,9 +19,13 @@ from controller.topology.generate.weaver import Weaver
 
 
 class Torus(FabricBlock):
-    """``kind: torus``; `dimensions: [4, 4, 4]`` has 64 hosts, the last index running fastest."""
+    """``kind: torus``; ``dimensions: [4, 4, 4]`` has 64 hosts, the last index running fastest.
+
+    Routes take the first dimension first, or the last where `last_first` says so.
+    """
 
     dimensions: Annotated[list[Count], Field(min_length=1, max_length=6)]
+    last_first: StrictBool = False
     link: Wire
     host_link: Wire | None = None
 
@@ -49,7 +53,8 @@ class Torus(FabricBlock):
                     down.join(end, router)
         stride = self.host_count
         for dimension, size in enumerate(self.dimensions):
-            links = weaver.links("torus", self.link, "link", dimension)
+            turn = len(self.dimensions) - 1 - dimension if self.last_first else dimension
+            links = weaver.links("torus", self.link, "link", turn)
             stride //= size
             for index, router in enumerate(routers):
                 at = index // stride % size

@@ -79,15 +79,18 @@ class SourcedQuantity:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A link between two ends, ``device.port`` or a switch."""
+    """A link between two ends, ``device.port`` or a switch; without bandwidth where what it `passes` says that."""
 
     a: str
     b: str
-    bandwidth: SourcedQuantity
+    bandwidth: SourcedQuantity | None
     latency: SourcedQuantity
     backward: SourcedQuantity | None = None
     name: str = ""
     shared: bool = False
+    per_flow: bool = False
+    passes: tuple[str, ...] = ()
+    dimension: int = -1
 
 
 @dataclass(slots=True)
@@ -254,9 +257,15 @@ def _checked(text: str, dimension: str, option: str) -> SourcedQuantity:
 
 
 def _line(link: Connection) -> str:
-    name = f"name: {link.name}, " if link.name else ""
-    rates = f"bandwidth: {link.bandwidth.yaml}"
-    if link.backward is not None:
-        rates = f"forward: {link.bandwidth.yaml}, backward: {link.backward.yaml}"
-    shared = ", shared: true" if link.shared else ""
-    return f"- {{ends: [{link.a}, {link.b}], {name}{rates}, latency: {link.latency.yaml}{shared}}}"
+    said = [f"ends: [{link.a}, {link.b}]"]
+    said += [f"name: {link.name}"] if link.name else []
+    if link.bandwidth is not None and link.backward is None:
+        said.append(f"bandwidth: {link.bandwidth.yaml}")
+    elif link.bandwidth is not None and link.backward is not None:
+        said += [f"forward: {link.bandwidth.yaml}", f"backward: {link.backward.yaml}"]
+    said.append(f"latency: {link.latency.yaml}")
+    said += ["shared: true"] if link.shared else []
+    said += ["per_flow: true"] if link.per_flow else []
+    said += [f"passes: [{', '.join(json.dumps(each) for each in link.passes)}]"] if link.passes else []
+    said += [f"dimension: {link.dimension}"] if link.dimension >= 0 else []
+    return f"- {{{', '.join(said)}}}"

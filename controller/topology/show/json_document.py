@@ -119,4 +119,6 @@ def _link_document(link: Link) -> dict[str, Any]:
         "backward_bytes_per_s": link.backward_bytes_per_s,
         "latency_s": link.latency_s,
         **({"shared": True} if link.shared else {}),
+        **({"per_flow": True} if link.per_flow else {}),
+        **({"passes": [hop.resource for hop in link.passes]} if link.passes else {}),
     }

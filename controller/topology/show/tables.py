@@ -153,9 +153,16 @@ def _link_row(link: Link) -> tuple[str, ...]:
         str(link.a),
         str(link.b),
         _text(link.constants.get("forward"), link.forward_bytes_per_s, "bytes/s"),
-        "shared" if link.shared else _text(link.constants.get("backward"), link.backward_bytes_per_s, "bytes/s"),
+        _backward(link),
         _text(link.constants.get("latency"), link.latency_s, "s"),
     )
+
+
+def _backward(link: Link) -> str:
+    if link.shared:
+        return "shared"
+    rate = _text(link.constants.get("backward"), link.backward_bytes_per_s, "bytes/s")
+    return rate + (" per flow" if link.per_flow else "") + "".join(f" +{hop.resource}" for hop in link.passes)
 
 
 def _text(constant: Constant | None, value: float, dimension: str) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from controller.errors import BadTopology
 from controller.topology.importing.markup import Element
-from controller.topology.importing.simgrid.backbone import lay_backbone
+from controller.topology.importing.simgrid.backbone import backbone_of_cluster
 from controller.topology.importing.simgrid.cabling import Cabling
+from controller.topology.importing.simgrid.dragonfly import dragonfly_sizes, lay_dragonfly
 from controller.topology.importing.simgrid.units import bandwidth_of, latency_of_text
 from controller.topology.importing.sketch import Connection, SourcedQuantity, rate_of
 from node.hardware.units import format_quantity
@@ -24,12 +25,13 @@ READ = {
 @dataclass(frozen=True, slots=True)
 class ClusterSize:
     """The shape of a cluster: FLAT (sizes ()), TORUS (sizes of the dimensions), FAT_TREE (hosts a leaf, leaves, spines,
-    cables between a leaf and a spine)."""
+    cables between a leaf and a spine), DRAGONFLY (as `dragonfly_sizes`)."""
 
     kind: str
     sizes: tuple[int, ...]
     host_cables: int = 1
     up_cables: int = 1
+    colours: tuple[int, ...] = ()
 
 
 def radical_of(element: Element) -> list[int]:
@@ -65,8 +67,14 @@ def cluster_size(element: Element, hosts: int) -> ClusterSize:
         if math.prod(sizes) != hosts:
             raise BadTopology(f"{element.where}: a torus of {element.need('topo_parameters')} has not {hosts} hosts")
         return ClusterSize(kind, sizes)
+    if kind == "DRAGONFLY":
+        counts = [_counts(element, part) for part in element.need("topo_parameters").split(";")]
+        sizes, colours = dragonfly_sizes(element, counts, hosts)
+        return ClusterSize(kind, sizes, colours=colours)
     if kind != "FAT_TREE":
-        raise BadTopology(f"{element.where}: a cluster of topology {kind} is not read; use FLAT, TORUS or FAT_TREE")
+        raise BadTopology(
+            f"{element.where}: a cluster of topology {kind} is not read; use FLAT, TORUS, FAT_TREE or DRAGONFLY"
+        )
     parts = element.need("topo_parameters").split(";")
     if parts[0].strip() != "2" or len(parts) != 4:
         raise BadTopology(f"{element.where}: a fat tree of {parts[0]} levels is not read; use 2")
@@ -97,26 +105,20 @@ def router_name(element: Element) -> str:
     return element.attributes.get("router_id", "") or cluster_name(element, f"{element.need('id')}_router")
 
 
-def check_attributes(cabling: Cabling, element: Element, hosts: int) -> None:
-    """Refuses or notes what a cluster says beside its links.
-
-    Raises:
-        BadTopology: a backbone that holds up its hosts.
-    """
+def note_attributes(cabling: Cabling, element: Element) -> None:
+    """Notes what a cluster says beside its links."""
     notes = cabling.sketch.notes
     notes += [f"{name} of <cluster>" for name in sorted(set(element.attributes) - READ)]
     notes += [f"<{child.tag}> of a cluster" for child in element.children]
     if "loopback_bw" in element.attributes or "loopback_lat" in element.attributes:
         notes.append("the loopback of a host, whose memory does that here")
-    if "bb_bw" in element.attributes:
-        # All traffic of a cluster passes its backbone once, which a switch in the middle does not model.
-        backbone, one = (bandwidth_of(element.need(key), element) for key in ("bb_bw", "bw"))
-        alone = element.attributes.get("bb_sharing_policy", "SHARED").upper() == "FATPIPE"
-        if backbone < (one if alone else hosts * one):
-            raise BadTopology(
-                f"{element.where}: a backbone of {element.need('bb_bw')} that holds up {hosts} hosts of "
-                f"{element.need('bw')} is not a switch: declare it by hand"
-            )
+
+
+def narrow(element: Element, hosts: int) -> bool:
+    """Whether a cluster has a backbone that its hosts feel."""
+    backbone = backbone_of_cluster(element)
+    one = bandwidth_of(element.need("bw"), element)
+    return backbone is not None and backbone.holds_up(one, hosts * one)
 
 
 def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: ClusterSize) -> None:
@@ -131,14 +133,16 @@ def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: Clus
     need = element.need
     policy = element.attributes.get("sharing_policy", "SPLITDUPLEX")
 
-    def wire(a: str, b: str, copies: float = 1, latency: str = "") -> None:
+    def wire(a: str, b: str, copies: float = 1, latency: str = "", dimension: int = -1) -> None:
         rate = need("bw") if copies == 1 else f"{bandwidth_of(need('bw'), element) * copies:.17g}Bps"
-        cabling.connect(a, b, element, need("id"), rate, latency or _latency(element), policy)
+        wait = latency or _latency(element)
+        cabling.connect(a, b, element, need("id"), rate, wait, policy, passes=passes, dimension=dimension)
 
     middle = cabling.switch(router_name(element))
-    if size.kind == "FLAT" and "bb_bw" in element.attributes:
-        wait = element.attributes.get("bb_lat", "0")
-        middle = lay_backbone(cabling, router_name(element), element, f"{need('id')}_backbone", need("bb_bw"), wait)
+    backbone = backbone_of_cluster(element)
+    passes: tuple[str, ...] = ()
+    if size.kind == "FLAT" and backbone is not None:
+        middle, passes = backbone.lay(cabling, router_name(element), passed=narrow(element, len(hosts)))
     if "limiter_link" in element.attributes:
         hosts = _limited(cabling, element, hosts)
     match size.kind:
@@ -147,6 +151,10 @@ def lay_cluster(cabling: Cabling, element: Element, hosts: list[str], size: Clus
                 wire(end, middle)
         case "TORUS":
             _lay_torus(cabling, element, hosts, size, wire)
+        case "DRAGONFLY":
+            counts = range(len(hosts) // size.sizes[3])
+            routers = [cabling.switch(f"{need('id')}_router{index}") for index in counts]
+            lay_dragonfly(routers, hosts, size.sizes, size.colours, wire)
         case _:
             below, leaf_count, spine_count = size.sizes
             leaves = [cabling.switch(f"{need('id')}_leaf{index}") for index in range(leaf_count)]
@@ -173,11 +181,11 @@ def _lay_torus(
     for end, router in zip(hosts, routers, strict=True):
         wire(end, router, 2.0 * len(size.sizes), "0s")
     stride = 1
-    for extent in size.sizes:
+    for dimension, extent in enumerate(size.sizes):
         for index, router in enumerate(routers):
             at = index // stride % extent
             if extent > 2 or (extent == 2 and at == 0):
-                wire(router, routers[index + ((at + 1) % extent - at) * stride])
+                wire(router, routers[index + ((at + 1) % extent - at) * stride], dimension=dimension)
         stride *= extent
     cabling.sketch.notes.append("the loopback of a node; its way to its own router is as wide as its links")
 
@@ -211,6 +219,7 @@ def cluster_fabric(cabling: Cabling, element: Element, size: ClusterSize, hosts:
         cabling.connect("a", "b", element, name, element.need("bw"), latency or _latency(element), policy)
         link: Connection = cabling.sketch.links.pop()
         rate = bandwidth_of(element.need("bw"), element) * copies
+        assert link.bandwidth is not None
         bandwidth = rate_of(cabling.given, name, where, rate, link.bandwidth.source)
         wait = latency_of_text(latency or _latency(element), element)
         quantity = SourcedQuantity(format_quantity(wait, "s"), "datasheet", link.latency.source)
@@ -230,7 +239,8 @@ def cluster_fabric(cabling: Cabling, element: Element, size: ClusterSize, hosts:
             # There the first dimension runs fastest, here the last.
             extents = ", ".join(map(str, reversed(size.sizes)))
             own = f"  host_link: {{{wire(2.0 * len(size.sizes), '0s')}}}\n"
-            return f"fabric:\n  kind: torus\n  dimensions: [{extents}]\n{chassis}  link: {{{wire()}}}\n{own}"
+            cables = f"  link: {{{wire()}}}\n{own}"
+            return f"fabric:\n  kind: torus\n  dimensions: [{extents}]\n  last_first: true\n{chassis}{cables}"
         case _:
             below, leaves, spines = size.sizes
             counts = f"  leaves: {leaves}\n  hosts_per_leaf: {below}\n  spines: {spines}\n"

@@ -10,22 +10,25 @@ from controller.topology.importing.markup import Element, read_markup
 from controller.topology.importing.simgrid.cabling import Cabling
 from controller.topology.importing.simgrid.cluster import (
     MAX_HOSTS,
-    check_attributes,
     cluster_fabric,
     cluster_name,
     cluster_size,
     lay_cluster,
+    narrow,
+    note_attributes,
     radical_of,
 )
 from controller.topology.importing.simgrid.star_zone import ROUTINGS as STAR
 from controller.topology.importing.simgrid.star_zone import lay_star_zone
+from controller.topology.importing.simgrid.vivaldi import PEER_READ, lay_vivaldi_zone
 from controller.topology.importing.sketch import Chassis, Given, Names, Sketch, first_port
 
 PORTS = ("pcie", "xgmi", "nvlink", "ub", "ici", "hccs", "host")
 PASSED_OVER = ("prop", "config", "random", "process", "actor", "storage_type", "storage", "mount")
 """Elements that neither time nor bytes of a transfer hang on; each is noted."""
 SHORTEST = ("floyd", "dijkstra", "dijkstracache")
-ROUTINGS = ("full", "none", "", *STAR, *SHORTEST)
+ROUTINGS = ("full", "none", "", "vivaldi", *STAR, *SHORTEST)
+BYPASSES = ("bypassRoute", "bypassZoneRoute", "bypassASroute")
 OLDEST_VERSION = 3.0
 """Versions before it have other units and names of elements."""
 LISTED_HOSTS = 1_024
@@ -61,8 +64,11 @@ class _Platform:
                     for number in radical_of(child):
                         name = cluster_name(child, number)
                         ends[name] = self.host(name, child)
-                case "host_link" | "backbone" if star:
+                case "host_link" | "backbone" if star or routing == "vivaldi":
                     pass
+                case "peer" if routing == "vivaldi":
+                    self.host(child.need("id"), child)
+                    self.left_out(child, PEER_READ, "peers")
                 case "trace" | "trace_connect":
                     self.trace(child)
                 case "host":
@@ -75,7 +81,7 @@ class _Platform:
                     self.link(child)
                 case "cluster":
                     self.cluster(child)
-                case "route" | "zoneRoute" | "ASroute":
+                case "route" | "zoneRoute" | "ASroute" | "bypassRoute" | "bypassZoneRoute" | "bypassASroute":
                     self.route(child)
                 case other:
                     if other not in PASSED_OVER:
@@ -85,6 +91,8 @@ class _Platform:
                     self.sketch.notes.append(f"<{other}>{_names_of(child)}")
         if star:
             lay_star_zone(self.cabling, element, ends)
+        elif routing == "vivaldi":
+            lay_vivaldi_zone(self.cabling, element)
         elif routing == "none" and len(list(element.all("host"))) > 1:
             raise BadTopology(
                 f"{element.where}: routing={element.attributes['routing']!r} is that of hosts without routes, so that "
@@ -137,9 +145,12 @@ class _Platform:
         self.sketch.notes += [f"<{child.tag}> of {what}" for child in element.children]
 
     def route(self, element: Element) -> None:
-        zones = element.tag != "route"
+        zones = element.tag not in ("route", "bypassRoute")
         plain = [element.need(side) for side in ("src", "dst")]
         links = [self.cabling.whole(each.need("id")) for each in element.all("link_ctn")]
+        for number, each in enumerate(element.all("link_ctn")):
+            if each.attributes.get("direction", "").upper() == "DOWN":
+                links[number] = links[number][0], False
         if not zones and plain[0] == plain[1]:
             self.known(plain[0], element)
             self.sketch.notes.append("the route of a host to itself, which is its own memory here")
@@ -148,7 +159,10 @@ class _Platform:
         ends = [self.known(gateway or name, element) for gateway, name in zip(gateways, plain, strict=True)]
         if zones:
             self.cabling.forwards.update(ends)
-        self.cabling.route(ends[0], ends[1], links, element)
+        own = element.tag in BYPASSES
+        if own and zones and any("." not in end for end in ends) and len(links) > 1:
+            self.sketch.notes.append(f"whether others than those two zones pass {element.tag} (line {element.line})")
+        self.cabling.route(ends[0], ends[1], links, element, own=own)
 
     def known(self, name: str, element: Element) -> str:
         if name not in self.cabling.ends:
@@ -158,7 +172,7 @@ class _Platform:
     def cluster(self, element: Element) -> None:
         numbers = radical_of(element)
         size = cluster_size(element, len(numbers))
-        check_attributes(self.cabling, element, len(numbers))
+        note_attributes(self.cabling, element)
         hosts = [self.host(cluster_name(element, number), element) for number in numbers]
         lay_cluster(self.cabling, element, hosts, size)
 
@@ -169,10 +183,15 @@ class _Platform:
             return False
         element = found[0]
         numbers = radical_of(element)
-        if len(numbers) <= LISTED_HOSTS or set(self.given.products) - {"host", ""}:
+        if (
+            len(numbers) <= LISTED_HOSTS
+            or element.attributes.get("topology", "").upper() == "DRAGONFLY"
+            or set(self.given.products) - {"host", ""}
+            or narrow(element, len(numbers))
+        ):
             return False
         size = cluster_size(element, len(numbers))
-        check_attributes(self.cabling, element, len(numbers))
+        note_attributes(self.cabling, element)
         product, port = self.product("host", element)
         self.sketch.fabric = cluster_fabric(self.cabling, element, size, len(numbers), product, port)
         first, last = cluster_name(element, numbers[0]), cluster_name(element, numbers[-1])

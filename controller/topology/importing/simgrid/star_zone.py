@@ -6,9 +6,11 @@ and a backbone that all pass once.
 
 from __future__ import annotations
 
+import math
+
 from controller.errors import BadTopology
 from controller.topology.importing.markup import Element
-from controller.topology.importing.simgrid.backbone import lay_backbone
+from controller.topology.importing.simgrid.backbone import backbone_of_zone
 from controller.topology.importing.simgrid.cabling import DUPLEX, Cabling
 from controller.topology.importing.simgrid.cluster import cluster_name, radical_of
 from controller.topology.importing.simgrid.units import bandwidth_of, latency_of_text
@@ -29,46 +31,51 @@ def lay_star_zone(cabling: Cabling, zone: Element, ends: dict[str, str]) -> None
     Raises:
         BadTopology: a host without a link, a link that is not declared, or a backbone that holds the hosts up.
     """
-    backbone = next(zone.all("backbone"), None)
-    half_s = latency_of_text(backbone.need("latency"), backbone) / 2 if backbone is not None else 0.0
-    middle = _middle_of(cabling, zone, backbone)
+    backbone = backbone_of_zone(next(zone.all("backbone"), None))
+    half_s = backbone.half_s if backbone is not None else 0.0
+    router = next(zone.all("router"), None)
+    name = router.need("id") if router is not None else f"{zone.need('id')}_router"
+    passes: tuple[str, ...] = ()
+    if backbone is None:
+        middle = cabling.switch(name)
+    else:
+        passed = backbone.holds_up(*_rates(cabling, zone))
+        middle, passes = backbone.lay(cabling, name, passed=passed)
     joined: set[str] = set()
-    most = 0.0
     for link in zone.all("host_link"):
         name = link.need("id")
         if name not in cabling.ends:
             raise BadTopology(f"{link.where}: no host {name!r} is declared in the zone")
         joined.add(name)
-        most += _lay_host_link(cabling, cabling.ends[name], middle, link, half_s)
+        _lay_host_link(cabling, cabling.ends[name], middle, link, half_s, passes)
     for cabinet in zone.all("cabinet"):
         rate, wait = cabinet.need("bw"), latency_of_text(cabinet.need("lat"), cabinet) + half_s
         for number in radical_of(cabinet):
             name = cluster_name(cabinet, number)
-            cabling.connect(ends[name], middle, cabinet, cabinet.need("id"), rate, f"{wait:.17g}s", "SPLITDUPLEX")
-            most += bandwidth_of(rate, cabinet)
+            text = f"{wait:.17g}s"
+            cabling.connect(ends[name], middle, cabinet, cabinet.need("id"), rate, text, "SPLITDUPLEX", passes=passes)
     lonely = next((host for host in zone.all("host") if host.need("id") not in joined), None)
     if lonely is not None:
         raise BadTopology(f"{lonely.where}: the host {lonely.need('id')!r} has no <host_link> to the zone; give it one")
-    if backbone is not None and bandwidth_of(backbone.need("bandwidth"), backbone) < most:
-        raise BadTopology(
-            f"{backbone.where}: a backbone of {backbone.need('bandwidth')} that holds up hosts of "
-            f"{format_quantity(most, 'bytes/s')} together is not a switch: declare it by hand"
-        )
 
 
-def _middle_of(cabling: Cabling, zone: Element, backbone: Element | None) -> str:
-    """The switch that the hosts hang on: the router of the zone, or the backbone before it."""
-    router = next(zone.all("router"), None)
-    name = router.need("id") if router is not None else f"{zone.need('id')}_router"
-    if backbone is None:
-        return cabling.switch(name)
-    rate, wait = backbone.need("bandwidth"), backbone.need("latency")
-    return lay_backbone(cabling, name, backbone, backbone.need("id"), rate, wait)
+def _rates(cabling: Cabling, zone: Element) -> tuple[float, float]:
+    """(fastest host, all hosts together) of what hosts send or receive [bytes/s]."""
+    rates = [0.0]
+    for link in zone.all("host_link"):
+        halves = [cabling.whole(link.need(side))[0] for side in ("up", "down")]
+        declared = [cabling.links[name] for name in halves if name in cabling.links]
+        rates.append(max((bandwidth_of(each.need("bandwidth"), each) for each in declared), default=0.0))
+    for cabinet in zone.all("cabinet"):
+        rates += [bandwidth_of(cabinet.need("bw"), cabinet)] * len(radical_of(cabinet))
+    return max(rates), math.fsum(rates)
 
 
-def _lay_host_link(cabling: Cabling, end: str, middle: str, link: Element, half_s: float) -> float:
-    """Lays the cable of one host; its rate up [bytes/s]."""
-    pair = [cabling.whole(link.need(side)) for side in ("up", "down")]
+def _lay_host_link(
+    cabling: Cabling, end: str, middle: str, link: Element, half_s: float, passes: tuple[str, ...]
+) -> None:
+    """Lays the cable of one host."""
+    pair = [cabling.whole(link.need(side))[0] for side in ("up", "down")]
     for name in pair:
         if name not in cabling.links:
             raise BadTopology(f"{link.where}: no link {name!r} is declared before this line")
@@ -82,8 +89,8 @@ def _lay_host_link(cabling: Cabling, end: str, middle: str, link: Element, half_
     rate, wait = up.need("bandwidth"), f"{waits[0] + half_s:.17g}s"
     policies = [each.attributes.get("sharing_policy", "SHARED").upper() for each in (up, down)]
     if pair[0] == pair[1]:
-        cabling.connect(end, middle, up, pair[0], rate, wait, policies[0])
-        return bandwidth_of(rate, up)
+        cabling.connect(end, middle, up, pair[0], rate, wait, policies[0], passes=passes)
+        return
     # Two links of one direction each: nothing is shared between the two ways.
     for each, policy in zip((up, down), policies, strict=True):
         if policy not in ("SHARED", *DUPLEX):
@@ -94,5 +101,4 @@ def _lay_host_link(cabling: Cabling, end: str, middle: str, link: Element, half_
         for name, each in zip(pair, (up, down), strict=True)
     )
     latency = SourcedQuantity(format_quantity(waits[0] + half_s, "s"), "datasheet", source)
-    cabling.sketch.links.append(Connection(end, middle, there, latency, backward=back))
-    return bandwidth_of(rate, up)
+    cabling.sketch.links.append(Connection(end, middle, there, latency, backward=back, passes=passes))

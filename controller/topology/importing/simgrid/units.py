@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 from controller.errors import BadTopology
 from controller.topology.importing.markup import Element
@@ -41,8 +42,9 @@ def latency_of_text(text: str, element: Element) -> float:
     """
     match = re.fullmatch(rf"{_NUMBER}\s*([a-z]*)", text.strip())
     try:
-        amount = float(match[1]) * SECONDS[match[2]] if match else math.nan
-    except (ValueError, KeyError):
+        # In decimal, so that 50us is 5e-5 s and not its neighbour.
+        amount = float(Decimal(match[1]) * Decimal(repr(SECONDS[match[2]]))) if match else math.nan
+    except (ArithmeticError, KeyError):
         amount = math.nan
     if not 0 <= amount < math.inf:
         raise BadTopology(f"{element.where}: {text!r} is not a latency; write for example 50us")
