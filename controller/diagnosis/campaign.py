@@ -11,6 +11,7 @@ from math import prod
 
 from controller.collectives.group import Group, first_ranks
 from controller.diagnosis.detectors.table import DetectorEntry, chosen
+from controller.diagnosis.drawn_entries import entries_of_rates
 from controller.diagnosis.entries import CampaignEntry, draw_entries
 from controller.diagnosis.errors import BadCampaign
 from controller.diagnosis.executed import Executions
@@ -46,7 +47,7 @@ class CampaignSpec:
         workload: ``ring``, ``tree``, ``all_to_all`` or ``tpT.ppP.dpD``.
         seed: of everything that is drawn.
         faults: number of entries.
-        rates: proportions of kinds; None for all alike.
+        rates: that entries are drawn from (`drawn_entries`); None for all kinds alike.
         detectors: names.
         loss_ratio, offset_s: what the telemetry lacks.
         healthy_hours: that detectors watch while nothing is wrong.
@@ -130,7 +131,11 @@ class Campaign:
         self.hosts = tuple(spec.topology.devices[name].host for name in group.devices)
         members = frozenset(group.devices)
         links = tuple(link.name for link in spec.topology.links if {link.a.vertex, link.b.vertex} & members)
-        self.entries: tuple[CampaignEntry, ...] = draw_entries(spec.faults, spec.seed, group.devices, links, spec.rates)
+        self.entries: tuple[CampaignEntry, ...] = (
+            draw_entries(spec.faults, spec.seed, group.devices, links)
+            if spec.rates is None
+            else entries_of_rates(spec.faults, spec.seed, spec.topology, group.devices, spec.rates)
+        )
         self.truth = Truth(spec.topology, self.workload)
         self.patience_s = max(each.patience_s for each in self.detectors.values())
         self._crossing = crossings(self.hosts, *self.workload.pairs)

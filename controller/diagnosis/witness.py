@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.diagnosis.job_state import OpenOperations, StalledTransfers
-from controller.diagnosis.telemetry import JobStarted, OperationRecords, TelemetryEvent, TransportRecords
+from controller.diagnosis.telemetry import JobStarted, OperationRecords, SignsOfLife, TelemetryEvent, TransportRecords
 from controller.diagnosis.verdicts import NOTHING, Answer
 from controller.diagnosis.wait_matrix import WaitMatrix
+
+SILENT_S = 3.5
+"""A rank that was last heard of so long before the others is taken to wait for nobody [s]."""
 
 
 class Witness:
@@ -18,6 +21,7 @@ class Witness:
         self._matrix = WaitMatrix()
         self._open: OpenOperations | None = None
         self._stalled = StalledTransfers()
+        self._heard_at: NDArray[np.float64] = np.zeros(0)
 
     def observe(self, event: TelemetryEvent | None, now: float) -> Answer:
         """Takes an event."""
@@ -25,6 +29,9 @@ class Witness:
             self._matrix.add(event)
         if isinstance(event, JobStarted):
             self._open = OpenOperations(event)
+            self._heard_at = np.zeros(len(event.devices))
+        elif isinstance(event, SignsOfLife):
+            self._heard_at[event.ranks] = event.at_s
         elif isinstance(event, OperationRecords) and self._open is not None:
             self._open.add(event)
         elif isinstance(event, TransportRecords):
@@ -40,7 +47,8 @@ class Witness:
         """Waiter and awaited of every edge, by name, and who is waited for and waits for nobody."""
         if self._open is None or not self._open.entered:
             return [], []
-        graph, devices = self._open.graph(self._stalled.pairs), self._open.job.devices
+        silent = np.flatnonzero(self._heard_at < self._heard_at.max() - SILENT_S).tolist()
+        graph, devices = self._open.graph(self._stalled.pairs, silent), self._open.job.devices
 
         def name(node: int | str) -> str:
             return devices[node] if isinstance(node, int) else node

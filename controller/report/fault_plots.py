@@ -58,7 +58,10 @@ def wait_graph_plot(edges: Sequence[tuple[str, str]], guilty: Sequence[str]) -> 
     for waiter, awaited in edges:
         if waiter in places and awaited in places:
             axis.annotate(
-                "", places[awaited], places[waiter], arrowprops={"arrowstyle": "->", "color": "tab:gray", "lw": 0.6}
+                "",
+                places[awaited],
+                places[waiter],
+                arrowprops={"arrowstyle": "->", "color": "tab:gray", "lw": 0.6, "shrinkB": 9},
             )
     for node, (x, y) in places.items():
         colour = "tab:red" if node in guilty else "black"
@@ -97,12 +100,13 @@ def ledger_plot(ledger_s: Mapping[str, float]) -> str:
     Args:
         ledger_s: useful, lost, detect, ... [s].
     """
-    figure, axis = figure_of(7.0, 1.4)
+    figure, axis = figure_of(7.0, 1.8)
     left = 0.0
     for name, seconds in ledger_s.items():
         axis.barh(0, seconds, left=left, label=name)
         left += seconds
     axis.set_yticks([])
     axis.set_xlabel("time [s]")
-    axis.legend(ncols=4, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.7), frameon=False)
+    axis.set_ylim(-0.5, 1.2)
+    axis.legend(ncols=7, fontsize=7, loc="upper left", frameon=False)
     return draw(figure)

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @click.option("--workload", default="ring", show_default=True, help="ring, tree, all_to_all, or like tp8.pp4.dp8.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--faults", type=int, default=100, show_default=True, help="Entries, each run with its twin.")
-@click.option("--rates", help="Proportions of kinds: meta_llama3, stepfun, c4_june or greyhound.  [default: all alike]")
+@click.option(
+    "--rates",
+    help="Draw causes, bursts and lemons: meta_llama3, rsc1, stepfun, c4_june, c4_december, greyhound.  [default: all "
+    "kinds alike]",
+)
 @click.option(
     "--detector",
     "detectors",

@@ -22,6 +22,8 @@ class FailureCause:
         severity: lowest and highest, drawn uniformly.
         strikes: component of a host that breaks: ``device``, ``host`` or ``link``.
         mean_s: how long it lasts on average when nobody acts [s]; 0 for good.
+        shows: how telemetry has it: ``kill``, ``hang``, ``dead_link``, ``slow``, ``bandwidth`` or ``corrupt``; as a
+            process that ends unless said.
     """
 
     name: str
@@ -31,6 +33,7 @@ class FailureCause:
     severity: tuple[float, float] = (1.0, 1.0)
     strikes: str = "device"
     mean_s: float = 0.0
+    shows: str = "kill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +86,26 @@ class FailureRates:
         return sum(cause.per_hour / (1 if cause.per == "gpu" else self.gpus_per_host) for cause in chosen)
 
 
-def of_counts(counts: Mapping[str, int], per: str, exposure_h: float, strikes: str) -> tuple[FailureCause, ...]:
+def of_counts(
+    counts: Mapping[str, int], per: str, exposure_h: float, strikes: str, shows: Mapping[str, str] | None = None
+) -> tuple[FailureCause, ...]:
     """Causes from counts over an exposure.
 
     Args:
         counts: failures by cause.
         per: ``gpu`` or ``host``.
         exposure_h: hours of all of them together [h].
-        strikes: what breaks.
+        strikes: what breaks; a link where the cause shows as one that is dead.
+        shows: see `FailureCause`, by cause, of those that do not end a process.
     """
-    return tuple(FailureCause(name, per, count / exposure_h, strikes=strikes) for name, count in counts.items())
+    shows = shows or {}
+    return tuple(
+        FailureCause(
+            name, per, count / exposure_h, strikes="link" if shows.get(name) == "dead_link" else strikes,
+            shows=shows.get(name, "kill"),
+        )
+        for name, count in counts.items()
+    )  # fmt: skip
 
 
 def weibull_scale(mean: float, shape: float) -> float:

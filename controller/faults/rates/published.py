@@ -17,14 +17,19 @@ _LLAMA3_HOSTS = {
     "host maintenance": 32, "NIC": 7, "SSD": 3, "power supply": 3, "chassis": 2, "IO board": 2, "dependency": 2,
     "CPU": 2, "system memory": 2,
 }  # fmt: skip
+_LLAMA3_SHOWS = {
+    "software bug": "hang", "NCCL watchdog": "hang", "dependency": "hang", "switch or cable": "dead_link",
+    "NIC": "dead_link", "silent data corruption": "corrupt", "thermal interface": "slow",
+}  # fmt: skip
+"""How causes show that do not end a process: assumed, since the source only counts interruptions."""
 _MINUTE_S = 60.0
 _DAY_S = 86400.0
 
 META_LLAMA3 = FailureRates(
     "meta_llama3",
     (
-        *of_counts(_LLAMA3_GPUS, "gpu", _LLAMA3_GPU_H, "device"),
-        *of_counts(_LLAMA3_HOSTS, "host", _LLAMA3_GPU_H / 8, "host"),
+        *of_counts(_LLAMA3_GPUS, "gpu", _LLAMA3_GPU_H, "device", _LLAMA3_SHOWS),
+        *of_counts(_LLAMA3_HOSTS, "host", _LLAMA3_GPU_H / 8, "host", _LLAMA3_SHOWS),
     ),
     8,
     "The Llama 3 Herd of Models, table 5: 419 unexpected interruptions of 16,384 H100 in 54 days",
@@ -70,9 +75,9 @@ C4_JUNE = FailureRates(
     (
         FailureCause("CUDA error", "gpu", 5 / (2400 * 720.0)),
         FailureCause("ECC or NVLink", "gpu", 11 / (2400 * 720.0)),
-        FailureCause("NCCL timeout", "gpu", 8 / (2400 * 720.0)),
-        FailureCause("ACK timeout", "gpu", 11 / (2400 * 720.0)),
-        FailureCause("other network", "gpu", 5 / (2400 * 720.0), strikes="link"),
+        FailureCause("NCCL timeout", "gpu", 8 / (2400 * 720.0), shows="hang"),
+        FailureCause("ACK timeout", "gpu", 11 / (2400 * 720.0), shows="dead_link"),
+        FailureCause("other network", "gpu", 5 / (2400 * 720.0), strikes="link", shows="dead_link"),
     ),
     8,
     "Dong et al., C4: 40 crashes of 2,400 H800 in June 2023 (shares are multiples of 1/40; recalled, not read)",
@@ -95,9 +100,22 @@ C4_DECEMBER = FailureRates(
 GREYHOUND = FailureRates(
     "greyhound",
     (
-        FailureCause("CPU contention", "host", 4 / (392 * 80 / 60.0), "slow", (1.1, 1.3), "host", 10 * _MINUTE_S),
-        FailureCause("GPU throttling", "gpu", 2 / (392 * 80 / 60.0 * 4), "slow", (1.2, 1.2), "device", 10 * _MINUTE_S),
-        FailureCause("congestion", "host", 42 / (107 * 5.0 * 4), "bandwidth", (0.3, 0.8), "link", 24 * _MINUTE_S),
+        FailureCause(
+            "CPU contention", "host", 4 / (392 * 80 / 60.0), "slow", (1.1, 1.3), "host", 10 * _MINUTE_S, "slow"
+        ),
+        FailureCause(
+            "GPU throttling", "gpu", 2 / (392 * 80 / 60.0 * 4), "slow", (1.2, 1.2), "device", 10 * _MINUTE_S, "slow"
+        ),
+        FailureCause(
+            "congestion",
+            "host",
+            42 / (107 * 5.0 * 4),
+            "bandwidth",
+            (0.3, 0.8),
+            "link",
+            24 * _MINUTE_S,
+            "bandwidth",
+        ),
         FailureCause("fail-stop", "gpu", 2e-5),
     ),
     8,
