@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from controller.collectives.exchange import PLAIN, Software
 from controller.collectives.protocol import protocols_of
+from controller.collectives.table import BUS_FACTORS
 from controller.topology.graph import route
 from controller.topology.schema import Topology
 
@@ -45,6 +46,32 @@ def fastest(candidates: Sequence[Software], sent_bytes: float) -> Software:
         return software.start_s + (sent_bytes / software.bytes_per_s if software.bytes_per_s else 0.0)
 
     return min(candidates, key=about_s)
+
+
+class Library:
+    """What the calls of a group cost in a plan: for each, the protocol that is fastest for its size.
+
+    Rings are what collectives of a script take unless they are told otherwise, so that n ranks are n - 1 hops apart,
+    and an all-reduce goes round twice.
+    """
+
+    def __init__(self, topology: Topology, devices: Sequence[str]) -> None:
+        """Args are the cluster, which declares the protocols, and the devices of the ranks."""
+        self._topology, self._devices = topology, tuple(devices)
+        self._candidates: dict[int, tuple[Software, ...]] = {}
+
+    def call(self, collective: str, nbytes: float) -> Software:
+        """The protocol of one call.
+
+        Args:
+            collective: its name in the table.
+            nbytes: of the longer side of one rank [bytes].
+        """
+        ranks = len(self._devices)
+        hops = (2 if collective == "all_reduce" else 1) * (ranks - 1)
+        if hops not in self._candidates:
+            self._candidates[hops] = software_of(self._topology, self._devices, hops)
+        return fastest(self._candidates[hops], BUS_FACTORS[collective].of(ranks) * nbytes)
 
 
 def all_reduced_bytes(nbytes: float, world_size: int) -> float:

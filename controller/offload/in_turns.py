@@ -3,7 +3,8 @@
 The schedule of the frameworks that keep states off the GPU without overlapping much: forward; backward that recomputes
 every block from its input; then the optimizer, while the GPUs wait. With several GPUs each trains on its own batch,
 copies its share of a part over its own link, and the rest passes between them: parameters by an all-gather, gradients
-by a reduce-scatter (Rajbhandari et al., arXiv 2104.07857, sections 5.1.1 and 6.1).
+by a reduce-scatter (Rajbhandari et al., arXiv 2104.07857, sections 5.1.1 and 6.1), calls of a library whose protocols
+the topology declares.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from controller.collectives.on_values import collective
+from controller.collectives.software import Library
 from controller.models.training import Part
 from controller.models.training_scenario import TrainingScenario
 from controller.offload.drive_array import Requests
@@ -27,6 +29,7 @@ from controller.plan.ranges import even_ranges
 from controller.plan.script import Script, Source
 from controller.plan.value import Place
 from controller.program.run import Run
+from node.hardware.operation import ITEM_BYTES
 
 
 class Turns:
@@ -108,7 +111,8 @@ class InTurns:
                 cast on the GPU, and are copied back to main memory when their place is needed; None where nothing is.
         """
         self._name, self._home, self._copy, self._layers = name, home, copy, scenario.shape.layers
-        self._evicted = evicted
+        self._evicted, self._item = evicted, ITEM_BYTES[scenario.dtype]
+        self._library = Library(scenario.topology, gpus)
         streams = SLOTS if inputs_leave else self._layers + 1
         # Logits of the whole batch at once, as the frameworks compute them.
         self._gpus = [
@@ -187,6 +191,10 @@ class InTurns:
         """Whether the input of a block goes to main memory."""
         return layer < len(self._swapped[0].names)
 
+    def _bytes(self, part: int) -> int:
+        """Of a part, as the model computes in it [bytes]."""
+        return self._home.parts[part].layout.elements * self._item
+
     def _fetch(self, turns: Turns, part: int, targets: Sequence[View], new: bool = False) -> None:
         """Parameters of a part to every GPU: its share over its own link, then everything by an all-gather.
 
@@ -209,7 +217,8 @@ class InTurns:
             moved = turns.s.move(share, here, "parameters in", path=self._copy, after=turns.before)
             turns.s.op("cast", moved, out=target)
         if len(targets) > 1:
-            collective(turns.s, "all_gather", mine, out=targets, label="parameters between gpus")
+            software = self._library.call("all_gather", self._bytes(part))
+            collective(turns.s, "all_gather", mine, out=targets, software=software, label="parameters between gpus")
             turns.done()
 
     def _evict(self, turns: Turns, part: int, sources: Sequence[View]) -> None:
@@ -230,7 +239,8 @@ class InTurns:
         target = self._home.arriving(part)
         mine: Sequence[Source] = [gpu.gradients(part) for gpu in self._gpus]
         if len(mine) > 1:
-            mine = collective(turns.s, "reduce_scatter", mine, label="gradients between gpus")
+            software = self._library.call("reduce_scatter", self._bytes(part))
+            mine = collective(turns.s, "reduce_scatter", mine, software=software, label="gradients between gpus")
             turns.done()
         shares = even_ranges(self._home.parts[part].layout.elements, len(mine))
         for gpu in turns.each(self._gpus):

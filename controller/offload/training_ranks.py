@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from controller.collectives.on_values import collective
+from controller.collectives.software import Library
 from controller.models.block import Block
 from controller.models.ranks import Ranks, RankScript, weights_of_ranks
 from controller.models.sharded_block import ShardedBlock
@@ -20,6 +22,7 @@ from controller.plan.ops import Buffer, View
 from controller.plan.script import Script, Source, Value
 from controller.plan.value import Place
 from controller.program.run import Run
+from node.hardware.operation import ITEM_BYTES
 
 
 class TrainingRanks:
@@ -47,6 +50,7 @@ class TrainingRanks:
         count = len(devices)
         self._whole, self._shape = scenario.shape, shape_of_rank(scenario.shape, count)
         self.gpus = [TrainingGpu(scenario, device, number, gradient_scale=gradient_scale) for device in devices]
+        self._library = Library(scenario.topology, devices)
         self._blocks: dict[int, ShardedBlock] = {}
         weights = scenario.weights
         self.models = [
@@ -69,7 +73,7 @@ class TrainingRanks:
 
     def on(self, s: Script) -> RankScript:
         """A script over all ranks, which the passes take."""
-        return RankScript(s, [Place(gpu.device, "hbm") for gpu in self.gpus], _summed)
+        return RankScript(s, [Place(gpu.device, "hbm") for gpu in self.gpus], self._summed)
 
     def embed(self, s: RankScript) -> Ranks:
         """The input of the first layer."""
@@ -98,6 +102,14 @@ class TrainingRanks:
         for gpu, model, own in zip(self.gpus, self.models, _values(gradient), strict=True):
             gpu.embed_backward(s.inner, own, model.gradients[0])
 
+    def _summed(self, s: Script, partial: Sequence[Source]) -> Sequence[Source]:
+        """The sum of what ranks have, on every rank, in its place; it costs a call of the library."""
+        first = partial[0]
+        assert isinstance(first, Value), "an op has made it"
+        nbytes = prod(size for size in first.shape if isinstance(size, int)) * ITEM_BYTES[first.dtype]
+        software = self._library.call("all_reduce", nbytes)
+        return collective(s, "all_reduce", partial, in_place=True, software=software, label="sum of ranks")
+
     def masters(self) -> Masters:
         """Where the fp32 parameters lie."""
         joined = joined_parts(self._whole, len(self.gpus))
@@ -114,11 +126,6 @@ class TrainingRanks:
         """Tensors of a layer, by rank."""
         layout = layer_layout(self._shape)
         return [layout.tensors(flat) for flat in flats]
-
-
-def _summed(s: Script, partial: Sequence[Source]) -> Sequence[Source]:
-    """The sum of what ranks have, on every rank, in its place."""
-    return collective(s, "all_reduce", partial, in_place=True, label="sum of ranks")
 
 
 def _values(ranks: Value) -> Sequence[Value]:

@@ -5,6 +5,7 @@ Follows: parameters and gradients in the type of the model, fp32 parameters and 
 a parameter; every activation that backward reads is kept. ``--tp`` cuts every layer over a group of GPUs (Megatron-LM,
 Shoeybi et al., arXiv 1909.08053, section 3), ``--dp`` replicates the model: each replica has its own batch, and the
 gradients of a part are added up by an all-reduce as soon as its backward pass has made them.
+Calls between GPUs cost what the protocols of the topology say (`controller.collectives.software`).
 Differs: fused attention keeps its log-sum-exp instead of the weights; no dropout, no loss scaling. ``--save inputs``
 keeps only the input of every layer and recomputes the rest. Embedding and head are whole on every rank of a group.
 Checked by: tests/live/test_training.py (losses and parameters against plain torch).
@@ -15,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.collectives.on_values import collective
+from controller.collectives.software import Library
 from controller.models.training_scenario import TrainingScenario
 from controller.offload.scratch import Scratch
 from controller.offload.train import STEPS, Masters, train
@@ -49,6 +51,7 @@ class TrainGpuOnly:
             TrainingRanks(scenario, devices[number * tp : (number + 1) * tp], number, gradient_scale=1.0 / dp)
             for number in range(dp)
         ]
+        self._libraries = [Library(scenario.topology, devices[rank::tp]) for rank in range(tp)]
         self._kept = self._replicas[0].kinds() if options.save == "all" else ()
         self._layers, self._scratch = scenario.shape.layers, Scratch("activations")
 
@@ -83,9 +86,11 @@ class TrainGpuOnly:
     def _average(self, s: Script, part: int) -> None:
         """The gradients of a part, scaled by one over the replicas, are added up over them, rank by rank."""
         if len(self._replicas) > 1:
-            for models in zip(*(replica.models for replica in self._replicas), strict=True):
+            every = zip(*(replica.models for replica in self._replicas), strict=True)
+            for models, library in zip(every, self._libraries, strict=True):
                 found = [model.gradients[part] for model in models]
-                collective(s, "all_reduce", found, in_place=True, label="sum of replicas")
+                software = library.call("all_reduce", found[0].nbytes)
+                collective(s, "all_reduce", found, in_place=True, software=software, label="sum of replicas")
 
     def place(self, run: Run) -> None:
         for replica in self._replicas:

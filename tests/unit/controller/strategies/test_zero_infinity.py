@@ -38,6 +38,19 @@ def test_kernels_copies_and_drives_take_turns():
     assert found.outcome.time_s == pytest.approx(drives + copies + kernels, rel=0.03)
 
 
+def test_gpus_without_peer_access_pay_the_calls_between_them():
+    """Parts go from GPU to GPU twice, gradients once, half of each at the rate of the library: all in the open."""
+    parameters, rate = load_model("gpt-6b").parameter_count, 10e9
+    two = run("zero_infinity", "gpt-6b", 8, "gpu.count=2")
+    sent_s = {what: label_s(two, f"{what} between gpus") / 2 for what in ("parameters", "gradients")}
+    # The embedding is fetched once more for the logits. Channels bring a rank's own share of a sum at twice the rate.
+    assert sent_s["parameters"] == pytest.approx(2 * parameters / rate, rel=0.07)
+    assert sent_s["gradients"] == pytest.approx(1.5 * parameters / rate, rel=0.07)
+    faster = run("zero_infinity", "gpt-6b", 8, "gpu.count=2", "options.collective.simple.rate=20 GB/s")
+    saved_s = two.outcome.time_s - faster.outcome.time_s
+    assert saved_s == pytest.approx(3.5 * parameters / rate / 2, rel=0.1)
+
+
 def test_zero_infinity_moves_gradients_to_the_drives_and_back():
     found, parameters = run("zero_infinity", "gpt-6b", 8), load_model("gpt-6b").parameter_count
     moved = {side: sum(use.amount for use in found.outcome.resources if use.name.startswith("ssd") and

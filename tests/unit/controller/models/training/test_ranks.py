@@ -1,6 +1,7 @@
 """Layers over the ranks of a group: what each has, and what they do together."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,8 +51,9 @@ def test_heads_that_do_not_divide_are_refused(ranks: int):
         shape_of_rank(OPT, ranks)
 
 
-def step_of(ranks: int) -> Script:
+def step_of(ranks: int, options: dict[str, str] | None = None) -> Script:
     topology = load_topology("dgx_h100", (f"gpu.count={ranks}",))
+    topology = topology if options is None else replace(topology, options=options)
     group = TrainingRanks(TrainingScenario(topology, OPT, 2, 8, 1, "fp16"), [f"gpu{r}" for r in range(ranks)])
     s = Script("one layer")
     on = group.on(s)
@@ -69,10 +71,18 @@ def test_every_rank_launches_the_same_and_each_pair_of_projections_ends_in_one_s
     by_rank = [Counter(op.op for op in kernels if op.device == f"gpu{rank}") for rank in range(4)]
     assert by_rank[0] == by_rank[1] == by_rank[2] == by_rank[3]
     more = by_rank[0] - Counter(op.op for op in alone.ops if isinstance(op, Kernel))
-    assert set(more) <= {"add", "reduce", "copy"}
+    assert set(more) <= {"add", "reduce", "copy", "delay"}
     # A bias is added behind its sum, which would count it four times: of o, of down, and of o again.
     biases = Counter(op.label for op in kernels if "bias" in op.label)
     assert biases == {"o_proj bias": 4, "ffn bias": 4, "o_proj bias again": 4}
     # Sums of o, of down, of o again, and of the gradients of both normed streams, each of as many ops.
     sums = [op.label for op in plan.ops if "sum of ranks" in op.label]
     assert sums and len(sums) % 5 == 0 and not any("sum of ranks" in op.label for op in alone.ops)
+
+
+def test_every_sum_starts_as_a_call_of_the_library_does_on_every_rank():
+    """On a DGX H100 a sum of 512 bytes goes by LL: 4.8 us, and 0.78 us a hop less 0.6 us of wire."""
+    starts = [op for op in step_of(2).plan().ops if isinstance(op, Kernel) and "sum of ranks start" in op.label]
+    assert len(starts) == 2 * 5
+    assert [op.attributes["seconds"] for op in starts] == pytest.approx([4.8e-6 + 2 * (0.78e-6 - 0.6e-6)] * 10)
+    assert not any("start" in op.label for op in step_of(2, {}).plan().ops)
