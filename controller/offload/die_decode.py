@@ -5,18 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from controller.models.expert_shape import ExpertShape
 from controller.models.shape import ModelShape
 from controller.offload.die_group import die_group
-from controller.offload.die_layers import DieLayers, DieRules
+from controller.offload.die_layers import DTYPE, MESSAGE_BYTES, DieLayers, DieRules, rows_of
+from controller.offload.expert_spread import busiest_rows
 from controller.offload.scratch import Scratch
 from controller.plan.ops import Plan
 from controller.plan.ranges import even_ranges
 from controller.plan.script import Script, Value
 from controller.topology.schema import Topology
+from node.hardware.cost import kernel_cost
+from node.hardware.device import DeviceSpec
+from node.hardware.operation import TensorType
+from node.hardware.operations import operation
 
 DISPATCH_S, COMBINE_S = 70.32e-6, 35.01e-6
 """What CANN's operators take beside moving bytes and telling peers: each read off its EP 8 row of table 7, arXiv
-2506.12708, which is a calibration row of `reproduce cloudmatrix384` [s]."""
+2506.12708; a calibration row of `reproduce cloudmatrix384`. Putting the rows of its 128 tokens into order, and summing
+them, are kernels in these plans and taken off [s]."""
+ROW_TOKENS, ROW_COPIES = 128, 8
+"""Of that row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +70,13 @@ def decode_plan(
     start_s = spec.compute_queue.launch_s if spec.compute_queue is not None else 0.0
     copies = experts.chosen + 1  # the shared expert is a die's, too
     slots = max(1, ceil((experts.count + setting.shared_copies + setting.redundant) / setting.dies))
-    busiest = max(
-        setting.dies / setting.shared_copies, experts.chosen * setting.dies / (experts.count + setting.redundant)
-    )
-    rules = DieRules(start_s, DISPATCH_S, COMBINE_S, max(1.0, busiest / copies), *queues)
+    parts = even_ranges(setting.sequences, min(setting.microbatches, setting.sequences))
+    busiest = _busiest(experts, setting, parts[0][1] * (1 + setting.drafts))
+    rules = DieRules(start_s, *fixed_s(spec, shape), busiest / copies, *queues)
     die, scratch = DieLayers(shape, group, rules, slots), Scratch("step")
     s = Script("decode step", scratch)
     room = setting.context + 1 + setting.drafts
     streams = []
-    parts = even_ranges(setting.sequences, min(setting.microbatches, setting.sequences))
     for s.microbatch, (begin, stop) in enumerate(parts):
         tokens = (stop - begin) * (1 + setting.drafts)
         streams.append(die.entering(s, tokens))
@@ -91,6 +98,39 @@ def decode_plan(
     return s.plan(), die, scratch
 
 
+def assembling_s(spec: DeviceSpec, tokens: int, copies: int, hidden: int) -> tuple[float, float]:
+    """What putting arrived messages into order takes, and summing what came back: kernels of their own here [s]."""
+    messages = TensorType((tokens * copies, MESSAGE_BYTES), "int8")
+    rows, made = TensorType((tokens * copies, hidden), DTYPE), TensorType((tokens, hidden), DTYPE)
+    gates = TensorType((tokens * copies,), "int64"), TensorType((tokens, copies), "fp32")
+    found = []
+    for name, inputs, output in (("copy", (messages,), messages), ("expert_sum", (rows, *gates), made)):
+        demand = operation(name).demand(inputs, (output,), {})
+        found.append(kernel_cost(spec, demand, ("hbm",) * len(inputs), ("hbm",), "fused").time_s)
+    return found[0], found[1]
+
+
+def fixed_s(spec: DeviceSpec, shape: ModelShape) -> tuple[float, float]:
+    """What a dispatch and a combine take whatever they move [s]."""
+    ordered_s, summed_s = assembling_s(spec, ROW_TOKENS, ROW_COPIES, shape.hidden)
+    return max(0.0, DISPATCH_S - ordered_s), max(0.0, COMBINE_S - summed_s)
+
+
+def _busiest(experts: ExpertShape, setting: DecodeSetting, tokens: int) -> float:
+    """Rows of the busiest die for each token of a die: one with the shared expert, or the expert most chosen."""
+    shared = setting.dies / setting.shared_copies
+    routed = experts.count + setting.redundant
+    most = busiest_rows(setting.dies * tokens, experts.chosen / routed, routed)
+    return max(shared, most / tokens, experts.chosen + 1)
+
+
 def _heads(s: Script, die: DieLayers, streams: list[Value], name: str) -> None:
-    for s.microbatch, x in enumerate(streams):
-        die.head(s, x, name)
+    """Logits of all micro-batches together: the matrix is read once."""
+    s.microbatch, at, x = 0, 0, streams[0]
+    if len(streams) > 1:
+        counts, width = [rows_of(stream) for stream in streams], die.shape.hidden
+        x = s.empty(die.group.place, x.dtype, (sum(counts), width))
+        for stream, rows in zip(streams, counts, strict=True):
+            s.op("copy", stream, out=x.part(at, (rows, width)), queue=die.rules.attention_queue, label="head")
+            at += rows * width
+    die.head(s, x, name)

@@ -3,7 +3,8 @@
 Follows: CloudMatrix-Infer, arXiv 2506.12708, sections 4.2 and 4.3: MLAProlog, FusedAttention, O_Proj on one stream;
     gate, dispatch, experts and combine on the other.
 An operator starts after `start_s`; kernels inside of it are not launched. What a dispatch or combine does beside moving
-bytes (quantising, a barrier, assembling) is one declared time each.
+bytes (quantising, a barrier, counts) is one declared time each; messages that have come are put into order, and what
+comes back is summed, in memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from controller.models.formats import FORMATS
 from controller.models.shape import ModelShape
 from controller.offload.die_group import FLAG_BYTES, DieGroup
+from controller.offload.die_turns import Parts, at_once
 from controller.plan.ops import Buffer
 from controller.plan.script import Script, Source, Value
 from controller.plan.size import Size
@@ -38,6 +40,8 @@ class DieRules:
         dispatch_s, combine_s: what a dispatch and a combine do beside moving bytes [s].
         busiest: rows of the busiest die over the mean: everybody waits for it [ratio].
         attention_queue, expert_queue: queues that the two halves of a layer run on.
+        vector_queue: where tokens are quantised, permuted and summed beside products, in kernels of their own; "" for
+            inside of the fused dispatch and combine.
     """
 
     start_s: float
@@ -46,6 +50,7 @@ class DieRules:
     busiest: float
     attention_queue: str
     expert_queue: str
+    vector_queue: str = ""
 
 
 class DieLayers:
@@ -82,7 +87,7 @@ class DieLayers:
                   seconds=self.rules.start_s + seconds)  # fmt: skip
         return s.count - 1
 
-    def product(self, s: Script, name: str, x: Value, columns: int, queue: str, label: str) -> Value:
+    def product(self, s: Script, name: str, x: Value | Buffer, columns: int, queue: str, label: str) -> Value:
         """`x` (t, k) in int8 with a scale a row, times a weight in int8."""
         length = x.shape[1]
         assert isinstance(length, int)
@@ -92,7 +97,7 @@ class DieLayers:
             format=INT8.packed.text, scales=INT8.scales,
         )  # fmt: skip
 
-    def rounded(self, s: Script, x: Value, queue: str, label: str) -> Value:
+    def rounded(self, s: Script, x: Value | Buffer, queue: str, label: str) -> Value:
         """`x` in int8 with a scale a row."""
         return s.op("round_rows", x, queue=queue, label=label, scales=INT8.scales, kind=INT8.kind)
 
@@ -111,8 +116,8 @@ class DieLayers:
         cached = self.product(s, f"{layer}.kv_down", normed, latent.kv_rank + latent.rope_dim, queue, label)
         down = self.norm(s, f"{layer}.q_norm", down, queue, label)
         both = self.product(s, f"{layer}.q", down, heads * (self.shape.head_dim + latent.rope_dim), queue, label)
-        q, q_rope = _split(s, both, heads * latent.rope_dim, queue, label)
-        c, k_rope = _split(s, cached, latent.rope_dim, queue, label)
+        q, q_rope = split_columns(s, both, heads * latent.rope_dim, queue, label)
+        c, k_rope = split_columns(s, cached, latent.rope_dim, queue, label)
         c = self.norm(s, f"{layer}.kv_norm", c, queue, label)
         turned = [
             s.op("rotary", part, head_dim=latent.rope_dim, position=0, theta=1e4, queue=queue, label=label)
@@ -169,6 +174,15 @@ class DieLayers:
 
     def mixture(self, s: Script, layer: str, x: Value, copies: int) -> Value:
         """Gate, dispatch, experts, combine; `copies` is how many dies each token goes to."""
+        return at_once(self.mixture_in_parts(s, layer, x, copies))
+
+    def mixture_in_parts(
+        self, s: Script, layer: str, x: Value, copies: int, *, own_shared: bool = False
+    ) -> Parts:  # fmt: skip
+        """The same, with a pause wherever bytes are on their way, so that another micro-batch can be emitted there.
+
+        With `own_shared` the shared expert is on every die, for its own tokens.
+        """
         rules, queue, hidden, e = self.rules, self.rules.expert_queue, self.shape.hidden, self.experts
         tokens = x.shape[0]
         assert isinstance(tokens, int)
@@ -179,21 +193,61 @@ class DieLayers:
         weights, chosen = s.results("expert_gate", scores, k=e.chosen, score=e.score, queue=queue, label="Gate")
         s.drop(weights)  # type: ignore[arg-type]
         s.drop(chosen)  # type: ignore[arg-type]
-        begun = self.start(s, queue, "Dispatch", rules.dispatch_s)
+        aside = rules.vector_queue or queue
+        begun = self.start(s, aside, "Dispatch", rules.dispatch_s, () if aside == queue else (s.count - 1,))
+        rows = max(1, round(tokens * copies * rules.busiest))
         flag = self.buffer("flag", "int8", FLAG_BYTES)
-        message = self.buffer(f"dispatched.{s.microbatch}", "int8", tokens * copies * MESSAGE_BYTES)
+        # What comes to the busiest die fills its port; the others wait for it.
+        message = self.buffer(f"dispatched.{s.microbatch}", "int8", rows, MESSAGE_BYTES)
+        if rules.vector_queue:
+            begun = self._quantised(s, x, message, begun)
         sent = self.group.exchange(s, message, "Dispatch", (begun,))
         told = self.group.flags(s, flag, "Dispatch", sent or (begun,), a_peer=True)
-        came = self.start(s, queue, "MLP", after=(*sent, *told))
-        made = self._fed(s, layer, max(1, round(tokens * copies * rules.busiest)), came)
+        came: Sequence[int] = (*sent, *told)
+        if own_shared:
+            x = self._shared(s, layer, x)
+        arrived = self.buffer(f"received.{s.microbatch}", "int8", rows, MESSAGE_BYTES)
+        came = self._reordered(s, arrived, "Dispatch", came)
+        yield
+        started = self.start(s, queue, "MLP", after=came)
+        made = self._fed(s, layer, rows, started)
         s.drop(made)
-        begun = self.start(s, queue, "Combine", rules.combine_s)
-        message = self.buffer(f"returned.{s.microbatch}", "int8", tokens * copies * 2 * hidden)
+        begun = self.start(s, aside, "Combine", rules.combine_s, () if aside == queue else (s.count - 1,))
+        message = self.buffer(f"returned.{s.microbatch}", "int8", rows, 2 * hidden)
         sent = self.group.exchange(s, message, "Combine", (begun,))
         told = self.group.flags(s, flag, "Combine", sent or (begun,), a_peer=False)
-        self.start(s, queue, "Combine", -rules.start_s, after=(*sent, *told))
-        back = self.buffer(f"combined.{s.microbatch}", DTYPE, tokens, hidden)
-        return s.op("add", x, back, queue=queue, label="Combine", after=(s.count - 1,))
+        self.start(s, aside, "Combine", -rules.start_s, after=(*sent, *told))
+        queue_of_sum = rules.vector_queue or queue
+        back = s.op(
+            "expert_sum", self.buffer(f"back.{s.microbatch}", DTYPE, tokens * copies, hidden),
+            self.buffer(f"order.{s.microbatch}", "int64", tokens * copies),
+            self.buffer(f"gates.{s.microbatch}", "fp32", tokens, copies), on=self.group.place, queue=queue_of_sum,
+            label="Combine", after=(s.count - 1,),
+        )  # fmt: skip
+        yield
+        return s.op("add", x, back, queue=queue, label="Combine")
+
+    def _quantised(self, s: Script, x: Value, message: Buffer, after: int) -> int:
+        """Tokens in 8 bits, then a copy for every expert; the op after which messages lie ready."""
+        queue, tail = self.rules.vector_queue, MESSAGE_BYTES - self.shape.hidden
+        made = s.op("quantise_message", x, queue=queue, label="Dispatch", tail=tail, after=(after,))
+        s.drop(made)
+        return self._reordered(s, message, "Dispatch", (s.count - 1,))[0]
+
+    def _reordered(self, s: Script, rows: Buffer, label: str, after: Sequence[int]) -> tuple[int]:
+        """Rows read and written once in another order, by vector cores."""
+        queue = self.rules.vector_queue or self.rules.expert_queue
+        s.drop(s.op("copy", rows, on=self.group.place, queue=queue, label=label, after=after))
+        return (s.count - 1,)
+
+    def _shared(self, s: Script, layer: str, x: Value) -> Value:
+        """The shared expert over the die's own tokens, added to the stream."""
+        queue, wide = self.rules.expert_queue, self.experts.shared_intermediate
+        self.start(s, queue, "shared expert")
+        gate, up = (self.product(s, f"{layer}.shared_{n}", x, wide, queue, "shared expert") for n in ("gate", "up"))
+        act = s.op("gated_activation", gate, up, kind=self.shape.activation, queue=queue, label="shared expert")
+        made = self.product(s, f"{layer}.shared_down", act, self.shape.hidden, queue, "shared expert")
+        return s.op("add", x, made, queue=queue, label="shared expert")
 
     def _fed(self, s: Script, layer: str, rows: int, after: int) -> Value:
         """The experts of the die over what came."""
@@ -223,7 +277,15 @@ class DieLayers:
         s.drop(s.op("argmax", s.op("linear", normed, head, queue=queue, label="head"), queue=queue, label=name))
 
 
-def _split(s: Script, joined: Value, last: int, queue: str, label: str) -> tuple[Value, Value]:
+def rows_of(x: Value) -> int:
+    """First extent of a value of closed size."""
+    rows = x.shape[0]
+    assert isinstance(rows, int)
+    return rows
+
+
+def split_columns(s: Script, joined: Value, last: int, queue: str, label: str) -> tuple[Value, Value]:
+    """All columns but the last ones, and those."""
     rows, width = joined.shape
     assert isinstance(width, int)
     kinds = [(joined.dtype, (rows, size)) for size in (width - last, last)]

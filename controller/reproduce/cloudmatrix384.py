@@ -1,7 +1,7 @@
 """CloudMatrix384: point-to-point transfers on its UB plane, and expert-parallel dispatch and combine.
 
 Source: arXiv 2506.12708v2, tables 1 and 7; the RDMA figures of section 3; DeepEP's first README for the H800 columns of
-table 7. Decoding and products in int8 are in `cloudmatrix384_steps`; prefill (table 3) is absent.
+table 7. Decoding, prompts and products in int8 are in `cloudmatrix384_steps`.
 
 Table 1 is what the declared fabric is made of: the rows inside of a node, and the latency that a write between nodes
 adds, are its constants and marked calibration; what it says about every other pair follows.

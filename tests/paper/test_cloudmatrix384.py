@@ -10,9 +10,11 @@ dispatch EP 128 [us]                152        129.5   25 % (fixed)
 dispatch EP 128 [us]                152        134.8   15 % (per peer)
 combine EP 32 [us]                  146        138.1   25 % (fixed)
 combine EP 128 [us]                 150        143.1   25 % (fixed)
-decode, batch 96: TPOT [ms]         49.4       41.6    10 % (missed)
-decode, batch 8: TPOT [ms]          14.9       16.5    10 % (missed)
-layer without, with MTP [us]        874, 1260  691, 1052  10 % (missed)
+decode, batch 96: TPOT [ms]         49.4       40.9    10 % (missed)
+decode, batch 8: TPOT [ms]          14.9       15.9    10 %
+layer without, with MTP [us]        874, 1260  697, 1059  10 % (missed)
+prefill, balanced [tokens/s]        6688       7132    10 %
+prefill, two micro-batches [%]      23 to 31   28.5    in the range
 ==================================  =========  =========  ===========
 """
 
@@ -30,7 +32,7 @@ from controller.reproduce.cloudmatrix384 import (
 from controller.reproduce.rows import compare
 
 PAPER = paper()
-MISSED = {"decode-tpot-96", "decode-rate_per_npu-96", "decode-tpot-8", "layer-time-0-96", "layer-time-1-96"}
+MISSED = {"decode-tpot-96", "decode-rate_per_npu-96", "layer-time-0-96", "layer-time-1-96"}
 """Targets that one die's operators do not reach: the paper's streams take longer than these."""
 PRINTED = ("microbatches",)
 """Tables that are printed and far off."""
@@ -53,6 +55,8 @@ def test_every_row_is_met_and_calibration_rows_are_what_they_say(row):
         assert compared.ok is None and row.tolerance is None and abs(compared.error) < 0.005, said
     elif row.table in PRINTED:
         assert row.tolerance is None and isinstance(compared.ours, float), said
+    elif row.why:
+        assert row.tolerance is None and compared.error > 0, said
     elif row.tolerance is None:
         assert abs(compared.error) < 0.01, said
     elif named(row) in MISSED:
@@ -103,3 +107,23 @@ def test_a_flag_waits_for_the_data_of_its_die():
         sender = plan.ops[index].sources[0].buffer.device
         waited = [plan.ops[each] for each in plan.after[barrier] if isinstance(plan.ops[each], Transfer)]
         assert [op.sources[0].buffer.device for op in waited] == [sender] * 3
+
+
+@pytest.mark.parametrize(("hosts", "dies"), [(1, 16), (4, 64), (32, 512), (48, 768)])
+def test_cuts_of_the_supernode_keep_its_planes(hosts, dies):
+    from controller.topology.loader import load_topology
+
+    topology = load_topology("cloudmatrix384", (f"fabric.hosts={hosts}",))
+    counts = {kind: len(topology.of_kind(kind)) for kind in ("npu", "cpu", "csd")}
+    assert counts == {"npu": dies, "cpu": 4 * hosts, "csd": hosts}
+
+
+def test_the_vpc_plane_joins_hosts_where_ub_does_not():
+    """An idle UB is nearer; without it a node has 400 Gb/s for all of its CPUs, and block storage is behind it."""
+    from controller.topology.graph import route
+    from controller.topology.loader import load_topology
+
+    plain, cut = (load_topology("cloudmatrix384", given) for given in ((), ("link.cpu.ub-ub_l1.failed=true",)))
+    assert {hop.head.vertex for hop in route(plain, "cpu0", "cpu5").hops} & {"ub_l2"}
+    assert [hop.head.vertex for hop in route(cut, "cpu0", "cpu5").hops] == ["dpu_h0", "vpc", "dpu_h1", "cpu5"]
+    assert [hop.head.vertex for hop in route(plain, "evs0", "cpu7").hops][1] == "vpc"
