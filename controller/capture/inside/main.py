@@ -39,6 +39,7 @@ def capture(request: dict[str, Any], shim: Any) -> None:
     from controller.capture.inside.modules import install_item, install_modules
     from controller.capture.inside.process_groups import install_groups
     from controller.capture.inside.recorder import Recorder
+    from controller.capture.inside.sharding import install_sharding
     from controller.capture.inside.steps import install_steps
     from controller.capture.inside.streams import install_streams
 
@@ -65,6 +66,7 @@ def capture(request: dict[str, Any], shim: Any) -> None:
     recorder = Recorder(shim, log, held, answers)
     install_groups(log, shim, recorder.shadows, Mailbox(Path(request["folder"]), int(os.environ["RANK"])))
     install_data_parallel()
+    install_sharding()
     kept = install_fused()
     install_attention(tuple(request["device"]["capability"]))
     install_steps(log, request["steps"], Enough)

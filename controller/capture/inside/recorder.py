@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from controller.capture.inside.answers import Answers
 from controller.capture.inside.held import Held
 from controller.capture.inside.log import Log
+from controller.capture.inside.remembered import Memory, Remembered
 from controller.capture.inside.shadows import Shadows
 from controller.capture.inside.signatures import dtype_of, scalars, tensors_in, type_of
 
@@ -28,6 +29,7 @@ FUSED_ON_DEVICE = frozenset({"aten._fused_rms_norm.default"})
 aten: Any = torch.ops.aten
 _mode_of: Any = torch._C._get_dispatch_mode  # type: ignore[attr-defined]
 _FAKE: Any = torch._C._TorchDispatchModeKey.FAKE
+_DEVICE: Any = torch.ops.prim.device.default
 
 
 class Recorder(TorchDispatchMode):
@@ -43,12 +45,15 @@ class Recorder(TorchDispatchMode):
         self._calls = 0
         self._views: dict[Any, bool] = {}
         self._composites: dict[Any, bool] = {}
+        self._memory = Memory(self.fake)
         answers.shadows = self.shadows
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if _mode_of(_FAKE) is not None:
             return func(*args, **kwargs)
+        if func is _DEVICE and type(args[0]) is FakeTensor:
+            return args[0]._fake_device
         is_fake = False
         for kind in types:
             if kind is FakeTensor:
@@ -79,9 +84,16 @@ class Recorder(TorchDispatchMode):
         return elements > LARGE_ELEMENTS
 
     def _fake_call(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        asked = self._memory.key(func, args, kwargs)
+        known = None if asked is None else self._memory.recall(asked[0])
+        if asked is not None and known is not None:
+            return self._again(known, func, args, kwargs, asked[1])
         name = str(func)
         if name in SILENT:
-            return self.shadows.through(func, args, kwargs, self.fake.dispatch(func, types, args, kwargs))
+            out = self.fake.dispatch(func, types, args, kwargs)
+            if asked is not None:
+                self._memory.learn(*asked, out, is_silent=True)
+            return self.shadows.through(func, args, kwargs, out)
         if name == "_c10d_functional._wrap_tensor_autograd.default":
             from torch.distributed._functional_collectives import AsyncCollectiveTensor
 
@@ -101,10 +113,28 @@ class Recorder(TorchDispatchMode):
             out = self.fake.dispatch(func, types, args, kwargs)
         except torch._subclasses.fake_tensor.DynamicOutputShapeException:
             return self._answers.dynamic(func, args, kwargs, self)
+        known = None if asked is None or name.startswith("aten.all.") else self._memory.learn(*asked, out)
         out = self.shadows.through(func, args, kwargs, out)
-        self._note(name, args, kwargs, out, self._is_view(func))
+        number = self._note(name, args, kwargs, out, self._is_view(func))
+        if known is not None:
+            known.number = number
         if name.startswith("aten.all."):
             out._is_all = True
+        return out
+
+    def _again(self, known: Remembered, func: Any, args: Any, kwargs: Any, operands: list[Any]) -> Any:
+        """A call of a kind that was seen before."""
+        out, fresh = self._memory.make(known, operands)
+        if self.shadows.follows(func, operands):
+            out = self.shadows.through(func, args, kwargs, out)
+        if known.is_silent:
+            return out
+        self._calls += 1
+        for each in fresh:
+            if each._fake_device.type == "cuda":
+                self._held.track(each)
+        if known.number >= 0:
+            self._launched(known.number)
         return out
 
     def _between_host_and_device(self, func: Any, name: str, types: Any, args: Any, kwargs: Any) -> Any:
@@ -209,8 +239,8 @@ class Recorder(TorchDispatchMode):
             known = self._views[func] = bool(func.is_view) or str(func) in _MORE_VIEWS
         return known
 
-    def _note(self, name: str, args: Any, kwargs: Any, out: Any, is_view: bool = False) -> None:
-        """Logs one operation on the device."""
+    def _note(self, name: str, args: Any, kwargs: Any, out: Any, is_view: bool = False) -> int:
+        """Logs one operation on the device; returns the number of its signature, or -1 where it launches nothing."""
         self._calls += 1
         outs = tensors_in(out)
         on_device = [each for each in outs if each.device.type == "cuda"]
@@ -218,9 +248,13 @@ class Recorder(TorchDispatchMode):
             self._held.track(each)
         ins = tensors_in(args) + tensors_in(tuple(kwargs.values()))
         if is_view or not (on_device or any(each.device.type == "cuda" for each in ins)):
-            return
+            return -1
         key = (name, tuple(map(type_of, ins)), tuple(map(type_of, outs)), scalars(args, kwargs))
         number = self._log.signature(key)
+        self._launched(number)
+        return number
+
+    def _launched(self, number: int) -> None:
         in_backward = torch._C._current_graph_task_id() != -1
         self._log.add(
             "kernel", number, self._shim.current_stream(self._shim.current_device()), self._calls - 1, in_backward

@@ -21,6 +21,7 @@ class Shadows:
 
     def __init__(self, fake: Any) -> None:
         self._fake = fake
+        self._makers: dict[Any, bool] = {}
 
     def of(self, tensor: Any) -> Any:
         """The real values of a tensor on the CPU; None where they are not known."""
@@ -40,6 +41,15 @@ class Shadows:
             known.copy_(values)
         else:
             self.give(tensor, values.to(tensor.dtype).expand(tensor.shape))
+
+    def follows(self, func: Any, operands: list[Any]) -> bool:
+        """Whether a call can make or forget values: one of its operands has some, or it makes them of nothing."""
+        if any("_shadow" in operand.__dict__ for operand in operands):
+            return True
+        makes = self._makers.get(func)
+        if makes is None:
+            makes = self._makers[func] = str(func).startswith(_MAKERS)
+        return makes
 
     def through(self, func: Any, args: Any, kwargs: Any, out: Any) -> Any:
         """Carries values through an operation that all of its operands are known of; forgets what it overwrites."""

@@ -135,7 +135,7 @@ class CollectiveTimes:
         if call.world_size > BULK_ABOVE and known and not refusal(self._topology):
             choice = self._chooser(call.group.devices, call.group).choose(call, known, 1)
         else:
-            choice = choose(self._topology, call, names, self._likely(call), 1)
+            choice = choose(self._topology, call, names, self._likely(call), 1, explains=False)
         best = choice.best
         if best.time_s is None:
             raise BadCall(f"{call.collective} of {call.count} {call.dtype} over {call.world_size} ranks has no time")

@@ -70,11 +70,20 @@ def _run(engine: Engine, ticket: int, topology: Topology, places: Mapping[str, R
         raise RankLost(f"{device} is lost by {engine.now:.6g} s, and no step ends after it") from error
 
 
-def play(topology: Topology, group: Group, traces: Mapping[int, RankTrace]) -> PlayedSteps:
-    """Times the steps after the first of the captured ranks, which each stand for those like them."""
+def play(
+    topology: Topology, group: Group, traces: Mapping[int, RankTrace], times: CollectiveTimes | None = None
+) -> PlayedSteps:
+    """Times the steps after the first of the captured ranks, which each stand for those like them.
+
+    Args:
+        topology: as declared.
+        group: all ranks.
+        traces: of the players, by rank.
+        times: of collectives on this topology that are known already; None for none.
+    """
     rows, queues = Rows(), dict[object, int]()
     players_of = {rank: index for index, rank in enumerate(traces)}
-    times = CollectiveTimes(topology)
+    times = CollectiveTimes(topology) if times is None else times
     meetings = Meetings(rows, times, group.devices, players_of)
     costs_of: dict[int, CallCosts] = {}
     players: list[Player] = []

@@ -69,8 +69,9 @@ class AlgorithmChoice:
 
 
 def choose(
-    topology: Topology, call: Call, names: Sequence[str], protocols: Sequence[Protocol], pieces: int | None = None
-) -> AlgorithmChoice:
+    topology: Topology, call: Call, names: Sequence[str], protocols: Sequence[Protocol], pieces: int | None = None,
+    *, explains: bool = True,
+) -> AlgorithmChoice:  # fmt: skip
     """The fastest of `names` with one of `protocols`.
 
     Args:
@@ -79,6 +80,7 @@ def choose(
         names: algorithms that may be taken.
         protocols: that may be used.
         pieces: exactly so many; None for the best number.
+        explains: whether the kinds of step of the fastest are found as well, which takes as long as timing it.
 
     Raises:
         BadCall: none of the candidates fits into memory or can run on the group.
@@ -124,7 +126,7 @@ def choose(
         raise BadCall(f"no algorithm can run {call.collective} of {call.count} {call.dtype}: {why}")
     best, outcome = fastest[0]
     bound = next(((use.name, use.busy_ratio) for use in outcome.resources if use.kind != "queue"), None)
-    steps = steps_of(seen[best.protocol], best, outcome)
+    steps = steps_of(seen[best.protocol], best, outcome) if explains else ()
     changes = outcome.link_changes
     others = tuple(entry for entry, _ in fastest[1:])
     return AlgorithmChoice(best, others, bound, steps, link_changes=changes, left_out=tuple(dict.fromkeys(failed)))
