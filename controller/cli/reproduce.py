@@ -37,6 +37,13 @@ COLUMNS = ("table", "row", "published", "ours", "unit", "mark", "error", "target
     metavar="FOLDER",
     help="Keep finished runs there; the same command goes on where it was broken off.  [default: windtunnel's cache]",
 )
+@click.option(
+    "--only",
+    "only",
+    multiple=True,
+    metavar="TEXT",
+    help="Run and print only rows that TEXT is a value of, such as the id of a training row. May be repeated.",
+)
 @click.option("--details", is_flag=True, help="Print the rows without a target, too.")
 @click.option("--summary", "as_summary", is_flag=True, help="Print a line for each paper instead of its rows.")
 @click.option("--far", "as_far", is_flag=True, help="List the rows that are off by a factor of 2, and why, instead.")
@@ -47,6 +54,7 @@ def reproduce(
     as_markdown: bool,
     as_sensitivity: bool,
     out: Path | None,
+    only: tuple[str, ...],
     details: bool,
     as_summary: bool,
     as_far: bool,
@@ -69,6 +77,10 @@ def reproduce(
 
     asked = [name for name in PAPERS if name not in FOR_HOURS] if names == ("all",) else names
     papers = [load_paper(name) for name in asked]
+    if only:
+        papers = [paper.only(only) for paper in papers]
+        if not any(paper.rows for paper in papers):
+            raise click.UsageError(f"--only {' '.join(only)}: no row of {', '.join(asked)} has that value")
     load_engine()
     folder = out or _cache()
     if as_sensitivity:

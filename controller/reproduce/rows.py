@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -80,6 +80,9 @@ class PublishedRow:
     why: str = ""
 
 
+Preparation = Callable[[Sequence[PublishedRow], Path | None, ProgressSink | None, int | None], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Paper:
     """A published system: its runs and its rows.
@@ -92,8 +95,8 @@ class Paper:
         knob: all that was set from a row or chosen with a table in view, in words; "" when there is nothing.
         plain: what the same question gives at the command line without it, and how to ask with it; "" where the
             topology declares everything, so that both are the same.
-        prepare: computes what rows read that no run of `runs` gives, given the folder where finished runs are kept,
-            where progress goes, and how many run at once; None for nothing.
+        prepare: computes what rows read that no run of `runs` gives, given the rows, the folder where finished runs
+            are kept, where progress goes, and how many run at once; None for nothing.
     """
 
     name: str
@@ -102,7 +105,12 @@ class Paper:
     rows: tuple[PublishedRow, ...]
     knob: str = ""
     plain: str = ""
-    prepare: Callable[[Path | None, ProgressSink | None, int | None], None] | None = None
+    prepare: Preparation | None = None
+
+    def only(self, values: Collection[str]) -> Paper:
+        """The paper with those of its rows that one of `values` identifies."""
+        wanted = set(values)
+        return replace(self, rows=tuple(row for row in self.rows if wanted.intersection(map(str, row.row.values()))))
 
 
 @dataclass(frozen=True, slots=True)

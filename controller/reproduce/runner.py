@@ -72,7 +72,7 @@ def reproduce(
         BrokenOff: Ctrl-C; carries the rows whose runs are all finished.
     """
     if paper.prepare is not None:
-        paper.prepare(folder, progress, processes)
+        paper.prepare(paper.rows, folder, progress, processes)
     needed = {key: paper.runs[key] for row in paper.rows for key in row.runs}
     try:
         results = run_kept_requests(needed, folder, progress, processes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from controller.compare.kept import ProgressSink, run_kept
@@ -22,9 +22,15 @@ GIBI = 2.0**30
 _FOUND: dict[str, StepFigures] = {}
 
 
-def prepare(folder: Path | None, progress: ProgressSink | None, processes: int | None) -> None:
-    """Runs what the rows need; what `folder` has is not run again."""
-    runs = {row.id: run for row in measured_steps() if isinstance(run := run_of(row), TrainingRun)}
+def prepare(
+    rows: Sequence[PublishedRow], folder: Path | None, progress: ProgressSink | None, processes: int | None
+) -> None:
+    """Runs what the rows need; what `folder` has is not run again, and programs that are alike run one by one."""
+    wanted = {name for row in rows for name in str(row.row.get("id", row.row.get("rows"))).split(":")}
+    found = {
+        row.id: run for row in measured_steps() if row.id in wanted and isinstance(run := run_of(row), TrainingRun)
+    }
+    runs = dict(sorted(found.items(), key=lambda item: (item[1].topology, item[1].arguments, item[1].ranks, item[0])))
     _FOUND.update(run_kept(step_figures, runs, FORM, folder=folder, processes=processes, progress=progress))
 
 

@@ -11,10 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from controller.capture.request import CaptureRequest
+from controller.capture.request import CaptureRequest, device_facts
 from controller.capture.run import result_of
 from controller.capture.server import CaptureServer
+from controller.capture.timing.collective_times import CollectiveTimes
 from controller.capture.timing.run import play
+from controller.capture.trace import RankTrace
 from controller.compare.kept import Form
 from controller.errors import WindtunnelError
 from controller.reproduce.training.conditions import TrainingRun
@@ -25,6 +27,10 @@ PROGRAM = Path(__file__).resolve().parents[3] / "tests" / "fixtures" / "torch" /
 """Lies in the repository, not in an installed package."""
 LEAST_ACCUMULATED = 2
 """Micro-batches that are captured; what a further one adds is the difference between the two captures."""
+
+MOST_TRACES = 4
+"""Captures that are kept in memory for rows of the same program on another cluster."""
+_TRACES: dict[tuple[tuple[str, ...], int, str], RankTrace] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +72,26 @@ def _captured(run: TrainingRun, accumulate: int) -> StepFigures:
     words = (*run.arguments, "--accumulate", str(accumulate))
     request = CaptureRequest(PROGRAM, words, topology, run.ranks, 3)
     group = request.group()
-    traces = {0: _server().capture(request, group)}
-    played = play(topology, group, traces)
+    facts = json.dumps(device_facts(topology.devices[group.devices[0]].spec, 0), sort_keys=True)
+    key = (words, run.ranks, facts)
+    if key not in _TRACES:
+        while len(_TRACES) >= MOST_TRACES:
+            del _TRACES[next(iter(_TRACES))]
+        _TRACES[key] = _server().capture(request, group)
+    traces = {0: _TRACES[key]}
+    played = play(topology, group, traces, _times(run.topology, run.overrides))
     found = result_of(request, group, traces, {0: ""}, played)
     unknown = sum(call.time_s for call in found.calls if not call.is_known)
     use = found.memory[0]
     return StepFigures(
         found.time_s, use.reserved_bytes, use.allocated_bytes, found.exposed_s, unknown / found.time_s, use.failed
     )
+
+
+@lru_cache(maxsize=4)
+def _times(topology: str, overrides: tuple[str, ...]) -> CollectiveTimes:
+    """Times of collectives, which rows on one cluster share."""
+    return CollectiveTimes(load_topology(topology, overrides))
 
 
 @lru_cache(maxsize=1)

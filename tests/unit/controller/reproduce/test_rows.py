@@ -4,6 +4,7 @@ import pytest
 
 from controller.experiment.run_spec import RunSpec
 from controller.reproduce.rows import Paper, PublishedRow, RunResult, compare, throughput, throughput_ratio
+from controller.reproduce.runner import reproduce
 
 FINE = RunResult("ok", 20.0, 10.0, 4.0, 6.0)
 FAST = RunResult("ok", 50.0, 4.0, 1.0, 3.0)
@@ -58,3 +59,23 @@ def test_ratios() -> None:
     assert throughput_ratio("fast", "fine")(RESULTS) == 2.5
     assert throughput_ratio("fast", "full")(RESULTS) == FULL.ended
     assert throughput_ratio("full", "fast")(RESULTS) == FULL.ended
+
+
+def test_single_rows_by_a_value_that_identifies_them() -> None:
+    rows = tuple(
+        PublishedRow("table", {"id": name, "model": "m"}, "step time", 1.0, "s", "P", lambda _: 1.0, ())
+        for name in ("A1", "A2", "B1")
+    )
+    paper = Paper("paper", "A paper", {}, rows)
+    assert [each.row["id"] for each in paper.only(("A2", "B1")).rows] == ["A2", "B1"]
+    assert len(paper.only(("m",)).rows) == 3
+    assert paper.only(("A",)).rows == ()
+
+
+def test_only_the_rows_that_are_asked_for_are_prepared() -> None:
+    asked: list[object] = []
+    made = PublishedRow("table", {"id": "A1"}, "step time", 1.0, "s", "P", lambda _: 1.0, ())
+    other = PublishedRow("table", {"id": "A2"}, "step time", 1.0, "s", "P", lambda _: 1.0, ())
+    paper = Paper("paper", "A paper", {}, (made, other), prepare=lambda rows, *_: asked.extend(rows))
+    reproduce(paper.only(("A1",)))
+    assert asked == [made]
