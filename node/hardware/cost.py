@@ -103,7 +103,7 @@ def kernel_cost(
     if model is None:
         raise Unsupported(f"no cost model for kernels of family {demand.family!r}; known: delay, {', '.join(FAMILIES)}")
     unit = choose_unit(spec, demand.unit)
-    if demand.family in ("selection", "quantisation"):
+    if demand.family in ("selection", "quantisation") or "again" in demand.dims:
         unit = whole_chip(spec, unit)
     if queue is not None and queue.share < 1.0:
         unit = part_of_cores(unit, queue.share)

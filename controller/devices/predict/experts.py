@@ -1,6 +1,7 @@
 """A question about experts: the layer of one rank, from routed rows to rows brought home.
 
-Model: rows are dealt to experts, multiplied, activated, multiplied again and brought home, one kernel after the other.
+Model: rows are dealt to experts (each expert passes over the tokens, which come from memory again once they outgrow
+the last-level cache), multiplied, activated, multiplied again and brought home, one kernel after the other.
 `ROUTING_KERNELS` small ones before sort rows by expert and find where those of each begin; each pays the start of
 a kernel, and little else.
 Source: TensorRT-LLM, cutlass_kernels/moe_gemm (maps, sorting, prefix sums, addresses of the grouped products, expand,
@@ -29,6 +30,7 @@ from node.hardware.device import DeviceSpec
 from node.hardware.launch import graph_start_s
 from node.hardware.operation import ITEM_BYTES, Demand, TensorType
 from node.hardware.operations import complete_attributes, operation
+from node.hardware.operations.experts import gathered_dims
 
 ROUTING_KERNELS: Final = 5
 """Small kernels before the rows move: two maps, a sort of two passes, addresses."""
@@ -57,8 +59,10 @@ def moe(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Prediction:
         _product(rows, experts // ranks, columns, length, dtype, weights)
         for columns, length in ((2 * inner, hidden), (hidden, inner))
     )
+    here = min(tokens, rows)
+    dealt = _moved(here * hidden * item, rows * hidden * item)
     kernels = (
-        _moved(min(tokens, rows) * hidden * item, rows * hidden * item),
+        replace(dealt, dims=gathered_dims(here, rows, here * hidden * item)),
         products[0],
         _moved(2 * rows * inner * out, rows * inner * item),
         products[1],

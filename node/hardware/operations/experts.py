@@ -8,6 +8,7 @@ its demand from `loads`, the declared oracle.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from node.errors import BadAttribute
 from node.hardware.operation import ITEM_BYTES, Demand, TensorType
@@ -94,7 +95,20 @@ def _check_rows(inputs: Types, outputs: Types, attributes: CompleteAttributes) -
 
 
 def _rows_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand:
-    return elementwise_demand(inputs, outputs, 0)
+    x, chosen = inputs
+    demand = elementwise_demand(inputs, outputs, 0)
+    return replace(demand, dims=gathered_dims(x.shape[0], chosen.size, x.nbytes))
+
+
+def gathered_dims(tokens: int, rows: int, source_bytes: int) -> dict[str, float]:
+    """What a copy of rows by expert says of the cache: each expert passes over all tokens again.
+
+    Args:
+        tokens: that rows are copied from.
+        rows: of all experts.
+        source_bytes: of the tokens [bytes].
+    """
+    return {"again": max(0, rows - tokens) * source_bytes / max(1, tokens), "span": float(source_bytes)}
 
 
 def expect_loads(name: str, loads: tuple[int, ...], experts: int) -> None:

@@ -25,6 +25,12 @@ def test_what_fits_is_found_and_what_does_not_is_not():
     assert hit_share(1.0, 0.0) == 0.0
 
 
+def test_caches_come_in_binary_sizes():
+    """Sheets print MB: what fits into 128 MiB of the RTX PRO 6000 does not into 128 MB."""
+    for product, mib in (("rtx_pro_6000", 128), ("l40s", 96)):
+        assert load_product(product).computes["tensor"].constants["l2"] == mib * MIB
+
+
 def test_a_partitioned_cache_holds_less():
     assert hit_share(PARTITIONED_SHARE * 50 * MIB, 50 * MIB, 2) == 1.0
     assert hit_share(PARTITIONED_SHARE * PARTITIONED_FADE * 50 * MIB, 50 * MIB, 2) == pytest.approx(0.0, abs=1e-12)

@@ -83,3 +83,9 @@ def test_a_cxl_card_is_bound_by_its_memory_or_by_one_direction():
     assert cxl_bytes_per_s(0.0, 1000e9, 30e9, 28e9) == 28e9
     assert cxl_bytes_per_s(0.5, 1000e9, 30e9, 28e9) == pytest.approx(56e9)  # both directions at once
     assert cxl_bytes_per_s(0.0, 30e9, 64e9, 64e9) == pytest.approx(30e9 * READ_SHARE)
+
+
+def test_a_smartssd_writes_at_what_the_example_of_its_vendor_measures():
+    """Not at what its data sheet says of its flash behind a host."""
+    constant = load_product("smartssd").constants["flash.write"]
+    assert constant.kind == "measured" and constant.value == pytest.approx(1.04e9)

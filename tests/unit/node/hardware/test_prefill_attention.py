@@ -1,5 +1,6 @@
 """Attention over a prompt: rates by head and generation, padding, the critical path."""
 
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -8,7 +9,7 @@ from node.hardware.catalog import load_product
 from node.hardware.cost import kernel_cost
 from node.hardware.operation import TensorType
 from node.hardware.operations import complete_attributes, operation
-from node.hardware.prefill_attention import attention_rate
+from node.hardware.prefill_attention import BULK_FLOOR_S, attention_rate
 
 
 def prefill_s(product, heads, tokens, dim=128, batch=1, window=0):
@@ -56,3 +57,35 @@ def test_the_last_rows_fill_an_instruction(product, rows):
 def test_a_window_leaves_a_share_of_the_work():
     whole, part = prefill_s("h100_sxm", 64, 16384), prefill_s("h100_sxm", 64, 16384, window=1024)
     assert 0.1 < part / whole < 0.25  # 16 of 134 million pairs, and the ends of as many tiles
+
+
+def test_half_of_the_floor_scales_with_the_clock():
+    """One token: 5.8 us at 1.83 GHz, half of it cycles and half latency of memory."""
+    entry = operation("prefill_attention")
+    q = TensorType((1, 1, 1, 128), "bf16")
+    demand = entry.demand((q, q, q), (q,), complete_attributes(entry, {"scale": 1.0}))
+    spec = load_product("h100_sxm")
+    unit = spec.computes["tensor"]
+    slow = replace(unit, constants={**unit.constants, "clock": unit.constants["clock"] / 2})
+    floors = [
+        kernel_cost(each, demand, ["hbm"] * 3, ["hbm"]).parts["floor"]
+        for each in (spec, replace(spec, computes={**spec.computes, "tensor": slow}))
+    ]
+    assert floors[0] == pytest.approx(BULK_FLOOR_S, rel=0.01)
+    assert floors[1] == pytest.approx(1.5 * floors[0], rel=0.01)
+
+
+def test_the_power_limit_holds_long_prompts_as_it_holds_long_products():
+    """B200: with twice as much to sustain, 8 k tokens of many heads take half as long but for ends and floor."""
+    entry = operation("prefill_attention")
+    q = TensorType((4, 64, 8192, 128), "bf16")
+    demand = entry.demand((q, q, q), (q,), complete_attributes(entry, {"scale": 1.0}))
+    spec = load_product("b200_sxm")
+    unit = spec.computes["tensor"]
+    held = unit.constants["sustained_efficiency"]
+    half = replace(unit, constants={**unit.constants, "sustained_efficiency": held / 2})
+    full_s, half_s = (
+        kernel_cost(each, demand, ["hbm"] * 3, ["hbm"]).time_s
+        for each in (spec, replace(spec, computes={**spec.computes, "tensor": half}))
+    )
+    assert 1.8 < half_s / full_s < 2.0

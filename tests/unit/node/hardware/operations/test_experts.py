@@ -8,7 +8,7 @@ from node.errors import BadAttribute, DtypeMismatch, ShapeMismatch
 from node.hardware.catalog import load_product
 from node.hardware.cost import kernel_cost
 from node.hardware.operation import TensorType
-from node.hardware.operations import operation
+from node.hardware.operations import complete_attributes, operation
 from node.hardware.operations.experts import expert_loads
 
 
@@ -125,3 +125,20 @@ REFUSED = [
 def test_what_does_not_fit_is_refused(name, inputs, outputs, attributes, error, words):
     with pytest.raises(error, match=words):
         operation(name).check(inputs, outputs, attributes)
+
+
+def test_tokens_that_outgrow_the_cache_are_read_again_for_each_expert_that_chose_them():
+    """H100, 8 experts a token: 16,384 tokens of 8 KiB are 128 MiB, which its cache does not keep; 2,048 are 16 MiB."""
+    entry, spec = operation("expert_rows"), load_product("h100_sxm")
+
+    def moved(tokens: int) -> float:
+        x, chosen = TensorType((tokens, 4096), "bf16"), TensorType((tokens, 8), "int64")
+        rows, order = TensorType((tokens * 8, 4096), "bf16"), TensorType((tokens * 8,), "int64")
+        ends = TensorType((64,), "int64")
+        demand = entry.demand((x, chosen), (rows, order, ends), complete_attributes(entry, {"count": 64}))
+        cost = kernel_cost(spec, demand, ["hbm"] * 2, ["hbm"] * 3)
+        bandwidth = spec.tiers["hbm"].read_bytes_per_s * spec.computes["vector"].constants["memory_efficiency"]
+        return cost.time_s * bandwidth / x.nbytes
+
+    assert moved(2048) == pytest.approx(1 + 8, rel=0.01)  # once in, eight times out
+    assert moved(16384) == pytest.approx(8 + 8, rel=0.01)
