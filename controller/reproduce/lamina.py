@@ -46,6 +46,9 @@ OVERLAP: Mapping[str, tuple[float, tuple[int, ...]]] = {
     "llama3-70b": (0.035, (8, 16, 32, 64, 128)),
 }
 """Largest gain by sending q first (L2, section 6.4), and the batches that it is looked for at."""
+FAR_FROM_ESTIMATES = (
+    "estimates of the first version, over setups that its abstract does not name; ours are the second's"
+)
 CONTEXT_TOKENS = 4096
 """Of the overlap rows."""
 
@@ -171,7 +174,8 @@ def _stream_rows() -> list[PublishedRow]:
         _row("stagger", {"cells": "all"}, "two staggered batches beat one batch", "yes", "", better, single, 0.0),
         _row("stagger", {"cells": "all"}, "one batch alone does not beat vLLM", "yes", "", needed, single, mark="D"),
         _row("first_version", {"cells": "all"}, "least ratio of tokens per dollar", 1.48, "x", least_dollars, every),
-        _row("first_version", {"cells": "all"}, "largest ratio of tokens per dollar", 12.1, "x", dollars, every),
+        _row("first_version", {"cells": "all"}, "largest ratio of tokens per dollar", 12.1, "x", dollars, every,
+             why=FAR_FROM_ESTIMATES),
     ]  # fmt: skip
     return rows
 
@@ -179,10 +183,11 @@ def _stream_rows() -> list[PublishedRow]:
 def _row(
     table: str, row: Mapping[str, str | int | float], quantity: str, published: Value, unit: str,
     ours: Callable[[Results], Value], runs: tuple[str, ...], tolerance: float | None = None, mark: str = "P",
+    why: str = "",
 ) -> PublishedRow:  # fmt: skip
     # Tables show the row, not the quantity: a claim is named in both.
     named = {**row, "claim" if isinstance(published, str) else "of": quantity.replace(" ", "_")}
-    return PublishedRow(table, named, quantity, published, unit, mark, ours, runs, tolerance)
+    return PublishedRow(table, named, quantity, published, unit, mark, ours, runs, tolerance, why=why)
 
 
 def _scaling_rows() -> list[PublishedRow]:

@@ -97,10 +97,10 @@ def bisect_rate(works: Callable[[float], bool], low: float, high: float, ratio: 
 
 def row_of(
     table: str, row: Mapping[str, str | int | float], quantity: str, published: Value, unit: str, mark: str,
-    ours: Callable[[], Value], tolerance: float | None = None, *, calibration: bool = False,
+    ours: Callable[[], Value], tolerance: float | None = None, *, calibration: bool = False, why: str = "",
 ) -> PublishedRow:  # fmt: skip
     """A row whose value takes no run of the strategies; its keys are written without spaces."""
     key = {name: value.replace(" ", "_") if isinstance(value, str) else value for name, value in row.items()}
     return PublishedRow(
-        table, key, quantity, published, unit, mark, lambda results: ours(), (), tolerance, calibration
+        table, key, quantity, published, unit, mark, lambda results: ours(), (), tolerance, calibration, why=why
     )  # fmt: skip
