@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--save-detailed", is_flag=True, help="Put every request into --json.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
               help="Write a report: attainment over rate, instances and KV occupancy over time.")  # fmt: skip
+@click.option("--live", is_flag=True, help="Answer on node processes, and compare every token with a plain run.")
 @overrides_option
 @catalog_option
 @json_option
@@ -61,6 +62,7 @@ def serve(
     cluster_options: tuple[str, ...], pp: int, ep: int, tp: int, max_num_seqs: int | None,
     max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None, utilisation: float,
     host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
+    live: bool,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Serve requests with SCHEDULER and print the block of vLLM's benchmark; --json has its keys.
@@ -102,14 +104,22 @@ def serve(
     ]  # fmt: skip
     if report is not None and not report.absolute().parent.is_dir():
         raise BadWorkload(f"--report {report}: there is no folder {report.absolute().parent}; make it first")
+    if live and find_rate:
+        raise BadWorkload("--find-rate serves the same requests at many rates: remove it, or --live")
     load_engine()
-    found, rates = [], []
+    found, rates, checked = [], [], []
     with progress() as tell:
         for spec in specs:
             if find_rate:
                 rate, run = find_serving_rate(spec, attainment, tell)
                 rates.append(rate)
                 found.append(run)
+            elif live:
+                from controller.experiment.serving_live import serve_live
+
+                run, answers = serve_live(spec, tell)
+                found.append(run)
+                checked.append(answers)
             else:
                 found.append(run_server(spec, tell))
     if report is not None:
@@ -122,10 +132,12 @@ def serve(
         objects = [serving_json(each, save_detailed) for each in found]
         for made, rate in zip(objects, rates, strict=False):
             made["found_rate"] = asdict(rate)
+        for made, answers in zip(objects, checked, strict=False):
+            made["values"] = answers.to_json(save_detailed)
         click.echo(dumps(objects[0] if len(objects) == 1 else objects))
         return
     for index, each in enumerate(found):
-        _print(each)
+        _print(each, checked[index].line if checked else "none: no tensor was computed")
         if rates:
             click.echo(
                 f"highest rate with {attainment:.0%} of the requests within the objective: "
@@ -145,7 +157,7 @@ def _number(name: str, value: str) -> float:
         ) from None
 
 
-def _print(found: ServingExperiment) -> None:
+def _print(found: ServingExperiment, values: str) -> None:
     from controller.experiment.serving_json import instance_lines
     from controller.serving.benchmark_text import benchmark_text
 
@@ -175,4 +187,5 @@ def _print(found: ServingExperiment) -> None:
         )
     for note in found.notes:
         click.echo(f"note: {note}")
+    click.echo(f"values {values}")
     click.echo(f"time {found.time_s:.3f} s virtual, {found.wall_s:.2f} s of wall time\n")

@@ -22,7 +22,7 @@ from controller.execute.local_memory import LocalMemory
 from controller.execute.outcome import Outcome
 from controller.execute.trace import Trace
 from controller.execute.virtual import VirtualRun
-from controller.plan.ops import Buffer, Plan
+from controller.plan.ops import Buffer, Plan, View
 from controller.program.drive import drive
 from controller.program.run import Array, Content, ProgramFunction, ProgressSink
 from controller.program.waits import Completion, Ticket
@@ -81,6 +81,10 @@ class LocalRun(VirtualRun):
         computed = self._computed[ticket.number] = self.plan_of(ticket), dict(bindings)
         self.memory.run(*computed)
         return ticket
+
+    def read(self, view: View) -> Array:
+        """The values of a view."""
+        return self.memory.read(view)
 
     def cancel(self, ticket: Ticket) -> None:
         """Ends a plan now: its values stay where it has computed them, as on nodes; what it allocated goes."""

@@ -115,6 +115,15 @@ def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingS
 
     loop = ServingLoop(instances, stream, dispatcher, tell)
     loop.run()
+    return finished(spec, setup, stream, loop, dispatcher, begun_s)
+
+
+def finished(
+    spec: ServeSpec, setup: ServingSetup, stream: RequestStreamSpec, loop: ServingLoop,
+    dispatcher: ServingCluster | None, begun_s: float,
+) -> ServingExperiment:  # fmt: skip
+    """What a loop that has come to its end came to."""
+    instances = loop.instances
     if dispatcher is not None:
         dispatcher.close(loop.now)
     slos = {"": spec.slo, **stream.slos} if spec.slo else stream.slos

@@ -26,7 +26,7 @@ from controller.models.shape import ModelShape
 from controller.plan.build import Operand
 from controller.plan.ops import View
 from controller.plan.script import Script, Source, Value
-from controller.plan.size import Size, product
+from controller.plan.size import Affine, Size, product
 from controller.plan.value import Place
 
 
@@ -81,8 +81,8 @@ class Block:
         assert isinstance(q, Value) and isinstance(k, Value) and isinstance(v, Value)
         return q, k, v
 
-    def positioned(self, s: Script, part: str, x: Value, position: Size) -> Value:
-        """q or k after its norm and its rotation, where the model has them."""
+    def positioned(self, s: Script, part: str, x: Value, position: Size | Source) -> Value:
+        """q or k after its norm and its rotation, where the model has them; `position` may be one int64 a row."""
         shape = self.shape
         if shape.qk_norm:
             width, axes = x.shape[-1], x.shape
@@ -93,11 +93,13 @@ class Block:
             x = s.op("rms_norm", by_head, weight, eps=shape.norm_eps, offset=shape.norm_offset).reshape(*axes)
         if shape.positions == "rotary":
             theta, factor = shape.rotation(self.layer)
+            first, rows = (position, ()) if isinstance(position, int | Affine) else (0, (position,))
             x = s.op(
                 "rotary",
                 x,
+                *rows,
                 head_dim=shape.head_dim,
-                position=position,
+                position=first,
                 theta=theta,
                 factor=factor,
                 **scaled(shape, self.layer),

@@ -9,7 +9,7 @@ from controller.models.shape import ModelShape
 from controller.plan.build import Operand, as_view
 from controller.plan.ops import View
 from controller.plan.script import Script, Source, Value
-from controller.plan.size import Size
+from controller.plan.size import Affine, Size
 from node.hardware.operation import ITEM_BYTES
 
 
@@ -27,7 +27,7 @@ def embed(
 
 
 def add_positions(
-    s: Script, shape: ModelShape, table: Operand, x: Value, position: Size, out: Value | View | None = None
+    s: Script, shape: ModelShape, table: Operand, x: Value, position: Size | Source, out: Value | View | None = None
 ) -> Value:
     """The stream (rows, hidden) or (rows, tokens, hidden) with learned positions from `position` on.
 
@@ -36,12 +36,16 @@ def add_positions(
         shape: of the model.
         table: of positions (positions, hidden).
         x: embedded tokens.
-        position: of the first token.
+        position: of the first token; or of each row, int64 (rows).
         out: where the stream goes; None for a new value.
 
     Raises:
         BadWorkload: a position beyond the table.
     """
+    if not isinstance(position, int | Affine):
+        rows, view = (shape.max_positions, shape.hidden), as_view(table)
+        first = shape.position_offset * shape.hidden * ITEM_BYTES[view.buffer.dtype]
+        return s.op("add", x, s.op("embedding", View(view.buffer, first, rows), position, scale=1.0))
     tokens = x.shape[1] if len(x.shape) > 2 else 1
     assert isinstance(tokens, int), "the tokens of a prompt are never open"
     if isinstance(position, int) and position + tokens > shape.max_positions:

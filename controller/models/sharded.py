@@ -43,15 +43,21 @@ class Sharded:
         """Numbers of the ranks."""
         return range(self.sharding.world)
 
-    def embed(self, s: Script, ids: Sequence[Source], position: Size) -> list[Value]:
-        """Token ids (rows) or (rows, tokens), on every rank, to the residual stream of each."""
+    def embed(self, s: Script, ids: Sequence[Source], position: Size | Ranks) -> list[Value]:
+        """Token ids (rows) or (rows, tokens), on every rank, to the residual stream of each.
+
+        Args:
+            s: takes the ops.
+            ids: by rank.
+            position: of the first token of every row; or of each row, int64 (rows) on every rank.
+        """
         shape, on = self.sharding.shape, self._on(s)
         x = on.op("embedding", self._ends["embed"], Ranks(ids), scale=shape.embedding_scale)
         if len(self.places) > 1:
             x = on.op("concat", *self._gathered(s, x), label="embed")
         if shape.positions == "learned":
             tables = [own["positions"] for own in self.sharding.ends]
-            x = Ranks(on.each(tables, lambda table, own: add_positions(s, shape, table, own, position), x))
+            x = Ranks(on.each(tables, lambda table, own, at: add_positions(s, shape, table, own, at), x, position))
         return _values(x)
 
     def _gathered(self, s: Script, own: Value) -> list[Ranks]:
@@ -61,7 +67,7 @@ class Sharded:
             for rank, part in enumerate(_values(own))
         ]
 
-    def queries(self, s: Script, layer: int, x: Sequence[Source], position: Size) -> list[Value]:
+    def queries(self, s: Script, layer: int, x: Sequence[Source], position: Size | Ranks) -> list[Value]:
         """q of every rank, (..., h*d)."""
         on, block, first = self._on(s), self.sharding.layer(layer), self.sharding.groups[0]
         self._normed, self._kv = block.rounded(on, first, block.before(on, "attn_norm", Ranks(x))), None
@@ -71,7 +77,7 @@ class Sharded:
             self._kv = k, v
         return self._noted(on, block.positioned(on, "q", q, position))
 
-    def keys(self, s: Script, layer: int, position: Size) -> list[tuple[Value, Value]]:
+    def keys(self, s: Script, layer: int, position: Size | Ranks) -> list[tuple[Value, Value]]:
         """k and v after `queries` of the same layer, on every rank."""
         on, block = self._on(s), self.sharding.layer(layer)
         if self._kv is None:

@@ -63,10 +63,11 @@ class ShardedBlock(Block):
         q, k, v = (Ranks(each) for each in zip(*made, strict=True))
         return q, k, v
 
-    def positioned(self, s: Script, part: str, x: Value, position: Size) -> Value:
+    def positioned(self, s: Script, part: str, x: Value, position: Size | Source) -> Value:
         """q or k of every rank after its norm and its rotation."""
         s = _over_ranks(s)
-        return Ranks(s.each(self.blocks, lambda rank, own: rank.positioned(s.inner, part, own, position), x))
+        own = s.each(self.blocks, lambda rank, own, at: rank.positioned(s.inner, part, own, at), x, position)
+        return Ranks(own)
 
     def projected(self, s: Script, attention: Value, axes: tuple[Size, ...]) -> Value:
         """Output projection (*axes, n) of the attention of all ranks."""

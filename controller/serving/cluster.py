@@ -50,6 +50,7 @@ class ServingCluster:
 
     Attributes:
         state: what the policy sees.
+        mover: of KV caches.
         migrations, aborted: that came to their end, and that did not.
         moved_tokens: over all copies.
         on_s: time that instances were on, over all [s].
@@ -70,7 +71,7 @@ class ServingCluster:
             options: of the policy, in place of its own.
             started: instances that are on at first; None for all.
         """
-        self.entry, self._mover = entry, mover
+        self.entry, self.mover = entry, mover
         self.instances = list(instances)
         chosen = list(roles) or [BOTH] * len(instances)
         on = [number < (len(instances) if started is None else started) for number in range(len(instances))]
@@ -117,11 +118,11 @@ class ServingCluster:
 
     def next_at(self, limit: float) -> float:
         """The next end of a copy or check of the policy, if not after `limit` [s]."""
-        return min(self._next_check, self._mover.next_at(min(limit, self._next_check)))
+        return min(self._next_check, self.mover.next_at(min(limit, self._next_check)))
 
     def act(self, loop: ServingLoop, now: float) -> None:
         """Ends copies, and asks the policy."""
-        for number in self._mover.ended(now):
+        for number in self.mover.ended(now):
             self._copied(loop, self._copies.pop(number), now)
         if now >= self._next_check:
             self._next_check = now + self.period_s
@@ -213,7 +214,8 @@ class ServingCluster:
         self.moved_tokens += tokens
         self._copies[self._copy_count] = moving
         source, to = moving.source.state.number, moving.destination.state.number
-        self._mover.start(KvCopy(self._copy_count, source, to, tokens), now)
+        copy = KvCopy(self._copy_count, source, to, tokens, moving.request.request.number, moving.copied_tokens)
+        self.mover.start(copy, now)
 
     def _copied(self, loop: ServingLoop, moving: _Moving, now: float) -> None:
         """A copy has ended: the next stage, the suspension, or the end."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import accumulate
+from typing import Protocol
 
 from controller.serving.iteration import Iteration
 from controller.serving.iteration_times import IterationLoad, IterationTimes
 from controller.serving.pipeline import StagePipeline
 from controller.serving.progress import BadDecision, RequestProgress
 from controller.serving.state import InstanceState, RequestState
+
+
+class IterationValues(Protocol):
+    """Computes iterations beside timing them."""
+
+    def iteration_s(self, state: InstanceState, iteration: Iteration) -> float:
+        """Computes an iteration that has begun; its time on the declared devices [s]."""
+
 
 Decide = Callable[[InstanceState, float], Iteration]
 """A scheduler: what runs next, from what it sees; it changes nothing."""
@@ -33,6 +42,7 @@ class ServingInstance:
         pipeline: its stages; None for one.
         lanes: instances that share its queue and its pool, itself included.
         joining: requests whose cache has come from elsewhere, which decode from the next iteration on.
+        values: computes its iterations; None where only their time is asked for.
         slowdown: how much longer iterations take now than alone (a power cap, a transfer beside them).
     """
 
@@ -51,6 +61,7 @@ class ServingInstance:
         self.samples: list[tuple[float, int, int, int]] = []
         self.slowdown = 1.0
         self.joining: list[RequestState] = []
+        self.values: IterationValues | None = None
 
     def start(self, now: float) -> float | None:
         """Decides and begins the next iteration; its end, or None where there is nothing to do [s]."""
@@ -94,13 +105,16 @@ class ServingInstance:
             state.context_tokens + rows if rows else 0,
             tuple(chunks), ended, swapped, copies, iteration.side_by_side, iteration.padding_tokens,
         )  # fmt: skip
-        duration = self.times.iteration_s(load) * self.slowdown
+        asked = self.times.iteration_s(load) if self.values is None else self.values.iteration_s(state, iteration)
+        duration = asked * self.slowdown
         self.ends_at = [now + duration if self.pipeline is None else self.pipeline.enter(now, duration)]
         self.busy_s += duration
         return self.ends_at[0]
 
     def _runs_on(self, iteration: Iteration) -> bool:
         """Whether a decision holds for several steps."""
+        if self.values is not None:
+            return False
         return iteration.steady and not iteration.chunks and not iteration.padding_rows and self.pipeline is None
 
     def end(self) -> list[RequestState]:

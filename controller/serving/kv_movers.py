@@ -21,12 +21,16 @@ class KvCopy:
         number: of the copy.
         source, destination: numbers of instances.
         tokens: that move.
+        request: number of the request that they belong to.
+        first_token: of them; those before are there.
     """
 
     number: int
     source: int
     destination: int
     tokens: int
+    request: int = -1
+    first_token: int = 0
 
 
 class KvMover(Protocol):

@@ -62,6 +62,7 @@ class ServingLoop:
         instances: that serve.
         states: every request that has arrived, in the order of arrival.
         now: virtual time [s].
+        progress: told how many requests of how many have ended.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class ServingLoop:
         self.states: list[RequestState] = []
         self.now = 0.0
         self._stream, self._dispatcher = stream, dispatcher or OneInstance()
-        self._progress = progress
+        self.progress = progress
         self._events: list[tuple[float, int, int, int]] = []
         self._sequence = self._arrived = self._ended = 0
 
@@ -118,8 +119,8 @@ class ServingLoop:
             self._ended += len(ended)
             if users:
                 ready = min(total, ready + len(ended))
-            if self._progress is not None and ended:
-                self._progress(self._ended, total)
+            if self.progress is not None and ended:
+                self.progress(self._ended, total)
             dispatcher.ended(self, instance, ended, at)
             # Those who arrive at this very instant are seen by the decision.
             while self._arrived < ready and (users or requests[self._arrived].arrival_at <= at):

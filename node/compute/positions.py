@@ -13,7 +13,7 @@ from node.hardware.rope_scaling import scaled_frequencies
 
 
 def rotary(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
-    """x (b, t, h*d) or (b, h*d) -> the same shape.
+    """x (b, t, h*d) or (b, h*d)[, positions int64 (b)] -> the same shape.
 
     Cosines and sines are computed in fp32 and rounded to the type of x, and each product is rounded, so that half
     types give what transformers gives.
@@ -22,15 +22,13 @@ def rotary(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Comp
     x = inputs[0]
     dim = attributes.integer("head_dim")
     tokens = x.shape[1] if x.dim() == 3 else 1
-    cosine, sine = rotation(
-        tokens,
-        dim,
-        attributes.integer("position"),
-        attributes.number("theta"),
-        attributes.number("factor"),
-        x.dtype,
-        attributes.text("scaling"),
-    )
+    theta, factor = attributes.number("theta"), attributes.number("factor")
+    scaling, position = attributes.text("scaling"), attributes.integer("position")
+    if len(inputs) == 2:
+        each = [_at(1, dim, position + at, theta, factor, x.dtype, scaling) for at in inputs[1].tolist()]
+        cosine, sine = (torch.stack(parts) for parts in zip(*each, strict=True))
+    else:
+        cosine, sine = rotation(tokens, dim, position, theta, factor, x.dtype, scaling)
     heads = x.view(x.shape[0], tokens, -1, dim)
     first, second = heads[..., : dim // 2], heads[..., dim // 2 :]
     turned = heads * cosine
@@ -51,3 +49,7 @@ def rotation(
     angle = torch.arange(position, position + tokens, dtype=torch.float32)[:, None] * frequency
     angle = torch.cat((angle, angle), -1)[:, None, :]
     return (angle.cos() * weight).to(dtype), (angle.sin() * weight).to(dtype)
+
+
+_at = lru_cache(maxsize=4096)(rotation.__wrapped__)
+"""Of single tokens, as rows of many requests in one launch have them."""

@@ -35,6 +35,7 @@ from node.hardware.operations.norms_backward import NORMS_BACKWARD
 from node.hardware.operations.optimizer import OPTIMIZER
 from node.hardware.operations.packed import PACKED_PRODUCTS
 from node.hardware.operations.packed_attention import PACKED_ATTENTION
+from node.hardware.operations.paged_attention import PAGED_ATTENTION
 from node.hardware.operations.positions import POSITIONS
 from node.hardware.operations.quantisation import QUANTISATION
 from node.hardware.operations.reduction import REDUCTION
@@ -46,7 +47,7 @@ __all__ = ["OPERATIONS", "CompleteAttributes", "complete_attributes", "operation
 _FAMILIES = (
     *(LINEAR, NORMS, ELEMENTWISE, POSITIONS, ATTENTION, NEW_TOKEN, SPARSE_ATTENTION, LAYOUT),
     *(SELECTION, REDUCTION, QUANTISATION, OPTIMIZER, CONTROL),
-    *(PACKED_ATTENTION, LINEAR_BACKWARD, NORMS_BACKWARD, ACTIVATION_BACKWARD, LOSS, GRADIENTS),
+    *(PACKED_ATTENTION, PAGED_ATTENTION, LINEAR_BACKWARD, NORMS_BACKWARD, ACTIVATION_BACKWARD, LOSS, GRADIENTS),
     *(EXPERTS, EXPERT_PARALLEL, LATENT_ATTENTION, PACKED_PRODUCTS),
 )
 

@@ -290,12 +290,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     "from_heads": (Case(same((2, 4, 3, 2)), same((2, 3, 8)), lambda x: (x.transpose(0, 2, 1, 3).reshape(2, 3, 8),)),),
     "take_rows": (Case(same((2, 3, 8)), same((2, 8)), lambda x, row: (x[:, row],), {"row": 2}),),
     "kv_write": (
-        Case(
-            same((2, 2, 5, 4)),
-            same((2, 2, 5, 4)),
-            lambda x, position, tokens: (x,),
-            {"position": 0, "tokens": 5},
-        ),
+        Case(same((2, 2, 5, 4)), same((2, 2, 5, 4)), lambda x, position, tokens: (x,), {"position": 0, "tokens": 5}),
     ),
     "embedding": (
         Case((((5, 8), FP), ((2, 3), I64)), same((2, 3, 8)), lambda table, ids: (table[ids],)),
@@ -317,7 +312,9 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     "quantise": (Case((((3, 9), F32),), (((3, 9), I8), ((3,), F32)), plain_quantise),),
     "dequantise": (Case((((3, 9), I8), ((3,), F32)), same((3, 9)), lambda q, scale: (q * scale[..., None],)),),
     "delay": (Case((), (), lambda seconds: (), {"seconds": 0.5}),),
-    **cases_of("training_cases", "sparse_cases", "expert_cases", "expert_parallel_cases", "packed_cases"),
+    **cases_of(
+        "training_cases", "sparse_cases", "expert_cases", "expert_parallel_cases", "packed_cases", "paged_cases"
+    ),
 }
 
 

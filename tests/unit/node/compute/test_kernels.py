@@ -168,3 +168,12 @@ def test_moves_take_every_type(name: str):
     back = torch.zeros(2, 4)
     run("cast", [x], [back], {})
     assert back.tolist() == rows
+
+
+def test_rotary_of_rows_at_positions_of_their_own():
+    x, together, alone = torch.randn(3, 16), torch.empty(3, 16), torch.empty(1, 16)
+    attributes = {"head_dim": 8, "theta": 1e4, "factor": 2.0}
+    run("rotary", [x, torch.tensor([7, 0, 2])], [together], {**attributes, "position": 1})
+    for row, position in enumerate((8, 1, 3)):
+        run("rotary", [x[row : row + 1]], [alone], {**attributes, "position": position})
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=0)

@@ -23,7 +23,11 @@ def test_unknown_operation_names_the_nearest():
 
 
 def test_only_writes_into_a_cache_keep_what_was_there():
-    assert [name for name, entry in OPERATIONS.items() if entry.in_place] == ["channel_write", "kv_write"]
+    assert [name for name, entry in OPERATIONS.items() if entry.in_place] == [
+        "channel_write",
+        "kv_write",
+        "paged_write",
+    ]
     assert OPERATIONS["kv_write"].in_place == OPERATIONS["channel_write"].in_place == (0,)
 
 
