@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from controller.cli.reproduction_text import error_text, null_text
+from controller.cli.reproduction_text import error_text, identities_text, met_text, null_text
 from controller.report.tables import percent
 from controller.reproduce.far_off import FarOff, far_off
 from controller.reproduce.null_models import null_models
@@ -24,7 +24,7 @@ def summary_cells(stands: Standing) -> tuple[str, ...]:
     """One line of the summary, as `SUMMARY` names its columns."""
     return (
         stands.paper,
-        f"{stands.met} of {stands.targets}",
+        met_text(stands),
         str(stands.rows),
         error_text(stands.median),
         str(stands.outside),
@@ -81,11 +81,16 @@ def row_documents(paper: Paper, rows: Sequence[ComparedRow]) -> list[dict[str, A
 def verdict(paper: Paper, rows: Sequence[ComparedRow]) -> str:
     """What stands below the rows of a paper."""
     stands = standing(paper, rows)
-    met = f"{stands.met} of {stands.targets} targets met (median error {error_text(stands.target_median)})"
-    whole = (
-        f"{met}; over all {stands.rows} numeric rows the median error is {error_text(stands.median)}, and "
-        f"{stands.outside} are outside 25 %"
-    )
+    whole = "no row is a target"
+    if stands.targets:
+        whole = f"{met_text(stands)} targets met (median error {error_text(stands.target_median)})"
+    if stands.rows:
+        whole += (
+            f"; over all {stands.rows} numeric rows the median error is {error_text(stands.median)}, and "
+            f"{stands.outside} are outside 25 %"
+        )
+    held = identities_text(rows)
+    whole += f"; {held}" if held else ""
     aside = f"{stands.identity} identity and {stands.calibration} calibration rows count nowhere"
     nulls = "".join(f" {each.table}: {null_text(each)}." for each in stands.null)
     plain = f" {paper.plain}." if paper.plain else ""

@@ -9,7 +9,7 @@ from controller.report.five_lines import FiveLines, first_fitting
 from controller.report.tables import TextTable, number, percent, table
 from controller.reproduce.null_models import NullModel, null_models
 from controller.reproduce.rows import ComparedRow, Paper, Value
-from controller.reproduce.standing import FAR, is_numeric, size_of_error, standing
+from controller.reproduce.standing import FAR, Standing, is_numeric, size_of_error, standing
 
 LABELS = ("ran", "targets", "error", "knob", "values")
 COLUMNS = ("row", "published", "ours", "unit", "error", "met")
@@ -21,12 +21,16 @@ def reproduction_lines(paper: Paper, rows: Sequence[ComparedRow]) -> FiveLines:
     worst = max((row for row in rows if is_numeric(row)), key=size_of_error, default=None)
     runs = f", {len(paper.runs)} runs on the virtual clock" if paper.runs else ""
     text = f"{stands.met} of {stands.targets} published figures met within their tolerance"
+    if not stands.targets:
+        text = "none: no row of this paper is a target"
     aside = [f"{count} {word}" for count, word in ((stands.calibration, "calibration"), (stands.identity, "identity"))]
     nowhere = f"; {' and '.join(aside)} count nowhere" if stands.calibration + stands.identity else ""
     all_rows = (
         f"median {error_text(stands.median)} over all {stands.rows} numeric rows, {stands.outside} of them outside "
         f"{FAR:.0%}"
     )
+    if not stands.rows:
+        all_rows = identities_text(rows) or "none: no row has a published number that counts"
     farthest = "" if worst is None else f"; farthest: {worst.table}, {worst.row} ({percent(worst.error)})"
     return FiveLines(
         f"{paper.name}: {len(rows)} published rows{runs}",
@@ -36,6 +40,18 @@ def reproduction_lines(paper: Paper, rows: Sequence[ComparedRow]) -> FiveLines:
         "device time and rates beside published ones; no tensor was computed",
         LABELS,
     )
+
+
+def identities_text(rows: Sequence[ComparedRow]) -> str:
+    """How many of the rows that any right plan fulfils hold; "" for none."""
+    found = [row for row in rows if row.identity]
+    held = sum(row.holds is not False for row in found)
+    return f"{held} of {len(found)} rows hold that any right schedule fulfils (identity)" if found else ""
+
+
+def met_text(stands: Standing) -> str:
+    """How many targets are met; "none" where a paper gives none."""
+    return f"{stands.met} of {stands.targets}" if stands.targets else "none"
 
 
 def reproduction_tables(paper: Paper, rows: Sequence[ComparedRow], everything: bool) -> Iterator[TextTable]:

@@ -1,7 +1,6 @@
 """The KV cache of one layer on one drive: prompt and generated tokens in flash, the open group in its DRAM.
 
-New tokens gather in the group buffer; a full group (`kv_spread.GROUP_TOKENS`) fills a flash page of 4 KiB at head
-dimension 128 in fp16, and is appended to the generated tokens.
+New tokens gather in the group buffer; a full group (`kv_spread.GROUP_TOKENS`) is appended to the generated tokens.
 """
 
 from __future__ import annotations

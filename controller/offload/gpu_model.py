@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from controller.errors import BadTopology
+from controller.errors import BadTopology, BadWorkload
 from controller.models.block import Block
 from controller.models.decoder import Decoder
 from controller.models.ends import embed, logits
@@ -81,6 +81,18 @@ class GpuModel:
         *,
         layers_in: Place | None = None,
     ) -> None:
+        """Allocates nothing.
+
+        Args:
+            scenario: the workload.
+            microbatches: parts of the batch.
+            loads: declared share of each expert; empty for even ones.
+            layers_in: where the weights of the layers are; None for the GPUs.
+
+        Raises:
+            BadTopology: no GPU.
+            BadWorkload: more micro-batches than sequences.
+        """
         self.scenario, self.shape, self.loads = scenario, scenario.shape, loads
         batch, shape, dtype = scenario.batch, scenario.shape, scenario.dtype
         self.gpus = [device.name for device in devices(scenario, "gpu", "the weights")[: shape.layers]]
@@ -94,7 +106,12 @@ class GpuModel:
         self._ids_in = Buffer(first, "hbm", "last_ids", "int64", (batch,))
         self.next_ids = Buffer(last, "hbm", "next_ids", "int64", (batch,))
         self.logits = Buffer(last, "hbm", "logits", dtype, (batch, shape.vocab))
-        self.row_ranges = even_ranges(batch, min(microbatches, batch))
+        if microbatches > batch:
+            raise BadWorkload(
+                f"a batch of {batch} in {microbatches} micro-batches: each needs a sequence of its own; write "
+                f"--mini-batches {batch} or fewer, or raise --batch"
+            )
+        self.row_ranges = even_ranges(batch, microbatches)
         self.pass_rows = max(1, min(batch, PREFILL_TOKENS // scenario.prompt_tokens))
         self.scratch, self._prompt_scratch = Scratch("scratch"), Scratch("prompt")
 

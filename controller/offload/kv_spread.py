@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from controller.plan.ranges import even_ranges
 
 GROUP_TOKENS = 16
-"""Tokens of one head that fill a flash page of 4 KiB at head dimension 128 in fp16; the unit of appending."""
+"""Tokens of one head that are appended to flash together, whatever the drive's page and the model's head dimension.
+
+Source: InstInfer, arXiv 2409.04992, section IV-C: a group is 16 consecutive tokens of a head, which fill a page of
+4 KiB at head dimension 128 in fp16; the share of pages that SparF reads is stated for such groups. What the system does
+where 16 tokens fill less or more than a page (head dimension 64: half of one) is not published, so the group stays.
+"""
 
 
 @dataclass(frozen=True, slots=True)

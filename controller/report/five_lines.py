@@ -1,7 +1,8 @@
 """The five lines that every result begins with, for somebody who has never seen one.
 
 They say what ran on what, how long it takes on that hardware, what that makes per second, what bounds it, and whether
-any value was checked. Each fits into 80 columns: where the whole sentence does not, a shorter one takes its place.
+any value was checked. Each fits into 80 columns: where the whole sentence does not, a shorter one takes its place, and
+where that would leave a phase of the run out, it goes on below.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ class FiveLines:
     labels: tuple[str, ...] = LABELS
 
     def text(self, prefix: str = "") -> str:
-        """The five lines; `prefix` stands before each."""
+        """The five lines; `prefix` stands before each, and before what goes on below one."""
         parts = (self.ran, self.time, self.throughput, self.bound_by, self.values)
-        room = WIDTH - _INDENT - len(prefix)
-        return "\n".join(
-            f"{prefix}{label:<{_INDENT}}{_cut(part, room)}" for label, part in zip(self.labels, parts, strict=True)
-        )
+        room, lines = WIDTH - _INDENT - len(prefix), list[str]()
+        for label, part in zip(self.labels, parts, strict=True):
+            first, *rest = part.split("\n")
+            lines += [f"{prefix}{label:<{_INDENT}}{_cut(first, room)}"]
+            lines += [f"{prefix}{'':<{_INDENT}}{_cut(each, room)}" for each in rest]
+        return "\n".join(lines)
 
 
 def first_fitting(candidates: Iterable[str], room: int = WIDTH - _INDENT) -> str:
@@ -58,14 +61,22 @@ def first_fitting(candidates: Iterable[str], room: int = WIDTH - _INDENT) -> str
 
 
 def device_time(time_s: float, rest: Sequence[str] = (), room: int = WIDTH - _INDENT) -> str:
-    """A time that is said to be one on the declared hardware, with as much of `rest` as fits."""
-    text = f"{quantity(time_s, 's')} on that hardware (device time)"
+    """A time that is said to be one on the declared hardware, and all of `rest`, on as many lines as that takes."""
+    time = quantity(time_s, "s")
+    if not rest:
+        return f"{time} on that hardware (device time)"
+    whole = ", ".join(rest)
+    text = first_fitting((f"{time} on that hardware (device time): {whole}", f"{time} device time: {whole}"), room)
+    if len(text) <= room:
+        return text
+    lines = [f"{time} device time:"]
     for number, part in enumerate(rest):
-        longer = f"{text}{', ' if number else ': '}{part}"
-        if len(longer) > room:
-            break
-        text = longer
-    return text
+        part = f"{part}{',' if number + 1 < len(rest) else ''}"
+        if len(lines[-1]) + 1 + len(part) > room:
+            lines.append(part)
+        else:
+            lines[-1] = f"{lines[-1]} {part}"
+    return "\n".join(lines)
 
 
 def bound_text(shares: Sequence[PathShare], room: int = WIDTH - _INDENT) -> str:

@@ -60,8 +60,17 @@ def test_a_part_below_the_least_share_is_left_to_the_explanation():
 
 def test_texts_that_do_not_fit_give_way_to_shorter_ones():
     assert first_fitting(["a" * 81, "b" * 40], room=68) == "b" * 40
-    assert device_time(1.0, ["prefill 1 s", "x" * 60]) == "1 s on that hardware (device time): prefill 1 s"
+    assert device_time(1.0, ["prefill 1 s"]) == "1 s on that hardware (device time): prefill 1 s"
+    assert device_time(1.0, ["prefill 1 s", "x" * 30]) == f"1 s device time: prefill 1 s, {'x' * 30}"
     assert FiveLines("x" * 100, "", "", "", "").text("# ").splitlines()[0].endswith("xxx...")
+
+
+def test_no_phase_is_left_out():
+    phases = [f"phase {number} {'x' * 20}" for number in range(5)]
+    text = FiveLines("", device_time(1.0, phases), "", "", "").text("# ")
+    assert all(phase in text for phase in phases)
+    assert max(map(len, text.splitlines())) <= 80
+    assert [line[:14] for line in text.splitlines()[1:4]] == ["# time        ", "#             ", "#             "]
 
 
 def test_a_collective_says_five_comment_lines(capsys):
