@@ -118,9 +118,7 @@ def write_comparison_report(rows: Sequence[ComparisonRow], axes: Sequence[Axis],
         UserError: the file cannot be written.
     """
     sections = [
-        table_section(
-            "comparison", table_columns(rows), table_rows(rows), " ".join(f"{note}." for note in notes(rows))
-        ),
+        table_section("comparison", table_columns(rows), table_rows(rows), "; ".join(notes(rows))),
         Section("throughput", svg=sweep_plot(rows, axes)),
     ]
     written = [row for row in rows if row.joule_per_token is not None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controller.experiment.result import Experiment, assumptions
+from controller.experiment.result import Experiment
+from controller.report.assumed import assumed_section
 from controller.report.page import Section, table_section, text_section, write_page
 from controller.report.plots import occupancy_plot
 from controller.report.run_lines import run_lines
@@ -70,8 +71,7 @@ def run_sections(experiment: Experiment) -> list[Section]:
         )
     if trace is not None and trace.spans:
         sections.append(timeline_section(trace, outcome.time_s, () if why is None else why.segments))
-    assumed = [(entry.device, entry.path, entry.text, entry.source) for entry in assumptions(topology)]
-    sections.append(table_section("assumed constants", ("device", "constant", "value", "why"), assumed))
+    sections.append(assumed_section(topology))
     return sections
 
 
@@ -89,4 +89,4 @@ def _facts(experiment: Experiment) -> list[tuple[str, str]]:
         *((f"of it {phase}", quantity(time_s, "s")) for phase, time_s in outcome.phases.items()),
         ("throughput", "-" if rate is None else f"{number(rate)} tokens/s"),
     ]
-    return facts + [(name, reported(name, value)) for name, value in outcome.short_reports().items()]
+    return facts + [(name.replace("_", " "), reported(name, value)) for name, value in outcome.short_reports().items()]

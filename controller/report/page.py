@@ -15,10 +15,13 @@ from typing import Any
 from controller.errors import UserError
 from controller.report.files import lack
 
+NUMBER_WORDS = 3
+"""Words of a cell with a number and its unit, at most: ``1.5 tokens/s +``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table."""
+    """One cell of a table; numbers are set to the right."""
 
     text: str
     number: bool
@@ -38,16 +41,21 @@ class Section:
 
     title: str
     note: str = ""
-    columns: Sequence[str] = ()
+    columns: Sequence[Cell] = ()
     rows: Sequence[Sequence[Cell]] = ()
     svg: str = ""
     timeline: dict[str, Any] | None = field(default=None)
 
 
 def table_section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> Section:
-    """A section with a table; cells that begin with a digit or a sign are set to the right."""
-    cells = [[Cell(text := "-" if cell is None else str(cell), _numeric(text)) for cell in row] for row in rows]
-    return Section(title, note, columns, cells)
+    """A section with a table; the numbers of columns that mostly have numbers are set to the right."""
+    texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    right = [2 * sum(map(_numeric, column)) > len(column) for column in zip(*texts, strict=True)]
+    heads = [Cell(*head) for head in zip(columns, right or [False] * len(columns), strict=True)]
+    cells = [
+        [Cell(text, set_right and _numeric(text)) for text, set_right in zip(row, right, strict=True)] for row in texts
+    ]
+    return Section(title, note, heads, cells)
 
 
 def text_section(title: str, rows: Sequence[tuple[str, str]]) -> Section:
@@ -75,4 +83,6 @@ def write_page(title: str, sections: Sequence[Section], path: Path) -> None:
 
 
 def _numeric(text: str) -> bool:
-    return text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
+    """Whether a cell has a number, with its unit, and is no sentence that begins with one."""
+    is_number = text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
+    return is_number and len(text.split()) <= NUMBER_WORDS

@@ -106,6 +106,24 @@ def line_plot(lines: Mapping[str, Sequence[tuple[float, float]]], x_label: str, 
     return _svg(figure)
 
 
+def step_plot(lines: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> str:
+    """One line a name over what stays as it is until the next point, from 0 on.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    figure, (axis,) = _figure(1, height=3.2)
+    for name, points in lines.items():
+        axis.step([x for x, _ in points], [y for _, y in points], where="post", linewidth=1.2, label=name)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.set_xlim(left=0)
+    axis.set_ylim(bottom=0)
+    if len(lines) > 1:
+        axis.legend(frameon=False)
+    return _svg(figure)
+
+
 def grows_by_factors(values: Sequence[float]) -> bool:
     """Whether ascending values are at least three, and each at least half as large again as the one before."""
     return len(values) > 2 and values[0] > 0 and all(b >= 1.5 * a for a, b in itertools.pairwise(values))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from controller.experiment.result import assumptions
 from controller.experiment.serving_json import instance_json
 from controller.experiment.serving_run import ServingExperiment
+from controller.report.assumed import assumed_section
 from controller.report.page import Section, table_section, text_section, write_page
-from controller.report.plots import line_plot
+from controller.report.plots import line_plot, step_plot
 from controller.report.tables import percent, quantity
 from controller.serving.rate_search import FoundRate
 
@@ -55,15 +55,13 @@ def _sections(run: ServingExperiment) -> list[Section]:
     rows = []
     for instance in run.instances:
         made = instance_json(instance, run.time_s)
-        rows.append((made["instance"], made["iterations"], percent(made["busy_ratio"], sign=""),
+        rows.append((made["instance"], f"{made['iterations']:,}", percent(made["busy_ratio"], sign=""),
                      percent(made["kv_mean_ratio"], sign=""), percent(made["kv_peak_ratio"], sign=""),
                      made["preemptions"]))  # fmt: skip
     sections = [
         text_section(name, facts + [("note", note) for note in run.notes]),
         table_section(f"{name}: latencies", ("", "mean", "median", "P90", "P99"), latencies),
-        table_section(
-            f"{name}: instances", ("instance", "iterations", "busy", "KV mean", "KV peak", "preemptions"), rows
-        ),
+        table_section(f"{name}: instances", INSTANCE_COLUMNS, rows),
     ]
     shown = run.instances[:MOST_INSTANCES]
     names = {f"instance {each.state.number}": each for each in shown}
@@ -74,9 +72,8 @@ def _sections(run: ServingExperiment) -> list[Section]:
         ("KV occupancy", occupied, "blocks held [%]"), ("requests that run", running, "requests"),
         ("requests that wait", waiting, "requests"),
     ):  # fmt: skip
-        sections.append(Section(f"{name}: {title}", svg=line_plot(curves, "time [s]", unit)))
-    assumed = [(entry.device, entry.path, entry.text, entry.source) for entry in assumptions(run.topology)]
-    sections.append(table_section("assumed constants", ("device", "constant", "value", "why"), assumed))
+        sections.append(Section(f"{name}: {title}", svg=step_plot(curves, "time [s]", unit)))
+    sections.append(assumed_section(run.topology))
     return sections
 
 

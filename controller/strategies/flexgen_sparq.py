@@ -32,11 +32,7 @@ from controller.program.run import GenerationProgram, Run
 from node.hardware.operation import ITEM_BYTES
 
 GROUP_TOKENS = 256
-"""New tokens that wait in host memory, whatever the drive's page.
-
-Source: InstAttention, HPCA 2025, section IV-C: a page of 4 KiB by channels holds 256 to 1,024 tokens of 8 to 2 channels
-in fp16; the fewest are taken.
-"""
+"""New tokens that wait in host memory: InstAttention (section IV-C) fills a page by channels with 256 to 1,024."""
 
 
 @dataclass(frozen=True)
