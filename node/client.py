@@ -6,7 +6,7 @@ a type that numpy lacks travels as its bits: bf16 as uint16 (see `bf16_values`),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
 import grpc
@@ -126,6 +126,40 @@ class NodeClient(BufferClient):
         """Sets device time 0 to an instant of its monotonic clock [s]; nothing may be running."""
         with self._errors():
             self.stub.StartClock(node_pb2.StartClockRequest(epoch=epoch), timeout=self._deadline_s)
+
+    def strike(
+        self,
+        throttled: Mapping[str, tuple[float, float]] | None = None,
+        dropped: Collection[str] = (),
+        corrupt: Mapping[tuple[str, str], float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Says what is wrong with the device from now on, on purpose; without arguments nothing is.
+
+        Args:
+            throttled: shares of the capacity that are left for reads and writes, by tier or port.
+            dropped: links that carry nothing: pushes over them fail.
+            corrupt: share of the pushes that are changed in one bit, by what they pass: ``("device", NAME)``,
+                ``("tier", "DEVICE.TIER")`` or ``("link", NAME)``.
+            seed: of which ones.
+
+        Raises:
+            BadAttribute: no such tier or port, or a share that is none.
+        """
+        request = node_pb2.StrikeRequest(
+            throttled=[
+                node_pb2.ThrottledPart(part=part, read_ratio=read, write_ratio=write)
+                for part, (read, write) in sorted((throttled or {}).items())
+            ],
+            dropped_links=sorted(dropped),
+            corrupt=[
+                node_pb2.CorruptPart(kind=kind, name=name, share=share)
+                for (kind, name), share in sorted((corrupt or {}).items())
+            ],
+            seed=seed,
+        )
+        with self._errors():
+            self.stub.Strike(request, timeout=self._deadline_s)
 
     def counters(self, *, reset: bool = False) -> node_pb2.CountersReply:
         """Bytes, FLOP and busy time of each tier, unit and port."""

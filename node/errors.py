@@ -25,6 +25,7 @@
     ├── NotPrepared                a commit of what was not prepared
     ├── WaitTimeout                a command waited for an event that did not come
     ├── PeerUnreachable            a push or a signal to another node failed
+    ├── LinkDropped                a push over a link that was dropped on purpose
     ├── StreamLost                 a call that continues a stream which the node does not keep any more
     ├── Unsupported                the device kind cannot do that
     ├── TooManyCalls               more calls of a kind are open than a node serves
@@ -149,6 +150,18 @@ class WaitTimeout(NodeError):
 
 class PeerUnreachable(NodeError):
     """Another node did not take a push or a signal."""
+
+
+class LinkDropped(NodeError):
+    """A push over a link that carries nothing, since a fault was asked for.
+
+    Attributes:
+        link: its name.
+    """
+
+    def __init__(self, message: str, link: str = "") -> None:
+        super().__init__(message)
+        self.link = link
 
 
 class StreamLost(NodeError):

@@ -25,17 +25,22 @@ class StepColumns:
     def __init__(self, series: int, window: int) -> None:
         self._values = np.full((window, series), np.nan)
         self._step_of = np.full(window, -1, np.int64)
+        self._sums, self._counts = np.zeros(series), np.zeros(series, np.int64)
         self.last_step = -1
 
     def add(self, step: int, series: NDArray[np.int64], values: Times) -> None:
         """Keeps the values of one step; a step so long ago that its place is taken is dropped."""
-        row = step % len(self._step_of)
+        window = len(self._step_of)
+        row = step % window
         if self._step_of[row] > step:
             return
+        for skipped in range(max(self.last_step + 1, step - window + 1), step + 1):
+            self._forget(skipped % window, skipped)
         if self._step_of[row] != step:
-            self._values[row] = np.nan
-            self._step_of[row] = step
+            self._forget(row, step)
+        self._count(self._values[row, series], series, -1)
         self._values[row, series] = values
+        self._count(values, series, 1)
         self.last_step = max(self.last_step, step)
 
     def latest(self, count: int, until: int | None = None) -> Times:
@@ -43,9 +48,24 @@ class StepColumns:
         last = self.last_step if until is None else until
         steps = np.arange(last - count + 1, last + 1)
         rows = steps % len(self._step_of)
-        found = self._values[rows].copy()
-        found[self._step_of[rows] != steps] = np.nan
+        found = self._values[rows]
+        if (self._step_of[rows] != steps).any():
+            found[self._step_of[rows] != steps] = np.nan
         return found
+
+    def means(self, least: int) -> Times:
+        """Means over the whole window; -inf for series with fewer than `least` values (series)."""
+        return np.where(self._counts >= least, self._sums / np.maximum(self._counts, 1), -np.inf)
+
+    def _forget(self, row: int, step: int) -> None:
+        self._count(self._values[row], slice(None), -1)
+        self._values[row] = np.nan
+        self._step_of[row] = step
+
+    def _count(self, values: Times, series: NDArray[np.int64] | slice, sign: int) -> None:
+        known = np.isfinite(values)
+        self._sums[series] += sign * np.where(known, values, 0.0)
+        self._counts[series] += sign * known
 
 
 @dataclass(slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from controller.diagnosis.campaign import Campaign, CampaignResult, CampaignSpec, Tell, summed_up
 from controller.diagnosis.scores import Quiet
@@ -38,7 +39,8 @@ def run_on_cores(spec: CampaignSpec, processes: int | None = None, tell: Tell | 
             runs[number] = campaign.run_entry(campaign.entries[number])
         quiet = campaign.quiet(spec.healthy_hours, tell)
     else:
-        with multiprocessing.get_context("spawn").Pool(count, _start, (spec,)) as pool:
+        # Processes begin as copies of this one: compiling the collectives takes longer than many entries.
+        with _shared(campaign), multiprocessing.get_context("fork").Pool(count) as pool:
             for number, made in pool.imap_unordered(_task, [QUIET, *tasks]):
                 if isinstance(made, TwinRun):
                     runs[number] = made
@@ -53,9 +55,14 @@ def _say(tell: Tell | None, campaign: Campaign, done: int) -> None:
         tell(done, len(campaign.entries), "faults")
 
 
-def _start(spec: CampaignSpec) -> None:
+@contextmanager
+def _shared(campaign: Campaign) -> Iterator[None]:
     global _campaign
-    _campaign = Campaign(spec)
+    _campaign = campaign
+    try:
+        yield
+    finally:
+        _campaign = None
 
 
 def _task(number: int) -> tuple[int, TwinRun | dict[str, Quiet]]:

@@ -63,9 +63,8 @@ class Slowness:
 
     def now(self) -> tuple[tuple[Slow, ...], Times]:
         """What is slow at the latest step, and how slow everything is over the short window (series)."""
-        values = np.clip(self._columns.latest(LONG), -MOST, MOST)
-        short = trimmed_mean(values[-SHORT:])
-        means = {SHORT: short, LONG: _mean(values)}
+        short = trimmed_mean(self._columns.latest(SHORT))
+        means = {SHORT: short, LONG: self._columns.means(enough_of(LONG))}
         found: dict[int, Slow] = {}
         for window, least in ((SHORT, SHORT_RATIO), (LONG, LONG_RATIO)):
             if self._columns.last_step + 1 < window:
@@ -84,20 +83,21 @@ class Slowness:
         return np.clip(deviation, log(QUIET_RATIO[window]), log(least))
 
 
+def enough_of(window: int) -> int:
+    """Steps of a window of which something must have come."""
+    return max(window * 3 // 4, 1)
+
+
 def trimmed_mean(values: Times) -> Times:
     """Mean over steps without the `TRIMMED` least and largest, of series with enough steps (steps, series)."""
-    counts = np.isfinite(values).sum(axis=0)
-    ordered = np.sort(values, axis=0)  # NaN last
-    rows = np.arange(len(values))[:, None]
-    kept = (rows >= TRIMMED) & (rows < counts - TRIMMED)
-    total = np.where(kept, np.nan_to_num(ordered), 0.0).sum(axis=0)
-    return np.where(counts >= max(len(values) * 3 // 4, 1), total / np.maximum(counts - 2 * TRIMMED, 1), -np.inf)
-
-
-def _mean(values: Times) -> Times:
-    counts = np.isfinite(values).sum(axis=0)
-    total = np.nansum(values, axis=0)
-    return np.where(counts >= max(len(values) * 3 // 4, 1), total / np.maximum(counts, 1), -np.inf)
+    ordered = np.sort(values.T, axis=1)  # NaN last; a series in a row, which is how it is fast
+    counts = len(values) - np.isnan(ordered).sum(axis=1)
+    if counts.all() and (counts == len(values)).all():
+        return np.asarray(ordered[:, TRIMMED : len(values) - TRIMMED].mean(axis=1))
+    columns = np.arange(len(values))[None, :]
+    kept = (columns >= TRIMMED) & (columns < counts[:, None] - TRIMMED)
+    total = np.where(kept, np.nan_to_num(ordered), 0.0).sum(axis=1)
+    return np.where(counts >= enough_of(len(values)), total / np.maximum(counts - 2 * TRIMMED, 1), -np.inf)
 
 
 class AgainstPeers:
@@ -110,7 +110,7 @@ class AgainstPeers:
     def __init__(self, roles: tuple[int, ...]) -> None:
         numbers = np.array(roles)
         self._members = [np.flatnonzero(numbers == role) for role in np.unique(numbers)]
-        self._columns = StepColumns(len(roles), LONG + 1)
+        self._columns = StepColumns(len(roles), LONG)
         self.slowness = Slowness(self._columns)
         self._pending: dict[int, Times] = {}
         self._usual, self._seen = np.zeros(len(roles)), np.zeros(len(roles))
@@ -132,7 +132,7 @@ class AgainstPeers:
                 values[members] = (
                     own - np.median(known) if len(members) > 2 and len(known) else self._past(own, members)
                 )
-            self._columns.add(step, np.arange(len(values)), values)
+            self._columns.add(step, np.arange(len(values)), np.clip(values, -MOST, MOST))
 
     def _past(self, own: Times, members: NDArray[np.int64]) -> Times:
         """Ranks without enough peers against their own first steps."""
@@ -210,10 +210,11 @@ class AgainstPast:
         if young.all():
             return
         if self._columns is None:
-            self._columns = StepColumns(len(row), LONG + 1)
+            self._columns = StepColumns(len(row), LONG)
         values = np.where(young, np.nan, row - self._baseline)
         finite = values[np.isfinite(values)]
-        self._columns.add(step, np.arange(len(row)), values - (np.median(finite) if len(finite) > 2 else 0.0))
+        common = np.median(finite) if len(finite) > 2 else 0.0
+        self._columns.add(step, np.arange(len(row)), np.clip(values - common, -MOST, MOST))
         # What is old enough to be of no window any more goes into the past of its pair.
         self._old.append((step, row))
         if len(self._old) > LONG:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from controller.clock import wall_clock_s
-from controller.errors import BadTopology, KernelFailed, OutOfMemory
+from controller.errors import BadTopology, KernelFailed, LinkFailed, OutOfMemory
 from controller.execute.critical import PathRecord
 from controller.execute.dispatch import Dispatch, buffer_key, event_owners
 from controller.execute.outcome import OpTimes, Outcome
@@ -213,6 +213,8 @@ class LiveRun:
                 op = plan.ops[event_owners(plan)[done.id - flight.first_event]]
                 if done.error:
                     text = f"plan {plan.name!r}, {describe(op)} at {device}: {done.error}"
+                    if done.dropped_link:
+                        raise LinkFailed(text, (done.dropped_link,))
                     raise KernelFailed(text, device, plan.name, describe(op))
                 label = _label(op)
                 self._label_s[label] = self._label_s.get(label, 0.0) + done.end_at - done.start_at
@@ -273,6 +275,7 @@ def run_live(
     Raises:
         DeviceUnreachable: a node died; names its device.
         KernelFailed: a node refused or failed an op.
+        LinkFailed: an op needed a link that was dropped on purpose.
     """
     started = wall_clock_s()
     if phases is not None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from controller.clock import wall_clock_s
 from controller.errors import OutOfMemory
+from controller.execute.corruption import Corruption
 from controller.execute.critical import PathRecord
 from controller.execute.local_memory import LocalMemory
 from controller.execute.outcome import Outcome
@@ -34,6 +35,7 @@ class LocalRun(VirtualRun):
 
     Attributes:
         memory: what the buffers hold.
+        corruption: faults that change values.
     """
 
     live = True
@@ -51,6 +53,8 @@ class LocalRun(VirtualRun):
         """Makes a run without a plan; arguments as of `run_local`."""
         super().__init__(topology, trace=trace, record=record, progress=progress)
         self.memory = LocalMemory(blank=blank, backwards=backwards)
+        self.corruption = Corruption(topology)
+        self.memory.passing = self.corruption.strike
         self._computed: dict[int, tuple[Plan, Mapping[str, int]]] = {}
         self._last: tuple[Plan, Mapping[str, int]] | None = None
 
@@ -78,6 +82,7 @@ class LocalRun(VirtualRun):
             KernelFailed: an op refuses its operands.
         """
         ticket = super().submit(plan, **bindings)
+        self.corruption.at(self.now)
         computed = self._computed[ticket.number] = self.plan_of(ticket), dict(bindings)
         self.memory.run(*computed)
         return ticket
@@ -119,6 +124,10 @@ class LocalRun(VirtualRun):
         except OutOfMemory as error:
             self.out_of_memory(error)
         self.finish()
+        if self.corruption.changed:
+            self.outcome.notes.append(
+                f"{self.corruption.changed} transfers were changed in one bit by faults, and no error says so"
+            )
         self.outcome.wall_s = wall_clock_s() - started
         return self.outcome
 

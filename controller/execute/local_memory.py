@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import nan, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.errors import KernelFailed
 from controller.plan.bound import bind_kernel
@@ -33,6 +34,7 @@ class LocalMemory:
 
     Attributes:
         read_bytes, written_bytes: what transfers have taken out of and put into every tier [bytes].
+        passing: is given every transfer with its bytes, and may change them; None for nobody.
     """
 
     def __init__(self, *, blank: float = nan, backwards: bool = False) -> None:
@@ -46,6 +48,7 @@ class LocalMemory:
         self.blank, self.backwards = blank, backwards
         self.read_bytes: dict[tuple[str, str], int] = {}
         self.written_bytes: dict[tuple[str, str], int] = {}
+        self.passing: Callable[[Transfer, NDArray[np.uint8]], None] | None = None
         self._tensors: dict[Buffer, Tensor] = {}
         self._checked: dict[object, None] = {}
 
@@ -151,6 +154,8 @@ class LocalMemory:
             attributes = complete_attributes(operation("reduce"), {"kind": op.reduction})
             run("reduce", [source.reshape(-1) for source in sources], [moved], attributes)
         moved = _as_bytes(moved).clone()  # both ends may lie in one buffer
+        if self.passing is not None:
+            self.passing(op, moved.numpy())
         for target in targets:
             _as_bytes(target).copy_(moved)
 

@@ -133,7 +133,7 @@ def run_with_faults(
     topology = load_topology(spec.topology, spec.overrides, spec.catalog)
     declared = checked(topology, faults(topology))
     if live:
-        check_live(Timeline(topology, declared))
+        check_live(Timeline(topology, declared), paced=spec.pace is not None)
     if recovery is not None:
         if not live or not isinstance(spec, RunSpec):
             raise UserError("a recovery is for live training: add --live and a workload of `run train_gpu_only`")
@@ -196,7 +196,7 @@ def surviving_training(
             injection.close()
         if not starts:
             cluster.await_heartbeats()
-            injections.append(Injection(Timeline(topology, faults), cluster.processes))
+            injections.append(Injection(Timeline(topology, faults), cluster.processes, cluster.clients))
             injections[0].begin()
 
     with TemporaryDirectory() as folder:

@@ -25,8 +25,8 @@ def striking(faults: tuple[Fault, ...], topology: Topology, cluster: Cluster) ->
         yield
         return
     timeline = Timeline.of(topology, faults)
-    check_live(timeline)
-    with Injection(timeline, cluster.processes) as injection:
+    check_live(timeline, paced=cluster.pace is not None)
+    with Injection(timeline, cluster.processes, cluster.clients) as injection:
         start = cluster.start_clocks
 
         def started() -> None:

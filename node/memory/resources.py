@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from node.errors import Unsupported
+from node.errors import BadAttribute, Unsupported
 from node.hardware.device import DeviceSpec, PortSpec, TierSpec
 
 
@@ -79,6 +79,7 @@ class DeviceResources:
     def __init__(self, device: str, spec: DeviceSpec) -> None:
         self.device, self.spec = device, spec
         self.by_name: dict[str, SharedResource] = {}
+        self._declared: dict[str, float] = {}
         self._tiers = {tier.name: self._sides(tier) for tier in spec.tiers.values()}
         self._ports = {port.name: self._sides(port) for port in spec.ports.values()}
 
@@ -97,6 +98,24 @@ class DeviceResources:
         if name not in self._ports:
             raise Unsupported(f"{self.device} has no port {name!r}; it has {', '.join(self._ports) or 'none'}")
         return self._ports[name][int(enters)]
+
+    def throttle(self, ratios: Mapping[str, tuple[float, float]]) -> None:
+        """Leaves parts a share of what is declared, and gives all others the whole.
+
+        Args:
+            ratios: of reads and writes, by tier or port; what is simplex or has a total takes the lesser for both.
+
+        Raises:
+            BadAttribute: the device has no such tier or port.
+        """
+        known = {*self._tiers, *self._ports}
+        for part in ratios:
+            if part not in known:
+                raise BadAttribute(f"{self.device} has no tier or port {part!r}; it has {', '.join(sorted(known))}")
+        for name, resource in self.by_name.items():
+            part, side = name.removeprefix(f"{self.device}.").rsplit(".", 1)
+            read, write = ratios.get(part, (1.0, 1.0))
+            resource.capacity = self._declared[name] * {"read": read, "write": write}.get(side, min(read, write))
 
     def kernel_use(
         self, time_s: float, latency_s: float, read_bytes: Mapping[str, float], write_bytes: Mapping[str, float]
@@ -132,6 +151,7 @@ class DeviceResources:
 
     def _add(self, name: str, capacity: float) -> SharedResource:
         self.by_name[name] = SharedResource(name, capacity)
+        self._declared[name] = capacity
         return self.by_name[name]
 
 

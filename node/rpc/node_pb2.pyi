@@ -47,7 +47,7 @@ class Failure(_message.Message):
     text: _builtins.str
     """the sentence for people"""
     device: _builtins.str
-    """TierFull: where"""
+    """TierFull: where; LinkDropped: the link"""
     tier: _builtins.str
     """TierFull: where"""
     need_bytes: _builtins.int
@@ -1321,9 +1321,12 @@ class CountersReply(_message.Message):
     COMMANDS_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     OVERRUNS_FIELD_NUMBER: _builtins.int
+    CORRUPTED_FIELD_NUMBER: _builtins.int
     commands: _builtins.int
     failures: _builtins.int
     overruns: _builtins.int
+    corrupted: _builtins.int
+    """pushes whose bytes were changed on purpose (Strike)"""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TierCounter]: ...
     @_builtins.property
@@ -1339,10 +1342,11 @@ class CountersReply(_message.Message):
         commands: _builtins.int = ...,
         failures: _builtins.int = ...,
         overruns: _builtins.int = ...,
+        corrupted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "failures", b"failures", "overruns", b"overruns", "ports", b"ports", "tiers", b"tiers", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "corrupted", b"corrupted", "failures", b"failures", "overruns", b"overruns", "ports", b"ports", "tiers", b"tiers", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1524,6 +1528,115 @@ class TransactionsReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TransactionsReply: _TypeAlias = TransactionsReply  # noqa: Y015
+
+@_typing.final
+class ThrottledPart(_message.Message):
+    """A tier or port that is slower than declared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    READ_RATIO_FIELD_NUMBER: _builtins.int
+    WRITE_RATIO_FIELD_NUMBER: _builtins.int
+    part: _builtins.str
+    """name of a tier or port of the device"""
+    read_ratio: _builtins.float
+    """share of the capacity that is left, of reads or of what leaves; above 0 up to 1"""
+    write_ratio: _builtins.float
+    """the same of writes, or of what enters"""
+    def __init__(
+        self,
+        *,
+        part: _builtins.str = ...,
+        read_ratio: _builtins.float = ...,
+        write_ratio: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "read_ratio", b"read_ratio", "write_ratio", b"write_ratio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThrottledPart: _TypeAlias = ThrottledPart  # noqa: Y015
+
+@_typing.final
+class CorruptPart(_message.Message):
+    """What changes bytes that pass it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """device, tier or link"""
+    name: _builtins.str
+    """of any device of the run; DEVICE.TIER of a tier"""
+    share: _builtins.float
+    """of the pushes of this device that pass it, above 0 up to 1"""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        name: _builtins.str = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorruptPart: _TypeAlias = CorruptPart  # noqa: Y015
+
+@_typing.final
+class StrikeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THROTTLED_FIELD_NUMBER: _builtins.int
+    DROPPED_LINKS_FIELD_NUMBER: _builtins.int
+    CORRUPT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    seed: _builtins.int
+    """of which pushes are changed, and which bit"""
+    @_builtins.property
+    def throttled(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThrottledPart]: ...
+    @_builtins.property
+    def dropped_links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """pushes over these fail"""
+
+    @_builtins.property
+    def corrupt(self) -> _containers.RepeatedCompositeFieldContainer[Global___CorruptPart]: ...
+    def __init__(
+        self,
+        *,
+        throttled: _abc.Iterable[Global___ThrottledPart] | None = ...,
+        dropped_links: _abc.Iterable[_builtins.str] | None = ...,
+        corrupt: _abc.Iterable[Global___CorruptPart] | None = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrupt", b"corrupt", "dropped_links", b"dropped_links", "seed", b"seed", "throttled", b"throttled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StrikeRequest: _TypeAlias = StrikeRequest  # noqa: Y015
+
+@_typing.final
+class StrikeReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StrikeReply: _TypeAlias = StrikeReply  # noqa: Y015
 
 @_typing.final
 class HeartbeatsRequest(_message.Message):

@@ -120,6 +120,11 @@ class NodeStub:
                 request_serializer=node_dot_rpc_dot_node__pb2.TransactionsRequest.SerializeToString,
                 response_deserializer=node_dot_rpc_dot_node__pb2.TransactionsReply.FromString,
                 _registered_method=True)
+        self.Strike = channel.unary_unary(
+                '/windtunnel.node.v1.Node/Strike',
+                request_serializer=node_dot_rpc_dot_node__pb2.StrikeRequest.SerializeToString,
+                response_deserializer=node_dot_rpc_dot_node__pb2.StrikeReply.FromString,
+                _registered_method=True)
         self.Heartbeats = channel.unary_stream(
                 '/windtunnel.node.v1.Node/Heartbeats',
                 request_serializer=node_dot_rpc_dot_node__pb2.HeartbeatsRequest.SerializeToString,
@@ -256,6 +261,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Strike(self, request, context):
+        """What is wrong with the device from now on, on purpose, in place of what was before; an empty request makes it whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Heartbeats(self, request, context):
         """Says again and again that the node lives, from a thread of its own, until the caller has heard enough.
         """
@@ -357,6 +369,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Transactions,
                     request_deserializer=node_dot_rpc_dot_node__pb2.TransactionsRequest.FromString,
                     response_serializer=node_dot_rpc_dot_node__pb2.TransactionsReply.SerializeToString,
+            ),
+            'Strike': grpc.unary_unary_rpc_method_handler(
+                    servicer.Strike,
+                    request_deserializer=node_dot_rpc_dot_node__pb2.StrikeRequest.FromString,
+                    response_serializer=node_dot_rpc_dot_node__pb2.StrikeReply.SerializeToString,
             ),
             'Heartbeats': grpc.unary_stream_rpc_method_handler(
                     servicer.Heartbeats,
@@ -829,6 +846,33 @@ class Node:
             '/windtunnel.node.v1.Node/Transactions',
             node_dot_rpc_dot_node__pb2.TransactionsRequest.SerializeToString,
             node_dot_rpc_dot_node__pb2.TransactionsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Strike(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windtunnel.node.v1.Node/Strike',
+            node_dot_rpc_dot_node__pb2.StrikeRequest.SerializeToString,
+            node_dot_rpc_dot_node__pb2.StrikeReply.FromString,
             options,
             channel_credentials,
             insecure,

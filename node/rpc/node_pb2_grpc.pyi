@@ -79,6 +79,8 @@ class NodeStub:
     """Forgets what was prepared and not committed."""
     Transactions: _grpc.UnaryUnaryMultiCallable[_node_pb2.TransactionsRequest, _node_pb2.TransactionsReply]
     """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
+    Strike: _grpc.UnaryUnaryMultiCallable[_node_pb2.StrikeRequest, _node_pb2.StrikeReply]
+    """What is wrong with the device from now on, on purpose, in place of what was before; an empty request makes it whole."""
     Heartbeats: _grpc.UnaryStreamMultiCallable[_node_pb2.HeartbeatsRequest, _node_pb2.Heartbeat]
     """Says again and again that the node lives, from a thread of its own, until the caller has heard enough."""
     Shutdown: _grpc.UnaryUnaryMultiCallable[_node_pb2.ShutdownRequest, _node_pb2.ShutdownReply]
@@ -125,6 +127,8 @@ class NodeAsyncStub(NodeStub):
     """Forgets what was prepared and not committed."""
     Transactions: _aio.UnaryUnaryMultiCallable[_node_pb2.TransactionsRequest, _node_pb2.TransactionsReply]  # type: ignore[assignment]
     """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
+    Strike: _aio.UnaryUnaryMultiCallable[_node_pb2.StrikeRequest, _node_pb2.StrikeReply]  # type: ignore[assignment]
+    """What is wrong with the device from now on, on purpose, in place of what was before; an empty request makes it whole."""
     Heartbeats: _aio.UnaryStreamMultiCallable[_node_pb2.HeartbeatsRequest, _node_pb2.Heartbeat]  # type: ignore[assignment]
     """Says again and again that the node lives, from a thread of its own, until the caller has heard enough."""
     Shutdown: _aio.UnaryUnaryMultiCallable[_node_pb2.ShutdownRequest, _node_pb2.ShutdownReply]  # type: ignore[assignment]
@@ -270,6 +274,14 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.TransactionsReply, _abc.Awaitable[_node_pb2.TransactionsReply]]:
         """What each flash tier has committed last, and what it has prepared: a controller decides after a break."""
+
+    @_abc_1.abstractmethod
+    def Strike(
+        self,
+        request: _node_pb2.StrikeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.StrikeReply, _abc.Awaitable[_node_pb2.StrikeReply]]:
+        """What is wrong with the device from now on, on purpose, in place of what was before; an empty request makes it whole."""
 
     @_abc_1.abstractmethod
     def Heartbeats(

@@ -14,6 +14,7 @@ from node.runtime.counters import Counters
 from node.runtime.events import Events
 from node.runtime.grants import GrantDesk
 from node.runtime.peers import Address, Peers
+from node.runtime.strikes import Strikes
 from node.runtime.timekeeping import LogicalTime, PacedTime
 from node.wire.credentials import Credentials
 
@@ -61,6 +62,7 @@ class DeviceParts:
         counters: what it has done.
         events: what has ended, here and on peers that said so.
         resources: its tiers and ports.
+        strikes: what is wrong with it on purpose.
         peers: the other nodes.
         timekeeper: its clock.
         grants: shares of its ports and tiers for what peers push here; None without pacing.
@@ -77,6 +79,7 @@ class DeviceParts:
         self.counters = Counters(config.spec)
         self.events = Events(config.device)
         self.resources = DeviceResources(config.device, config.spec)
+        self.strikes = Strikes(config.device, self.resources)
         self.peers = Peers(
             config.device, config.host, config.peers, config.arbiter, config.credentials, config.share_memory
         )

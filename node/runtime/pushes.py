@@ -63,6 +63,7 @@ class PushCall:
 
     def _from_pinned(self, start_at: float) -> tuple[float, bool]:
         push = self._push
+        self._device.strikes.check(push)
         source, size_bytes = self._store.range_of(push.source.name, push.source.offset_bytes, push.source.shape)
         rate_limit = push.rate_limit_bytes_per_s or math.inf
         own, theirs = self._loads(source, size_bytes)
@@ -126,6 +127,7 @@ class PushCall:
         with ExitStack() as stack:
             stack.enter_context(source.tier.held(source, offset, size_bytes, writes=False))
             data = source.tier.view(source, offset, size_bytes)
+            data = self._device.strikes.passed(push, source.tier.spec.name, data)
             far = [(self._peers[device], operand) for device, operand in push.destinations if device != self._peers.own]
             landed = []
             for peer, operand in far:

@@ -19,6 +19,7 @@ from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice
 from node.runtime.events import DependencyFailed
 from node.runtime.peers import Address
+from node.runtime.strikes import Strike
 from node.service.batches import ServedStream
 from node.service.grants import grants
 from node.service.signals import take_signal
@@ -229,7 +230,21 @@ class NodeService(node_pb2_grpc.NodeServicer):
             commands=saturated(totals.commands),
             failures=saturated(totals.failures),
             overruns=saturated(totals.overruns),
+            corrupted=saturated(self._device.strikes.corrupted),
         )
+
+    def Strike(self, request: node_pb2.StrikeRequest, context: grpc.ServicerContext) -> node_pb2.StrikeReply:
+        """See the contract in proto/node/rpc/node.proto."""
+        with statuses(context):
+            self._device.strikes.set(
+                Strike(
+                    {each.part: (each.read_ratio, each.write_ratio) for each in request.throttled},
+                    frozenset(request.dropped_links),
+                    {(each.kind, each.name): each.share for each in request.corrupt},
+                    request.seed,
+                )
+            )
+        return node_pb2.StrikeReply()
 
     def Prepare(self, request: node_pb2.PrepareRequest, context: grpc.ServicerContext) -> node_pb2.PrepareReply:
         """See the contract in proto/node/rpc/node.proto."""

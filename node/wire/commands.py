@@ -123,6 +123,7 @@ class CommandCompletion:
         wall_s: real duration of the work itself [s of wall time].
         overrun: the machine was slower than the paced device; `end_at` is then the real end.
         error: "" or ``TYPE: sentence``.
+        dropped_link: that failed it, or "".
     """
 
     id: int
@@ -131,6 +132,7 @@ class CommandCompletion:
     wall_s: float
     overrun: bool
     error: str
+    dropped_link: str = ""
 
 
 class CallTable:
@@ -187,7 +189,8 @@ def completions(reply: node_pb2.BatchReply, ids: Sequence[int]) -> list[CommandC
     columns = zip(ids, reply.start_at, reply.end_at, reply.wall_s, reply.overrun, strict=True)
     if not errors:
         return [CommandCompletion(*row, "") for row in columns]
-    return [CommandCompletion(*row, errors.get(index, "")) for index, row in enumerate(columns)]
+    dropped = {entry.index: entry.failure.device for entry in reply.failures if entry.failure.type == "LinkDropped"}
+    return [CommandCompletion(*row, errors.get(index, ""), dropped.get(index, "")) for index, row in enumerate(columns)]
 
 
 def attribute_value(message: node_pb2.Attribute) -> AttributeValue:

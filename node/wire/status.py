@@ -33,6 +33,7 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.CorruptTier: _CODE.DATA_LOSS,
     errors.WaitTimeout: _CODE.DEADLINE_EXCEEDED,
     errors.PeerUnreachable: _CODE.UNAVAILABLE,
+    errors.LinkDropped: _CODE.UNAVAILABLE,
     errors.StreamLost: _CODE.FAILED_PRECONDITION,
     errors.Unsupported: _CODE.UNIMPLEMENTED,
     errors.NotPrepared: _CODE.FAILED_PRECONDITION,
@@ -71,11 +72,14 @@ def failure_of(error: BaseException) -> node_pb2.Failure:
             free_bytes=error.free_bytes,
             capacity_bytes=error.capacity_bytes,
         )
-    return node_pb2.Failure(type=type(error).__name__, text=shortened(str(error)))
+    link = error.link if isinstance(error, errors.LinkDropped) else ""
+    return node_pb2.Failure(type=type(error).__name__, text=shortened(str(error)), device=link)
 
 
 def error_of(failure: node_pb2.Failure) -> errors.NodeError:
     """The error that a message describes."""
+    if failure.type == "LinkDropped":
+        return errors.LinkDropped(failure.text, failure.device)
     if failure.type == "TierFull" and failure.tier:
         return errors.TierFull(
             failure.device, failure.tier, failure.need_bytes, failure.free_bytes, failure.capacity_bytes

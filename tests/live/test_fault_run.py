@@ -32,6 +32,23 @@ def test_the_node_is_named_in_under_five_seconds(tmp_path: Path, kind: str) -> N
     assert struck["named_s"] < 5.0, "the target: nodes are silent for 3 s and looked at twice a second"
 
 
+def test_a_corrupt_link_ends_in_wrong_values_and_says_so(tmp_path: Path) -> None:
+    words = "collective all_reduce -b 64k -e 64k --ranks 2"
+    told = run_of(tmp_path, "target: gpu1.nvlink-nvswitch, kind: corrupt, at: 0 s", workload=words)
+    struck, twin = told["struck"], told["twin"]
+    assert isinstance(struck, dict) and isinstance(twin, dict)
+    assert (twin["ended"], struck["ended"], struck["values_right"]) == ("ok", "ok", False)
+    assert told["undetected"] == ["gpu1.nvlink-nvswitch corrupt @ 0 s"]  # silent: only the values show it
+
+
+def test_a_dropped_link_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    words = "collective all_reduce -b 64k -e 64k --ranks 2"
+    told = run_of(tmp_path, "target: gpu1.nvlink-nvswitch, kind: dead, at: 0 s", workload=words)
+    struck = told["struck"]
+    assert isinstance(struck, dict)
+    assert struck["ended"] == "link failed" and struck["links"] == ["gpu1.nvlink-nvswitch"], struck
+
+
 @pytest.mark.slow
 def test_a_slow_node_changes_no_value(tmp_path: Path) -> None:
     struck = run_of(tmp_path, "target: gpu2, kind: slow, severity: 3, at: 0 s")["struck"]

@@ -21,7 +21,7 @@ from node.rpc import node_pb2
 CUTS, STREAMS, REQUESTS = 20, 300, 200
 HOLD_S, DEADLINE_S = 1.0, 5.0
 SIZE = 4 << 20
-OBEYED = ("Shutdown", "Abandon", "StartClock", "Meet", "Prepare", "Commit", "Free", "Counters")
+OBEYED = ("Shutdown", "Abandon", "StartClock", "Meet", "Prepare", "Commit", "Free", "Counters", "Strike")
 """Calls that may mean something whatever the bytes are: an empty request is one, and unknown fields are skipped."""
 Counts = Counter[str]
 

@@ -113,4 +113,8 @@ def test_a_slow_gpu_is_told_from_its_peers_in_training(capsys, tmp_path: Path) -
 def test_what_no_signal_can_do_is_refused_live(capsys, tmp_path: Path) -> None:
     file = file_of(tmp_path, "target: gpu3.nvlink, kind: bandwidth, severity: 0.5, at: 0 s")
     assert main(["fault", "run", file, "--live"]) == 2
-    assert "live nodes can be dead, frozen, slow" in capsys.readouterr().err
+    assert "nodes that go as fast as this machine can have no speed to lose; add --pace" in capsys.readouterr().err
+    assert (
+        main(["fault", "run", file_of(tmp_path, "target: cpu, kind: bandwidth, severity: 0.5, at: 0 s"), "--live"]) == 2
+    )
+    assert "live nodes cannot be bandwidth of a device" in capsys.readouterr().err
