@@ -29,7 +29,7 @@ def machine() -> str:
 
 
 def calendar_now() -> datetime:
-    """The date, for certificates alone."""
+    """The date, for certificates and for clients of an endpoint."""
     return datetime.now(UTC)
 
 

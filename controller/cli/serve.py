@@ -13,6 +13,7 @@ from controller.cli.options import QuantityParam, catalog_option, json_option, n
 
 if TYPE_CHECKING:
     from controller.experiment.serving_run import ServingExperiment
+    from controller.experiment.serving_spec import ServeSpec
 
 
 @click.command()
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
               help="Write a report: attainment over rate, instances and KV occupancy over time.")  # fmt: skip
 @click.option("--live", is_flag=True, help="Answer on node processes, and compare every token with a plain run.")
+@click.option("--http", metavar="HOST:PORT", help="Answer an OpenAI-compatible endpoint there until Ctrl-C.")
+@click.option("--pace", type=float, help="Wall time over the server's time, for --http without --live.  [default: 1]")
 @overrides_option
 @catalog_option
 @json_option
@@ -62,7 +65,7 @@ def serve(
     cluster_options: tuple[str, ...], pp: int, ep: int, tp: int, max_num_seqs: int | None,
     max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None, utilisation: float,
     host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
-    live: bool,
+    live: bool, http: str | None, pace: float | None,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Serve requests with SCHEDULER and print the block of vLLM's benchmark; --json has its keys.
@@ -106,7 +109,15 @@ def serve(
         raise BadWorkload(f"--report {report}: there is no folder {report.absolute().parent}; make it first")
     if live and find_rate:
         raise BadWorkload("--find-rate serves the same requests at many rates: remove it, or --live")
+    if http is None and pace is not None:
+        raise BadWorkload("--pace stretches the times of an endpoint: add --http HOST:PORT, or remove it")
     load_engine()
+    if http is not None:
+        _serve_http(specs, http, live=live, pace=pace, refused={
+            "--find-rate": find_rate, "--report": report is not None, "--json": as_json, "--slo": bool(slo),
+            "--save-detailed": save_detailed,
+        })  # fmt: skip
+        return
     found, rates, checked = [], [], []
     with progress() as tell:
         for spec in specs:
@@ -144,6 +155,22 @@ def serve(
                 f"{rates[index].rate_per_s:.4g}/s ({rates[index].attained_ratio:.1%} there, {len(rates[index].tried)} "
                 f"rates tried)\n"
             )
+
+
+def _serve_http(
+    specs: list[ServeSpec], address: str, *, live: bool, pace: float | None, refused: dict[str, bool]
+) -> None:
+    from controller.errors import BadWorkload
+    from controller.experiment.serving_http import serve_http
+
+    for option, given in refused.items():
+        if given:
+            raise BadWorkload(f"{option} is of a run that ends, and --http serves until Ctrl-C: remove one of them")
+    if len(specs) > 1:
+        raise BadWorkload(f"--http serves one scheduler, and {len(specs)} are named; choose one")
+    if live and pace is not None:
+        raise BadWorkload("--live answers as fast as its nodes compute: remove --pace")
+    serve_http(specs[0], address, lambda text: click.echo(text, err=True), live=live, pace=pace or 1.0)
 
 
 def _number(name: str, value: str) -> float:

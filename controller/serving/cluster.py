@@ -99,6 +99,8 @@ class ServingCluster:
         """Routes a request."""
         self._loop = loop
         self._sync(now)
+        if self._next_check == float("inf") and self.period_s and (self._rebalance or self._scale):
+            self._next_check = now + self.period_s  # nobody was there to look after
         number = self._route(self.state, state.request)
         self.state.routed += 1
         loop.admit(self.instances[number], state, now)
@@ -115,6 +117,11 @@ class ServingCluster:
             self._pull(now)
         if self._pulls or instance.state.draining:
             self._switch_off(instance, now)
+
+    def takes_requests(self, loop: ServingLoop) -> bool:
+        """Whether prompts, and decodes where they are apart, have an instance."""
+        state = self.state
+        return bool(state.open_numbers()) and (DECODE not in state.roles or bool(state.open_numbers(DECODE)))
 
     def next_at(self, limit: float) -> float:
         """The next end of a copy or check of the policy, if not after `limit` [s]."""

@@ -11,7 +11,7 @@ from controller.serving.iteration import Iteration
 from controller.serving.iteration_times import IterationLoad, IterationTimes
 from controller.serving.pipeline import StagePipeline
 from controller.serving.progress import BadDecision, RequestProgress
-from controller.serving.state import InstanceState, RequestState
+from controller.serving.state import WAITING, InstanceState, RequestState
 
 
 class IterationValues(Protocol):
@@ -129,6 +129,19 @@ class ServingInstance:
         self.iteration, self.ends_at = None, []
         self.sample(self.progress.step_end_at[-1] if not ends_at else ends_at[-1])
         return ended
+
+    def let_go(self, request: RequestState, now: float) -> bool:
+        """Takes a request out between two iterations; False for one that is on its way to another instance."""
+        state, number = self.state, request.request.number
+        if request.stage == WAITING and request in state.waiting:
+            state.waiting.remove(request)
+        elif number in state.swapped:
+            del state.swapped[number]
+        elif number in state.decoding or number in state.prefilling:
+            self.progress.evict(request, now)
+        else:
+            return False
+        return True
 
     def sample(self, now: float) -> None:
         """Notes how full the instance is."""

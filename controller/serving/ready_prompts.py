@@ -49,3 +49,6 @@ class ReadyPrompts:
             state.pool.take(state.blocks_for(request.computed))
             instance.joining.append(request)
             loop.wake(instance, now)
+
+    def takes_requests(self, loop: ServingLoop) -> bool:
+        return True

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
+import numpy as np
+import openai
+import psutil
 import pytest
 
 from controller.cli.main import main
 from controller.experiment.serving_live import serve_live
 from controller.experiment.serving_spec import ServeSpec
+from controller.models.catalog import load_model
+from controller.models.reference import generate_reference
+from controller.models.weights import open_weights
 
 pytestmark = pytest.mark.live
 
@@ -38,3 +47,28 @@ def test_gemma_answers_in_chunks_and_after_preemptions() -> None:
     found, checked = serve_live(spec)
     assert sum(each.progress.preemptions for each in found.instances) > 0
     assert checked.tokens_equal == checked.tokens_compared == 48
+
+
+def test_an_endpoint_computes_its_tokens_and_leaves_nothing_behind() -> None:
+    words = ["serve", "--live", "--model", "tiny-opt", "--topology", "a6000_ssd", "--http", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "controller.cli.main", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
+        assert server.stderr is not None
+        line = next(line for line in server.stderr if line.startswith("tiny-opt at http"))
+        assert "tokens are computed on nodes" in line
+        nodes = psutil.Process(server.pid).children(recursive=True)
+        prompts = [[5, 9, 200, 3], list(range(40, 60))]
+        with openai.OpenAI(base_url=line.split()[2].rstrip(";"), api_key="none", max_retries=0) as client:
+            streams = [
+                client.completions.create(model="tiny-opt", prompt=prompt, max_tokens=6, stream=True)
+                for prompt in prompts
+            ]
+            texts = ["".join(chunk.choices[0].text for chunk in stream) for stream in streams]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) in (0, 130, -signal.SIGINT)
+    weights = open_weights(load_model("tiny-opt"))
+    for prompt, text in zip(prompts, texts, strict=True):
+        expected = generate_reference(weights, np.array([prompt]), 6, ()).tokens[0]
+        assert text.split() == [str(token) for token in expected]
+    psutil.wait_procs(nodes, 10)
+    assert nodes and not any(node.is_running() and node.status() != psutil.STATUS_ZOMBIE for node in nodes)
