@@ -190,7 +190,7 @@ def _print(found: ServingExperiment, values: str) -> None:
 
     spec = found.spec
     click.echo(
-        f"{found.scheduler.name} on {spec.instances} x {spec.tp * spec.ep} devices of {found.topology.name}, "
+        f"{found.scheduler.name} on {found.placed} devices of {found.topology.name}, "
         f"{found.shape.name}, {found.stream.name}"
     )
     click.echo(benchmark_text(found.metrics))

@@ -58,6 +58,8 @@ def serving_json(found: ServingExperiment, detailed: bool = False) -> dict[str, 
             "moved_tokens": found.cluster.moved_tokens,
             "downtimes_s": found.cluster.downtimes_s,
             "mean_instances_on": found.cluster.on_s / found.time_s if found.time_s else 0.0,
+            "roles": found.cluster.state.roles,
+            **found.cluster.details(),
         }
     made["time_s"], made["wall_s"] = found.time_s, found.wall_s
     made["plans_executed"] = found.plans_executed

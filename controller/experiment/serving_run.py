@@ -67,6 +67,15 @@ class ServingExperiment:
     policy: ClusterEntry | None = None
 
     @property
+    def placed(self) -> str:
+        """How many instances of how many devices."""
+        spec, cluster = self.spec, self.cluster
+        if cluster is None or not cluster.details():
+            return f"{spec.instances} x {spec.tp * spec.ep}"
+        roles, options = cluster.state.roles, cluster.state.options
+        return " + ".join(f"{roles.count(role)} x {options[f'{role}_ep']:g}" for role in dict.fromkeys(roles))
+
+    @property
     def grain_error(self) -> float | None:
         """Largest error of an audited iteration; None where none was."""
         return max((abs(each.error) for each in self.audited), default=None)
@@ -103,7 +112,7 @@ def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingS
         RunError: a scheduler that decides what cannot be.
     """
     begun_s = wall_clock_s()
-    setup = setup or ServingSetup(spec)
+    setup = setup or setup_of(spec)
     stream = setup.stream(rate_per_s)
     instances = start_instances(setup.instances)
     dispatcher = setup.dispatcher(instances)
@@ -142,6 +151,15 @@ def finished(
     return found
 
 
+def setup_of(spec: ServeSpec) -> ServingSetup:
+    """A server that is loaded: pools of a supernode, or instances of one kind."""
+    if spec.cluster == "pdc":
+        from controller.experiment.pdc_setup import PdcSetup
+
+        return PdcSetup(spec)
+    return ServingSetup(spec)
+
+
 def queue_growth_per_s(states: Sequence[RequestState], stream: RequestStreamSpec) -> float:
     """By how many requests a second the system fills up in the second half of the arrivals; 0 where it keeps up."""
     if stream.users or not np.isfinite(stream.rate_per_s) or len(states) < 100:
@@ -166,7 +184,7 @@ def find_serving_rate(
     """
     if not spec.slo and "=" not in spec.classes:
         raise BadWorkload("--find-rate needs an objective: add --slo ttft=250ms,tpot=100ms")
-    setup = ServingSetup(spec)
+    setup = setup_of(spec)
     start = setup.stream().rate_per_s
     if not np.isfinite(start):
         raise BadWorkload(f"--find-rate needs arrivals with a rate, and {spec.requests!r} has none; write poisson:1/s")

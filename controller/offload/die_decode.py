@@ -51,7 +51,7 @@ class DecodeSetting:
 
 
 def decode_plan(
-    topology: Topology, shape: ModelShape, setting: DecodeSetting, mixtures: int | None = None
+    topology: Topology, shape: ModelShape, setting: DecodeSetting, mixtures: int | None = None, *, ends: bool = False
 ) -> tuple[Plan, DieLayers, Scratch]:
     """The step, what the die holds, and its scratch.
 
@@ -60,6 +60,7 @@ def decode_plan(
         shape: of a model with experts and latent attention.
         setting: of the instance.
         mixtures: so many layers with experts and the head alone; None for the whole model and the draft layer.
+        ends: those layers with all that is in a whole step once: dense layers, draft layer, heads.
     """
     experts = shape.experts
     assert experts is not None
@@ -80,9 +81,10 @@ def decode_plan(
     for s.microbatch, (begin, stop) in enumerate(parts):
         tokens = (stop - begin) * (1 + setting.drafts)
         streams.append(die.entering(s, tokens))
-    whole = mixtures is None
+    whole = mixtures is None or ends
     first = 0 if whole else experts.first_dense
-    names: list[int | str] = [*range(first, shape.layers if mixtures is None else first + mixtures)]
+    last = shape.layers if mixtures is None else experts.first_dense + mixtures
+    names: list[int | str] = [*range(first, last)]
     if setting.drafts and whole:
         names.append("draft")
     for layer in names:

@@ -67,6 +67,11 @@ class DieLayers:
         for buffer in self._buffers.values():
             run.place(buffer, written=True)
 
+    def release(self, run: Run) -> None:
+        """Frees them."""
+        for buffer in self._buffers.values():
+            run.release(buffer)
+
     def buffer(self, name: str, dtype: str, *extents: int) -> Buffer:
         """A weight or a cache of the die."""
         if name not in self._buffers:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from controller.serving.cluster_state import BOTH, DECODE, PREFILL, ClusterState
 from controller.serving.clusters.table import ClusterEntry
@@ -53,8 +54,7 @@ class ServingCluster:
         mover: of KV caches.
         migrations, aborted: that came to their end, and that did not.
         moved_tokens: over all copies.
-        on_s: time that instances were on, over all [s].
-        downtimes_s: that migrations suspended requests for [s].
+        on_s, downtimes_s: time that instances were on, over all, and that migrations suspended requests for [s].
     """
 
     def __init__(
@@ -188,6 +188,10 @@ class ServingCluster:
         for number, is_on in enumerate(self.state.on):
             if is_on:
                 self.on_s += now - self._on_since[number]
+
+    def details(self) -> dict[str, Any]:
+        """Figures of a policy of its own kind, for ``--json``."""
+        return {}
 
     # -- migrations ----------------------------------------------------------------------------------------------------
 

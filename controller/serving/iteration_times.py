@@ -47,10 +47,10 @@ class IterationTimes(Protocol):
         """Duration of one iteration, the host's work between two included [s]."""
 
     def decode_steps_s(self, rows: int, context_tokens: int, count: int) -> list[float]:
-        """Durations of `count` steps of decoding that follow each other [s].
+        """Durations of `count` steps of decoding that follow each other, or of the first of them [s].
 
         Args:
             rows: requests.
             context_tokens: of the first step, as in `IterationLoad`; every step adds one a row.
-            count: steps.
+            count: steps; after fewer the loop asks again.
         """

@@ -18,8 +18,11 @@ import numpy as np
 from controller.serving.client_request import Slo
 from controller.serving.state import RequestState
 from controller.serving.token_times import Instants, token_gaps
+from controller.serving.weighted_gaps import weighted_gaps, weighted_percentile
 
 PERCENTILES = (90, 99)
+MOST_GAPS = 20_000_000
+"""Tokens up to which every time between two is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,17 @@ class LatencySummary:
     std_s: float
     percentiles_s: Mapping[int, float]
     count: int
+
+    @classmethod
+    def of_weighted(cls, values: Instants, often: Instants) -> LatencySummary:
+        """The summary of `values`, each as often as `often` says [s]."""
+        if not len(values):
+            return cls.of(values)
+        total = often.sum()
+        mean = float((values * often).sum() / total)
+        spread = float(np.sqrt(((values - mean) ** 2 * often).sum() / total))
+        median, *found = weighted_percentile(values, often, (50, *PERCENTILES))
+        return cls(mean, median, spread, dict(zip(PERCENTILES, found, strict=True)), int(total))
 
     @classmethod
     def of(cls, values: Instants) -> LatencySummary:
@@ -138,13 +152,17 @@ def measure_requests(
     many = ok & (outputs > 1)
     tpot = np.where(many, (last - first) / np.maximum(outputs - 1, 1), np.nan)
     chosen = [state for state, fine in zip(states, many.tolist(), strict=True) if fine] if gaps else []
-    itl = np.concatenate([token_gaps(state, step_end_at) for state in chosen]) if chosen else np.empty(0)
+    if outputs[ok].sum() > MOST_GAPS:
+        itl = LatencySummary.of_weighted(*weighted_gaps(chosen, step_end_at))
+    else:
+        every = [token_gaps(state, step_end_at) for state in chosen]
+        itl = LatencySummary.of(np.concatenate(every) if every else np.empty(0))
     attained, by_bound, met_count = _attainment(states, ttft, tpot, e2el, slos, step_end_at, many)
     ends = np.where(np.isfinite(last), last, 0.0)
     return ServingMetrics(
         int(ok.sum()), int((~ok).sum()), float(ends.max()) if count else 0.0, prompts, int(outputs[ok].sum()),
         _most_at_once(arrival, ends), LatencySummary.of(ttft[ok]), LatencySummary.of(tpot[many]),
-        LatencySummary.of(itl), LatencySummary.of(e2el[ok]), attained, by_bound, ttft, tpot, e2el, met_count,
+        itl, LatencySummary.of(e2el[ok]), attained, by_bound, ttft, tpot, e2el, met_count,
     )  # fmt: skip
 
 

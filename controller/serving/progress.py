@@ -41,13 +41,14 @@ class RequestProgress:
         hands_over: a finished prompt keeps its blocks until another instance has pulled them.
         handed_over: those that have finished since somebody looked.
         preemptions, swapped_blocks, recomputed_tokens: counts so far.
+        keeps_prefixes: finished prompts stay in device memory for others that begin alike.
     """
 
     def __init__(self, state: InstanceState) -> None:
         self.state = state
         self.step_end_at: list[float] = []
         self.preemptions = self.recomputed_tokens = self.swap_outs = 0
-        self.hands_over = False
+        self.hands_over, self.keeps_prefixes = False, True
         self.handed_over: list[RequestState] = []
         self._ahead_blocks = 0
         self._ends_at: dict[int, list[RequestState]] = {}
@@ -107,7 +108,7 @@ class RequestProgress:
 
     def _use_prefix(self, request: RequestState) -> None:
         pool, prefix = self.state.pool, request.request.prefix
-        if not prefix:
+        if not prefix or not self.keeps_prefixes:
             return
         size = request.request.prefix_block_tokens
         whole = min(len(prefix), (request.prompt_tokens - 1) // size)
@@ -245,7 +246,7 @@ class RequestProgress:
     def _publish_prefix(self, request: RequestState) -> None:
         """Shares the whole blocks of a prompt that has been computed."""
         prefix = request.request.prefix
-        if not prefix:
+        if not prefix or not self.keeps_prefixes:
             return
         size, pool = request.request.prefix_block_tokens, self.state.pool
         whole = prefix[len(request.shared) : min(len(prefix), request.prompt_tokens // size)]

@@ -45,6 +45,15 @@ class ClusterEntry:
 
 
 _HERE = "controller.serving.clusters"
+_PDC = {
+    "prefill": 6.0, "decode": 1.0, "prefill_ep": 32.0, "decode_ep": 320.0, "cache": 32.0, "cache_share": 0.5,
+    "flash_gb": 2048.0, "batch": 96.0, "prefill_tokens": 16_384.0, "drafts": 1.0, "accepted": 0.7, "redundant": 32.0,
+    "shared": 32.0, "rdma": 1.0, "ub": 1.0, "start": 0.0, "window": 0.0,
+}  # fmt: skip
+"""Instances and dies of the pools, hosts of the cache, their share of DRAM and GB of flash, requests and prompt tokens
+of an NPU, draft tokens and how many are accepted, copies of experts; 1 or 0 for handoffs over RDMA or UB, and for reads
+of the cache over UB or VPC; 0, 1 or 2 for instances that run, switch to the model or start cold; tokens of a receive
+window, 0 for as many as can come."""
 _LLUMNIX = {"out": 3.0, "into": 30.0, "headroom": 0.0, "scale_low": 10.0, "scale_high": 60.0}
 
 CLUSTERS: Final[Mapping[str, ClusterEntry]] = {
@@ -60,6 +69,8 @@ CLUSTERS: Final[Mapping[str, ClusterEntry]] = {
                      f"{_HERE}.least_loaded_scaling", 0.2, _LLUMNIX, scales=True),
         ClusterEntry("distserve", "prompts and decodes on instances of their own, KV pulled", f"{_HERE}.distserve",
                      roles=True),
+        ClusterEntry("pdc", "pools for prompts, decodes and caching on a supernode (CloudMatrix-Infer)",
+                     f"{_HERE}.pdc", options=_PDC, roles=True),
     )
 }  # fmt: skip
 """By name."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from controller.collectives.exchange import Software
 from controller.collectives.software import fastest, software_of
 from controller.models.attention import LatentAttention, attention_of
 from controller.models.block import Block
@@ -272,14 +271,10 @@ class ExpertParts:
         s.drop(messages[0])  # type: ignore[arg-type]
         ended = []
         for message, (place, _) in zip(messages[1:], self.group.peers, strict=True):
-            value = s.move(message, place, label, rate_limit_bytes_per_s=_rate(software), connection=label)
+            value = s.move(message, place, label, rate_limit_bytes_per_s=software.bytes_per_s, connection=label)
             s.drop(value)
             ended.append(s.count - 1)
         return ended
-
-
-def _rate(software: Software) -> float:
-    return software.bytes_per_s
 
 
 def product_bytes(message: Value | View) -> int:

@@ -60,3 +60,33 @@ def test_who_came_last_leaves_and_is_recomputed() -> None:
     assert (first.preemptions, second.preemptions) == (0, 1)
     assert first.end_at < second.end_at and second.outcome == "ok"
     assert loop.instances[0].progress.recomputed_tokens == 16
+
+
+def test_steps_with_their_requests_are_the_gaps_of_all_tokens() -> None:
+    from controller.conformance.serving_toys import serving_toys
+    from controller.serving.metrics import LatencySummary
+    from controller.serving.token_times import token_gaps
+    from controller.serving.weighted_gaps import weighted_gaps
+
+    for toy in serving_toys()[:3]:
+        loop = loop_of(toy)
+        ends = [np.array(each.progress.step_end_at) for each in loop.instances]
+        states = [state for state in loop.states if state.request.output_tokens > 1]
+        every = LatencySummary.of(np.concatenate([token_gaps(state, ends) for state in states]))
+        weighted = LatencySummary.of_weighted(*weighted_gaps(states, ends))
+        assert weighted.count == every.count
+        for name in ("mean_s", "median_s", "std_s"):
+            assert getattr(weighted, name) == pytest.approx(getattr(every, name), rel=1e-9), toy.name
+        assert weighted.percentiles_s == pytest.approx(every.percentiles_s, rel=1e-9)
+
+
+def loop_of(toy):
+    from controller.conformance.serving_toys import ToyTimes
+    from controller.serving.fleet import InstanceSpec, start_instances
+    from controller.serving.loop import ServingLoop
+    from controller.serving.schedulers import vllm
+    from controller.serving.state import ServerLimits
+
+    loop = ServingLoop(start_instances([InstanceSpec(ToyTimes(), 60, ServerLimits(16, 256), vllm.decide)]), toy.stream)
+    loop.run()
+    return loop
