@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from controller.errors import BadTopology
+from controller.topology.line_entries import Lines, read_entries
 
 MAX_DEPTH = 16
 """Deepest nesting [levels]; a topology needs seven, an alias that holds itself has no end."""
@@ -45,8 +46,16 @@ class Document:
         self.path, self._kind = path, kind
         self._entry_count = 0
         self._most_entries = MAX_ENTRIES
-        self._tree = self._read()
-        self.data: dict[str, Any] = self._plain(self._tree, 0)
+        self._lines: Lines = {}
+        self._tree: Any = None
+        text = self._text()
+        large = read_entries(text)
+        if large is not None:
+            self.data: dict[str, Any] = large[0]
+            self._lines = large[1]
+        else:
+            self._tree = self._read(text)
+            self.data = self._plain(self._tree, 0)
 
     def where(self, place: Place = ()) -> str:
         """``file:line`` of the entry at `place`, or of the innermost entry around it that exists."""
@@ -54,6 +63,9 @@ class Document:
 
     def line(self, place: Place = ()) -> int:
         """Line of the entry at `place`, counted from 1; see `where`."""
+        if self._tree is None:
+            # One entry a line: what lies deeper is on the line of its entry.
+            return self._lines.get(tuple(place[:2])) or self._lines.get(tuple(place[:1]), 1)
         node, line = self._tree, 0
         for key in place:
             if isinstance(node, CommentedMap) and key in node:
@@ -66,16 +78,19 @@ class Document:
             node = node[key]
         return int(line) + 1
 
-    def _read(self) -> Any:
-        parser = YAML(typ="rt", pure=True)
+    def _text(self) -> str:
         try:
-            text = self.path.read_text(encoding="utf-8")
-            self._most_entries = max(MAX_ENTRIES, len(text))
-            tree = parser.load(text)
+            return self.path.read_text(encoding="utf-8")
         except OSError as error:
             raise BadTopology(f"{self.path}: cannot be read: {error.strerror}; give a readable YAML file") from error
         except UnicodeDecodeError as error:
             raise BadTopology(f"{self.path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from error
+
+    def _read(self, text: str) -> Any:
+        parser = YAML(typ="rt", pure=True)
+        self._most_entries = max(MAX_ENTRIES, len(text))
+        try:
+            tree = parser.load(text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark is not None else 1

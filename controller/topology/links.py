@@ -41,12 +41,12 @@ class Vertices:
         Raises:
             BadTopology: no such device, switch or port, or one that another host declares.
         """
-        where = self.document.where(place)
         vertex, dot, port = text.partition(".")
         if vertex in self.switches:
             if dot:
+                where = self.document.where(place)
                 raise BadTopology(f"{where}: {vertex!r} is a switch and has no port {port!r}; write {vertex!r} alone")
-            self._same_host(vertex, self.switches[vertex], host, where)
+            self._same_host(vertex, self.switches[vertex], host, place)
             return (Endpoint(vertex),)
         if vertex in self.groups:
             devices = [self.devices[name] for name in self.groups[vertex].members]
@@ -55,15 +55,15 @@ class Vertices:
         else:
             known = (*self.groups, *self.devices, *self.switches)
             raise BadTopology(
-                f"{where}: the link ends at {vertex!r}, which is no device and no switch"
+                f"{self.document.where(place)}: the link ends at {vertex!r}, which is no device and no switch"
                 f"{hint(vertex, known, 'devices and switches')}"
             )
-        self._same_host(vertex, devices[0].host, host, where)
+        self._same_host(vertex, devices[0].host, host, place)
         ports = devices[0].spec.ports
         if port not in ports:
             what = f"{vertex!r} has no port {port!r}" if dot else f"{vertex!r} is a device, so the link needs its port"
             addressable = [f"{vertex}.{name}" for name in ports]
-            raise BadTopology(f"{where}: {what}{hint(text, addressable, 'ports')}")
+            raise BadTopology(f"{self.document.where(place)}: {what}{hint(text, addressable, 'ports')}")
         return tuple(Endpoint(device.name, port) for device in devices)
 
     def check_ports(self, woven: Expansion) -> None:
@@ -82,8 +82,9 @@ class Vertices:
                         f"{hint(f'{group}.{port}', addressable, 'ports')}"
                     )
 
-    def _same_host(self, vertex: str, actual: str, host: str, where: str) -> None:
+    def _same_host(self, vertex: str, actual: str, host: str, place: Place) -> None:
         if host and actual != host:
+            where = self.document.where(place)
             stands = f"on host {actual!r}" if actual else "between the hosts"
             raise BadTopology(
                 f"{where}: {vertex!r} is {stands}, not on {host!r}; "
@@ -179,17 +180,16 @@ def _with_share(link: Link, share: float, why: str) -> Link:
 
 def _copies(vertices: Vertices, entry: LinkEntry, host: str, place: Place, cable: Cable) -> list[tuple[str, Link]]:
     """(declared name, link) for each copy of one entry."""
-    where = vertices.document.where(place)
     first = vertices.ends(entry.ends[0], host, (*place, "ends", 0))
     second = vertices.ends(entry.ends[1], host, (*place, "ends", 1))
     if len(first) != len(second) and 1 not in (len(first), len(second)):
         raise BadTopology(
-            f"{where}: {entry.ends[0]} is {len(first)} devices and {entry.ends[1]} is {len(second)}; "
-            f"two groups are joined one to one, so their counts must be equal"
+            f"{vertices.document.where(place)}: {entry.ends[0]} is {len(first)} devices and {entry.ends[1]} is "
+            f"{len(second)}; two groups are joined one to one, so their counts must be equal"
         )
     complaint = name_complaint(entry.name, "link") if entry.name is not None else ""
     if complaint:
-        raise BadTopology(f"{where}: {complaint}")
+        raise BadTopology(f"{vertices.document.where(place)}: {complaint}")
     copies = max(len(first), len(second))
     counted = any(
         end.partition(".")[0] in vertices.groups and vertices.groups[end.partition(".")[0]].count is not None
@@ -200,7 +200,9 @@ def _copies(vertices: Vertices, entry: LinkEntry, host: str, place: Place, cable
     for index in range(copies):
         a, b = first[index % len(first)], second[index % len(second)]
         if a.vertex == b.vertex:
-            raise BadTopology(f"{where}: the link joins {a.vertex!r} with itself; name two different ends")
+            raise BadTopology(
+                f"{vertices.document.where(place)}: the link joins {a.vertex!r} with itself; name two different ends"
+            )
         name = f"{a}-{b}" if entry.name is None else f"{entry.name}{index}" if counted else entry.name
         made.append((declared, cable.link(name, a, b, -1 if entry.dimension is None else entry.dimension)))
     return made

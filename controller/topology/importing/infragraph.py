@@ -187,24 +187,24 @@ def infragraph(path: Path, name: str, given: Given) -> Sketch:
         place: Place = ("instances", index)
         device, own = str(instance.get("device")), str(instance.get("name"))
         sizes[own] = device, graph.count(instance, place)
+        # What an instance holds is the same in all of them, but for its name.
+        found, inner = list(graph.parts(device, "", place)), list(graph.inner_edges(device, "", place))
+        computes = any(choice == "xpu" for _, choice in found)
+        if len(kinds) + sizes[own][1] * len(found) > MAX_VERTICES:
+            raise graph.wrong(place, f"more than {MAX_VERTICES} components")
         for number in range(sizes[own][1]):
             prefix = f"{own}.{number}"
-            found = list(graph.parts(device, prefix, place))
-            computes = any(choice == "xpu" for _, choice in found)
             host = names.of(f"{prefix}.host") if computes else ""
             for part, choice in found:
-                kinds[part] = choice, host
-            if len(kinds) > MAX_VERTICES:
-                raise graph.wrong(place, f"more than {MAX_VERTICES} components")
-            edges += graph.inner_edges(device, prefix, place)
+                kinds[prefix + part] = choice, host
+            edges += [_Edge(prefix + each.a, prefix + each.b, each.link, each.links, each.place) for each in inner]
     for index, edge in enumerate(graph.entries(graph.data, "edges")):
         place = ("edges", index)
         sides = [_outer(graph, sizes, graph.end(edge, side, place), place) for side in ("ep1", "ep2")]
         edges += graph.joined(sides, edge, ("links",), place)
-    where = graph.document.where(("devices",))
     for part, (choice, host) in kinds.items():
         if choice == "xpu":
-            devices[part] = given.product("gpu", part, where)
+            devices[part] = given.product("gpu", part, graph.document.where(("devices",)))
             product = devices[part].product
             sketch.hosts.setdefault(host, Chassis()).devices[names.of(part)] = (product, None)
         elif host:

@@ -10,6 +10,13 @@ from xml.parsers import expat
 from controller.errors import BadTopology
 from controller.topology.importing.sketch import text_of
 
+OTHER_FILES = {
+    "graphs": "; this is what NCCL_GRAPH_DUMP_FILE names, the channels that NCCL chose: give what NCCL_TOPO_DUMP_FILE "
+    "names, the machine",
+    "topology": "; this is what hwloc's lstopo writes",
+    "job": "; this is no platform but what to run on one (SimGrid)",
+}
+"""What files with other roots are, that are given by mistake."""
 MAX_DEPTH = 64
 MAX_ELEMENTS = 1_000_000
 
@@ -95,5 +102,6 @@ def read_markup(path: Path, root: str) -> Element:
     except expat.ExpatError as error:
         raise BadTopology(f"{path}:{error.lineno}: this is not XML: {expat.ErrorString(error.code)}") from error
     if found[0].tag != root:
-        raise BadTopology(f"{found[0].where}: the root is <{found[0].tag}>, not <{root}>")
+        other = OTHER_FILES.get(found[0].tag, "")
+        raise BadTopology(f"{found[0].where}: the root is <{found[0].tag}>, not <{root}>{other}")
     return found[0]

@@ -231,5 +231,7 @@ def _matrix(path: Path, text: str) -> ParsedMatrix:
 
 
 def _numa(cells: Sequence[str]) -> str:
-    """The NUMA node behind the list of cores; "" where the row says none."""
+    """The NUMA node behind the list of cores, or that list where older drivers print no node; "" without either."""
+    if len(cells) == 1 and re.fullmatch(r"[0-9]+(?:[-,][0-9]+)+", cells[0]):
+        return cells[0]
     return cells[1] if len(cells) > 1 and cells[1].isdecimal() else ""

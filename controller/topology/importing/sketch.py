@@ -72,6 +72,11 @@ class SourcedQuantity:
     source: str
 
     @property
+    def entry(self) -> dict[str, str]:
+        """The same as an entry of a file."""
+        return {"value": self.text, "kind": self.kind, "source": self.source}
+
+    @property
     def yaml(self) -> str:
         """A flow mapping; JSON strings are YAML strings, whatever a file name holds."""
         return f"{{value: {json.dumps(self.text)}, kind: {self.kind}, source: {json.dumps(self.source)}}}"
@@ -120,31 +125,6 @@ class Sketch:
     links: list[Connection] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     fabric: str = ""
-
-    def yaml(self, origin: str) -> str:
-        """The topology file; `origin` says what it was made of."""
-        lines = [f"# Imported from {origin}."]
-        lines += [f"# Not taken over: {note}." for note in dict.fromkeys(self.notes)]
-        lines.append(f"name: {self.name}")
-        if self.fabric:
-            return "\n".join(lines) + f"\n{self.fabric}"
-        lines.append("hosts:")
-        for host, chassis in self.hosts.items():
-            lines += [f"  {host}:", "    devices:"]
-            for device, (product, count) in chassis.devices.items():
-                said = "" if count is None else f", count: {count}"
-                lines.append(f"      {device}: {{product: {product}{said}}}")
-            if chassis.switches:
-                lines.append(f"    switches: [{', '.join(chassis.switches)}]")
-            if chassis.links:
-                lines.append("    links:")
-                lines += [f"      {_line(link)}" for link in chassis.links]
-        if self.switches:
-            lines.append(f"switches: [{', '.join(self.switches)}]")
-        if self.links:
-            lines.append("links:")
-            lines += [f"  {_line(link)}" for link in self.links]
-        return "\n".join(lines) + "\n"
 
 
 def rate_of(
@@ -254,18 +234,3 @@ def _checked(text: str, dimension: str, option: str) -> SourcedQuantity:
     except BadQuantity as error:
         raise BadTopology(f"{option}: {error}") from error
     return SourcedQuantity(text, "assumed", f"given to the import with {option.split()[0]}")
-
-
-def _line(link: Connection) -> str:
-    said = [f"ends: [{link.a}, {link.b}]"]
-    said += [f"name: {link.name}"] if link.name else []
-    if link.bandwidth is not None and link.backward is None:
-        said.append(f"bandwidth: {link.bandwidth.yaml}")
-    elif link.bandwidth is not None and link.backward is not None:
-        said += [f"forward: {link.bandwidth.yaml}", f"backward: {link.backward.yaml}"]
-    said.append(f"latency: {link.latency.yaml}")
-    said += ["shared: true"] if link.shared else []
-    said += ["per_flow: true"] if link.per_flow else []
-    said += [f"passes: [{', '.join(json.dumps(each) for each in link.passes)}]"] if link.passes else []
-    said += [f"dimension: {link.dimension}"] if link.dimension >= 0 else []
-    return f"- {{{', '.join(said)}}}"

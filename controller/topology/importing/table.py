@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from controller.errors import BadTopology, UserError
 from controller.topology.importing.sketch import Given, Names, Sketch
+from controller.topology.importing.written import file_text
 from controller.topology.loader import load_topology
 from controller.topology.nearest import hint
 
@@ -53,7 +54,7 @@ def import_topology(format_name: str, path: str | Path, name: str = "", given: G
     importer: Importer = getattr(importlib.import_module(module), function)
     source, known = Path(path), given or Given()
     sketch = importer(source, name or Names().of(source.stem), known)
-    text = sketch.yaml(f"{source.name}, {FORMATS[format_name][1]}")
+    text = file_text(sketch, f"{source.name}, {FORMATS[format_name][1]}")
     if len(sketch.hosts) <= CHECKED_HOSTS:
         _check(text, source, known)
     return text

@@ -47,7 +47,9 @@ class JobGroup:
     @property
     def mixed(self) -> bool:
         """Whether reads and writes ran at once, so that each is less than alone."""
-        return len([rate for rate in self.rates.values() if rate > 0]) > 1
+        return (
+            self.order in ("rw", "readwrite", "randrw") or len([rate for rate in self.rates.values() if rate > 0]) > 1
+        )
 
 
 def read_fio(text: str, where: str) -> list[Found]:

@@ -213,3 +213,9 @@ def test_a_network_without_speed_is_that_of_the_user(tmp_path):
     assert "lacks the attribute 'speed'" in complaint(tmp_path, text)
     given = Given(GIVEN.products, {**GIVEN.links, "network": ("50 GB/s", "1 us")}, GIVEN.latency)
     assert imported(tmp_path, text, given).devices
+
+
+def test_the_file_of_the_channels_is_named(tmp_path):
+    (tmp_path / "g.xml").write_text("<graphs version='1'><graph id='0' pattern='4' nchannels='2'/></graphs>")
+    with pytest.raises(BadTopology, match=r"NCCL_GRAPH_DUMP_FILE names, .* give what NCCL_TOPO_DUMP_FILE"):
+        import_topology("nccl", tmp_path / "g.xml", "g", Given({"gpu": "h100_sxm"}))

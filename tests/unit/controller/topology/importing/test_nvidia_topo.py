@@ -155,3 +155,14 @@ def test_older_labels_and_what_a_terminal_leaves_behind(tmp_path):
     given = Given({"gpu": "v100_sxm"}, {"sockets": ("20 GB/s", "")}, "500 ns")
     made = import_topology("nvidia-topo", tmp_path / "m.txt", "m", given)
     assert 'value: "20 GB/s"' in made and made.count("numa") >= 2
+
+
+def test_older_drivers_say_the_node_by_its_cores(tmp_path):
+    """Without the column of nodes two GPUs that NVLink joins are on one where their cores are the same."""
+    rows = ["\tGPU0\tGPU1\tGPU2\tGPU3\tCPU Affinity", "GPU0\t X \tNV1\tNV1\tNV2\t0-19,40-59",
+            "GPU1\tNV1\t X \tNV2\tNV1\t0-19,40-59", "GPU2\tNV1\tNV2\t X \tNV2\t20-39,60-79",
+            "GPU3\tNV2\tNV1\tNV2\t X \t20-39,60-79"]  # fmt: skip
+    (tmp_path / "t.txt").write_text("\n".join(rows) + "\n")
+    given = Given({"": "a100_sxm_40"}, {"sockets": ("20 GB/s", "")}, "500 ns")
+    text = import_topology("nvidia-topo", tmp_path / "t.txt", "t", given)
+    assert "switches: [numa0, numa1]" in text
