@@ -1,4 +1,4 @@
-"""Writes what a job that stands still would leave: Flight Recorder dumps, Inspector lines, RAS and DCGM counts."""
+"""Writes what a job that stands still would leave: Flight Recorder dumps, Inspector, RAS and DCGM, and a timeline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from controller.diagnosis.formats.dcgm import FELL_OFF_THE_BUS, DeviceReading, d
 from controller.diagnosis.formats.flight_recorder import write_dumps
 from controller.diagnosis.formats.flight_recorder_written import dump_contents
 from controller.diagnosis.formats.inspector import inspector_gauges, inspector_lines
-from controller.diagnosis.formats.ras import ras_status
+from controller.diagnosis.formats.ras import ras_status, ras_text
+from controller.diagnosis.formats.trace_events import trace_events
 from controller.diagnosis.replay import HEALTHY, Replay
 from controller.diagnosis.telemetry import OperationRecords
 from controller.diagnosis.twin import strike_of
@@ -47,14 +48,17 @@ def record_entry(campaign: Campaign, entry: CampaignEntry, folder: Path) -> tupl
     item = 4 * ELEMENTS
     for rank in range(len(job.started.devices)):
         if rank not in lost:
-            lines = "\n".join(inspector_lines(job.started, records, item, rank))
+            lines = "\n".join(inspector_lines(job.started, records, item, rank, verbose=True))
             (folder / f"inspector-{rank}.jsonl").write_text(lines + "\n")
     (folder / "inspector.prom").write_text(inspector_gauges(job.started, records, item, 0) if 0 not in lost else "")
-    (folder / "ras.json").write_text(json.dumps(ras_status(job.started, records, lost), indent=1) + "\n")
+    status = ras_status(job.started, records, lost)
+    (folder / "ras.json").write_text(json.dumps(status, indent=1) + "\n")
+    (folder / "ras.txt").write_text(ras_text(job.started, status))
     readings = []
     for device, host in zip(job.started.devices, job.started.hosts, strict=True):
         model = campaign.spec.topology.devices[device].spec.product
         error = float(FELL_OFF_THE_BUS) if device in killed else 0.0
         readings.append(DeviceReading(device, host, model, {"DCGM_FI_DEV_XID_ERRORS": error}))
     (folder / "dcgm.prom").write_text(dcgm_text(readings))
+    (folder / "timeline.json").write_text(trace_events(job.started, records, readings))
     return tuple(written)

@@ -23,7 +23,7 @@ GAUGES = {
 
 
 def inspector_lines(
-    job: JobStarted, records: Iterable[OperationRecords], message_bytes: int, rank: int
+    job: JobStarted, records: Iterable[OperationRecords], message_bytes: int, rank: int, *, verbose: bool = False
 ) -> Iterator[str]:
     """What the inspector of one rank writes, a line for each operation that has ended.
 
@@ -32,9 +32,12 @@ def inspector_lines(
         records: its operations, in order.
         message_bytes: size of each [bytes].
         rank: whose file it is.
+        verbose: whether to add ``event_trace_ts``, instants in microseconds: the collective, and its kernel on channel
+            0, which is all that telemetry tells of channels.
     """
     for made in _performances(job, records, message_bytes, rank):
-        yield json.dumps(made, separators=(",", ":"))
+        trace = made.pop("event_trace_ts")
+        yield json.dumps({**made, "event_trace_ts": trace} if verbose else made, separators=(",", ":"))
 
 
 def inspector_gauges(job: JobStarted, records: Iterable[OperationRecords], message_bytes: int, rank: int) -> str:
@@ -85,4 +88,11 @@ def _performances(
                     "coll_exec_time_us": round(took_s * 1e6), "coll_timing_source": "kernel_gpu",
                     "coll_algobw_gbs": round(algobw, 6), "coll_busbw_gbs": round(algobw * factor, 6),
                 },
+                "event_trace_ts": _trace_us(entered_at, done_at),
             }  # fmt: skip
+
+
+def _trace_us(entered_at: float, done_at: float) -> dict[str, Any]:
+    begin, end = round(entered_at * 1e6), round(done_at * 1e6)
+    kernel = {"channel_id": 0, "kernel_start_ts": begin, "kernel_stop_ts": end, "kernel_record_ts": end}
+    return {"coll_start_ts": begin, "coll_stop_ts": end, "kernel_events": [kernel]}

@@ -1,12 +1,13 @@
 """NCCL RAS: how many operations each rank has entered in each communicator, and whose counts differ.
 
-Source: NCCL, src/ras; the answer of port 28028 as JSON. A rank that gave no sign of life is missing from its
-communicators.
+Source: NCCL, src/ras; the answer of port 28028 as JSON and as text for people. A rank that gave no sign of life is
+missing from its communicators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from controller.diagnosis.telemetry import JobStarted, OperationRecords
@@ -46,3 +47,75 @@ def ras_status(job: JobStarted, records: Iterable[OperationRecords], missing: Co
             }
         )  # fmt: skip
     return {"communicators": found}
+
+
+def ras_text(job: JobStarted, status: Mapping[str, Any]) -> str:
+    """The same for people, as a client of the port prints it: summary, communicators by group, and errors.
+
+    Args:
+        job: the ranks.
+        status: from `ras_status`.
+    """
+    hosts = Counter(job.hosts)
+    sizes = sorted(set(hosts.values()))
+    per_node = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]}-{sizes[-1]}"
+    lines = [
+        "Job summary", "===========", "",
+        "  Nodes  Processes         GPUs  Processes     GPUs",
+        "(total)   per node  per process    (total)  (total)",
+        f"{len(hosts):>7}  {per_node:>9}  {1:>11}  {len(job.hosts):>9}  {len(job.hosts):>7}", "",
+        "Communicators...", "================", "",
+        "Group     Comms     Nodes     Ranks     Ranks     Ranks    Status  Errors",
+        "    #  in group  per comm  per node  per comm  in group",
+    ]  # fmt: skip
+    errors: list[str] = []
+    for number, comms in enumerate(_groups(job, status)):
+        first = comms[0]
+        nodes = len({job.hosts[rank] for rank in _ranks(job, first["name"])})
+        found = [each["errors"] for each in comms]
+        worst = next((kind for kind in ("INCOMPLETE", "MISMATCH") if kind in found), "OK")
+        lines.append(
+            f"{number:>5}  {len(comms):>8}  {nodes:>8}  {first['size'] // nodes:>8}  {first['size']:>8}  "
+            f"{first['size'] * len(comms):>8}  {first['status']:>8}  {worst:>6}"
+        )
+        for place, each in enumerate(comms):
+            if each["errors"] != "OK":
+                errors += _error_lines(job, f"#{number}-{place} ({each['name']})", each)
+    if errors:
+        lines += ["", "Errors", "======", "", *errors]
+    return "\n".join(lines) + "\n"
+
+
+def _groups(job: JobStarted, status: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
+    """Communicators of one size on as many nodes, in order."""
+    found: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    for each in status["communicators"]:
+        nodes = len({job.hosts[rank] for rank in _ranks(job, each["name"])})
+        found.setdefault((each["size"], nodes), []).append(each)
+    return [found[key] for key in sorted(found, reverse=True)]
+
+
+def _ranks(job: JobStarted, name: str) -> tuple[int, ...]:
+    return next(group.ranks for group in job.communicators if group.name == name)
+
+
+def _error_lines(job: JobStarted, name: str, comm: Mapping[str, Any]) -> list[str]:
+    ranks = _ranks(job, comm["name"])
+
+    def where(place: int) -> str:
+        return f"      Rank {place} -- {job.devices[ranks[place]]} on node {job.hosts[ranks[place]]}"
+
+    lines = []
+    if comm["missing"]:
+        lines += [f"  {name} INCOMPLETE", f"    Missing communicator data from {len(comm['missing'])} ranks"]
+        lines += [where(place) for place in comm["missing"]]
+    counts: dict[int, list[int]] = {}
+    for each in comm["ranks"]:
+        counts.setdefault(sum(each["opCounts"].values()), []).append(each["rank"])
+    if len(counts) > 1:
+        lines += [f"  {name} MISMATCH", "    Communicator ranks have different collective operation counts"]
+        for count in sorted(counts, key=lambda count: (-len(counts[count]), count)):
+            lines.append(f"    {len(counts[count])} ranks have launched up to operation {count}")
+        few = min(counts, key=lambda count: (len(counts[count]), count))
+        lines += [where(place) for place in counts[few]]
+    return [*lines, ""]

@@ -69,3 +69,34 @@ def test_a_counter_that_dcgm_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="DCGM_FI_DEV_WHATEVER: no such counter"):
         dcgm_text([DeviceReading("gpu0", "h0", "h100", {"DCGM_FI_DEV_WHATEVER": 1.0})])
     assert dcgm_text([]) == ""
+
+
+def test_the_verbose_inspector_says_when_each_collective_began_and_ended(tmp_path) -> None:
+    lines = (left(tmp_path, "kill") / "inspector-0.jsonl").read_text().splitlines()
+    for line in map(json.loads, lines):
+        trace = line["event_trace_ts"]
+        assert trace["coll_stop_ts"] - trace["coll_start_ts"] == pytest.approx(
+            line["coll_perf"]["coll_exec_time_us"], abs=1
+        )
+        (kernel,) = trace["kernel_events"]
+        assert kernel["channel_id"] == 0 and kernel["kernel_stop_ts"] == trace["coll_stop_ts"]
+
+
+def test_the_text_of_ras_names_whose_counts_differ_and_who_is_missing(tmp_path) -> None:
+    text = (left(tmp_path / "hang", "hang") / "ras.txt").read_text()
+    assert "    0         1         1         8         8         8   RUNNING  MISMATCH" in text
+    assert "7 ranks have launched up to operation 5" in text and "1 ranks have launched up to operation 4" in text
+    assert "Rank 5 -- gpu5 on node" in text
+    text = (left(tmp_path / "kill", "kill") / "ras.txt").read_text()
+    assert "INCOMPLETE\n    Missing communicator data from 1 ranks\n      Rank 5 -- gpu5" in text
+
+
+def test_the_timeline_has_every_operation_the_counts_and_the_error(tmp_path) -> None:
+    events = json.loads((left(tmp_path, "kill") / "timeline.json").read_text())["traceEvents"]
+    drawn = [event for event in events if event["ph"] == "X"]
+    assert {event["args"]["state"] for event in drawn} == {"completed", "never ended"}
+    assert sum(event["args"]["state"] == "never ended" for event in drawn) == 7  # the killed one never came
+    last = {event["name"]: event["args"]["entered"] for event in events if event["ph"] == "C"}
+    assert last["rank 5 operations"] == 4 and last["rank 0 operations"] == 5
+    (error,) = [event for event in events if event["ph"] == "i"]
+    assert error["name"].startswith("DCGM_FI_DEV_XID_ERRORS") and error["tid"] == 5
