@@ -58,6 +58,11 @@ class Occupancy:
         self._admitted: PlanMemo[int] = PlanMemo()
         self._trace = trace
 
+    @property
+    def peaks(self) -> dict[str, int]:
+        """Highest occupancy by ``device.tier`` [bytes], of tiers that were used."""
+        return {f"{device}.{tier}": peak for (device, tier), peak in self.peak_bytes.items() if peak}
+
     def take(self, buffer: Buffer, *, written: bool, now: float) -> None:
         """Takes a buffer out of its tier.
 

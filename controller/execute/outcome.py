@@ -154,6 +154,10 @@ class Outcome:
         """Whether the run came to its end."""
         return self.ended == "ok"
 
+    def run_out(self, error: OutOfMemory) -> None:
+        """Makes running out of memory the outcome."""
+        self.ended, self.overflow, self.shortages = str(error), Overflow.of(error), (Shortage.of(error),)
+
     @property
     def result(self) -> ProgramResult | None:
         """What the first program returned that returned anything."""

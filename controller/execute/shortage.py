@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.errors import OutOfMemory
-from controller.execute.outcome import Outcome, Overflow, Shortage
+from controller.execute.outcome import Outcome, Shortage
 from controller.execute.survey import survey
 from controller.program.run import ProgramFunction
 from controller.topology.capacities import with_capacities
@@ -39,9 +39,7 @@ def report_shortage(
         topology, programs: as in the run.
     """
     if error is not None:
-        outcome.ended = str(error)
-        outcome.shortages = (Shortage.of(error),)
-        outcome.overflow = Overflow.of(error)
+        outcome.run_out(error)
         first = (error.device, error.tier)
     else:
         assert outcome.shortages, "the run ran out of memory"
