@@ -1,5 +1,6 @@
 """A rewrite keeps what strategies do; the whole matrix is ``scripts/digests``, a few minutes by hand."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-from digests import Case, cases, differences, load, load_renames, record
+from digests import Case, cases, compare_rows, differences, load, load_renames, record
 from plan_digest import PlanDigest
 
 from controller.plan.build import PlanBuilder
@@ -56,3 +57,18 @@ def test_names_of_destinations_do_not_count() -> None:
 def test_a_read_of_another_value_is_seen() -> None:
     assert _chain("xabc").ops == _chain("xabc", wrong=True).ops
     assert _chain("xabc").edges != _chain("xabc", wrong=True).edges
+
+
+def test_rows_of_one_paper_are_taken_and_compared_without_the_others(tmp_path, capsys) -> None:
+    def printed(paper: str, ours: float) -> Path:
+        row = {"paper": paper, "table": "t", "row": "r", "quantity": "q", "ours": ours}
+        (file := tmp_path / f"{paper}.json").write_text(json.dumps([row]))
+        return file
+
+    (golden := tmp_path / "golden.json").write_text("{}")
+    assert compare_rows([printed("a", 1.5), printed("b", 2.5)], update=True, golden=golden) == 0
+    assert compare_rows([printed("a", 1.5)], update=False, golden=golden) == 0
+    assert compare_rows([printed("a", 1.0)], update=False, golden=golden) == 1
+    assert "a | t | r | q: 0x1.8000000000000p+0 (1.5 s) before" in capsys.readouterr().out
+    assert compare_rows([printed("a", 1.0)], update=True, golden=golden) == 0
+    assert json.loads(golden.read_text()) == {"a | t | r | q": (1.0).hex(), "b | t | r | q": (2.5).hex()}

@@ -1,7 +1,7 @@
 """Digests of what every strategy does, against a golden file: scripts/digests [--update] [--only TEXT...] [--quick].
 
-With ``--reproduce FILE`` our values of all published rows instead, as ``windtunnel reproduce all --json`` wrote them
-(nine minutes on one core).
+With ``--reproduce FILE...`` our values of published rows instead, as ``windtunnel reproduce PAPER... --json`` printed
+them; the rows of papers that no file has are left alone, so that the papers can be taken one at a time.
 
 A case is a strategy, a model, a batch and changes of the topology. A rewrite keeps every digest, every instant to the
 last bit and every key of the result; peak bytes may fall. Labels that a rewrite renames go into
@@ -190,13 +190,27 @@ def values_of_rows(file: Path) -> dict[str, object]:
     }
 
 
-def compare_rows(file: Path, *, update: bool) -> int:
-    """Compares our values of published rows with the golden ones, or writes them; returns the exit status."""
-    new = values_of_rows(file)
+def paper_of_row(name: str) -> str:
+    """The paper that a golden row is of."""
+    return name.split(" | ", 1)[0]
+
+
+def compare_rows(files: Sequence[Path], *, update: bool, golden: Path = REPRODUCED) -> int:
+    """Compares our values of published rows with the golden ones, or writes them; returns the exit status.
+
+    Args:
+        files: what was printed, of the papers that count.
+        update: write instead of comparing.
+        golden: the golden file.
+    """
+    new = {name: value for file in files for name, value in values_of_rows(file).items()}
+    papers = set(map(paper_of_row, new))
+    all_rows = json.loads(golden.read_text(encoding="utf-8"))
     if update:
-        REPRODUCED.write_text(json.dumps(dict(sorted(new.items())), indent=1) + "\n", encoding="utf-8")
+        others = {name: value for name, value in all_rows.items() if paper_of_row(name) not in papers}
+        golden.write_text(json.dumps(dict(sorted({**others, **new}.items())), indent=1) + "\n", encoding="utf-8")
         return 0
-    old = json.loads(REPRODUCED.read_text(encoding="utf-8"))
+    old = {name: value for name, value in all_rows.items() if paper_of_row(name) in papers}
     wrong = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     for name in wrong:
         print(f"{name}: {_readable(old.get(name))} before, {_readable(new.get(name))} now")
@@ -209,7 +223,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--update", action="store_true", help="write the golden file instead of comparing with it")
     parser.add_argument("--only", nargs="+", default=(), metavar="TEXT", help="cases whose name contains a text")
     parser.add_argument("--quick", action="store_true", help="the cases that CI runs")
-    parser.add_argument("--reproduce", type=Path, metavar="FILE", help="what `windtunnel reproduce all --json` printed")
+    parser.add_argument(
+        "--reproduce", type=Path, nargs="+", metavar="FILE", help="what `windtunnel reproduce PAPER... --json` printed"
+    )
     given = parser.parse_args(arguments)
     if given.reproduce is not None:
         return compare_rows(given.reproduce, update=given.update)
