@@ -95,7 +95,8 @@ class InTurns:
 
     def __init__(
         self, name: str, scenario: TrainingScenario, gpus: Sequence[str], host: Place, home: Home, *,
-        inputs_leave: bool = False, copy: str = "", evicted: Callable[[int], View] | None = None,
+        inputs_leave: bool = False, copy: str = "", out_bytes_per_s: float = 0.0,
+        evicted: Callable[[int], View] | None = None,
     ) -> None:  # fmt: skip
         """Names everything.
 
@@ -107,9 +108,11 @@ class InTurns:
             home: where parameters, gradients and states lie.
             inputs_leave: block inputs go to main memory instead of staying on the GPU.
             copy: path of parameters and gradients between GPU and main memory, "" or ``pageable``.
+            out_bytes_per_s: limit of such copies to main memory; 0 for none [bytes/s].
             evicted: the fp32 parameters of a part in main memory, where parameters arrive so after the optimizer, are
                 cast on the GPU, and are copied back to main memory when their place is needed; None where nothing is.
         """
+        self._out_bytes_per_s = out_bytes_per_s
         self._name, self._home, self._copy, self._layers = name, home, copy, scenario.shape.layers
         self._evicted, self._item = evicted, ITEM_BYTES[scenario.dtype]
         self._library = Library(scenario.topology, gpus)
@@ -231,7 +234,7 @@ class InTurns:
             start, stop = shares[gpu.number]
             turns.s.move(
                 elements(sources[gpu.number], start, stop - start), elements(target, start, stop - start),
-                "parameters out", path=self._copy, after=turns.before,
+                "parameters out", path=self._copy, rate_limit_bytes_per_s=self._out_bytes_per_s, after=turns.before,
             )  # fmt: skip
 
     def _send(self, turns: Turns, part: int) -> None:
@@ -247,6 +250,6 @@ class InTurns:
             start, stop = shares[gpu.number]
             turns.s.move(
                 mine[gpu.number], elements(target, start, stop - start), "gradients out", path=self._copy,
-                after=turns.before,
+                rate_limit_bytes_per_s=self._out_bytes_per_s, after=turns.before,
             )  # fmt: skip
         self._home.arrived(turns, part)

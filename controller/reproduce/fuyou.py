@@ -58,8 +58,8 @@ STAGES = {
 
 
 FAR_FROM_GEMINI = (
-    "Gemini's eviction and its fp32 chunks are modelled; some 60 s of a step that do not grow with the batch are not: "
-    "allocating main memory anew for every copy is a part of them"
+    "Gemini's eviction, its fp32 chunks and the faults of memory that is allocated anew for every copy are modelled; "
+    "some 50 s of a step that do not grow with the batch are not, and the text names nothing that takes them"
 )
 
 
