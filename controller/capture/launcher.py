@@ -25,6 +25,8 @@ from controller.program.run import ProgressSink
 AT_ONCE = 8
 """Processes at once; a pipeline's stages wait for each other, so no stage may wait for a place for ever."""
 ENDED_S = 5.0
+WAYS_OUT = ("--oracle", "--live", "kernel_cost")
+"""Words of an end that the user can do something about."""
 
 
 @dataclass
@@ -134,7 +136,7 @@ def checked(trace: RankTrace) -> RankTrace:
     Raises:
         UnsaidValue, ProgramFailed, NoStep: it did not.
     """
-    if trace.ended and not trace.traceback and ("--oracle" in trace.ended or "--live" in trace.ended):
+    if trace.ended and not trace.traceback and any(word in trace.ended for word in WAYS_OUT):
         raise UnsaidValue(trace.ended)
     if trace.ended:
         raise ProgramFailed(f"rank {trace.rank}: {trace.ended}")

@@ -69,3 +69,71 @@ def test_a_program_without_a_step_says_so(tmp_path):
 def test_more_ranks_than_devices_are_refused():
     with pytest.raises(WindtunnelError, match="9 ranks, and dgx_h100 has 8"):
         captured("--topology", "dgx_h100", "--ranks", "9", PROGRAM)
+
+
+def test_a_program_that_branches_on_a_truth_of_the_device_is_stopped_at_its_line(tmp_path):
+    program = tmp_path / "truth.py"
+    program.write_text(
+        "import torch\n"
+        "w = torch.nn.Linear(4, 4, device='cuda')\n"
+        "o = torch.optim.SGD(w.parameters(), 0.1)\n"
+        "for _ in range(3):\n"
+        "    loss = w(torch.ones(2, 4, device='cuda')).sum()\n"
+        "    if loss > 0:\n"
+        "        loss.backward()\n"
+        "    o.step()\n"
+    )
+    with pytest.raises(WindtunnelError, match=r"truth.py:6: .*--oracle bool=VALUE.*--live"):
+        captured("--topology", "dgx_h100", "--ranks", "1", str(program))
+
+
+def test_own_kernels_take_what_the_program_declares_and_compiling_is_said_to_be_eager(tmp_path):
+    program = tmp_path / "own.py"
+    program.write_text(
+        "import torch, windtunnel\n"
+        "@torch.library.custom_op('mine::swish', mutates_args=())\n"
+        "def swish(x: torch.Tensor) -> torch.Tensor:\n"
+        "    return x * torch.sigmoid(x)\n"
+        "swish.register_fake(torch.empty_like)\n"
+        "swish.register_autograd(lambda ctx, g: g)\n"
+        "@windtunnel.kernel_cost('mine::swish')\n"
+        "def cost(x):\n"
+        "    return windtunnel.KernelWork(reads=3_000_000_000, writes=x.nbytes)\n"
+        "w = torch.nn.Linear(64, 64, device='cuda')\n"
+        "o = torch.optim.SGD(w.parameters(), 0.1)\n"
+        "for _ in range(3):\n"
+        "    swish(torch.compile(w)(torch.ones(512, 64, device='cuda'))).sum().backward(); o.step(); o.zero_grad()\n"
+    )
+    found = captured("--topology", "dgx_h100", "--ranks", "1", str(program))
+    (own,) = [call for call in found["calls"] if call["name"] == "mine.swish.default"]
+    assert own["in_table"]
+    assert 0.8e-3 < own["time_s"] < 1.3e-3
+    assert any("torch.compile runs as eager" in note for note in found["notes"])
+
+
+def test_context_parallel_moves_keys_and_values_between_its_ranks():
+    found = captured("--topology", "dgx_h100", PROGRAM, *TINY, "--cp", "4", "--layers", "2")
+    kinds = {call["name"].split()[0] for call in found["calls"] if call["kind"] == "collective"}
+    assert kinds & {"all_to_all", "send"}
+    assert found["tokens_per_step"] == 2 * 2 * 128
+
+
+def test_ranks_whose_collectives_disagree_are_named(tmp_path):
+    program = tmp_path / "apart.py"
+    program.write_text(
+        "import torch, torch.distributed as dist\n"
+        "dist.init_process_group('nccl')\n"
+        "w = torch.nn.Linear(4, 4, device='cuda')\n"
+        "o = torch.optim.SGD(w.parameters(), 0.1)\n"
+        "for _ in range(3):\n"
+        "    w(torch.ones(2, 4, device='cuda')).sum().backward()\n"
+        "    if dist.get_rank() < 7:\n"
+        "        dist.all_reduce(w.weight.grad)\n"
+        "    else:\n"
+        "        dist.broadcast(w.weight.grad, 0)\n"
+        "    o.step()\n"
+    )
+    with pytest.raises(
+        WindtunnelError, match=r"rank 0 is in all_reduce .*apart.py:8.*rank 7 is in broadcast .*apart.py:10"
+    ):
+        captured("--topology", "dgx_h100", str(program))

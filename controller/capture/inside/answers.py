@@ -16,6 +16,10 @@ from controller.capture.inside.log import Log
 
 WAYS_OUT = "declare it (--oracle {kind}=VALUE), or run the program with real values (--live)"
 
+BETWEEN = ("/capture/inside/", "/torch/_dynamo/", "/torch/_compile.py", "/torch/_ops.py", "/torch/_tensor.py",
+           "/torch/utils/_python_dispatch.py")  # fmt: skip
+"""Files through which a call of the program comes here; they ask nothing themselves."""
+
 
 class NoAnswer(BaseException):
     """A value that decides what the program does, and that nothing says."""
@@ -130,7 +134,7 @@ class Answers:
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
             name = frame.f_code.co_filename
-            if "/capture/inside/" not in name:
+            if not any(part in name for part in BETWEEN):
                 return "/site-packages/" in name
             frame = frame.f_back
         return False

@@ -52,6 +52,8 @@ def install_attention(capability: tuple[int, int]) -> None:
             )[0]
         return original(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
 
+    # Context parallel replaces the function again, by its name.
+    attention.__name__ = attention.__qualname__ = original.__name__
     place.scaled_dot_product_attention = attention
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.capture.inside.preload import load_shim
+from controller.capture.kernel_work import advice
 
 
 class Enough(BaseException):
@@ -36,12 +37,13 @@ def capture(request: dict[str, Any], shim: Any) -> None:
     from controller.capture.inside.held import Held, install_resize
     from controller.capture.inside.log import Log
     from controller.capture.inside.mailbox import Mailbox
-    from controller.capture.inside.modules import install_item, install_modules
+    from controller.capture.inside.modules import install_compile, install_item, install_modules
     from controller.capture.inside.process_groups import install_groups
     from controller.capture.inside.recorder import Recorder
     from controller.capture.inside.sharding import install_sharding
     from controller.capture.inside.steps import install_steps
     from controller.capture.inside.streams import install_streams
+    from controller.capture.inside.triton_kernels import install_triton
 
     torch.set_num_threads(1)
     log = Log()
@@ -67,6 +69,8 @@ def capture(request: dict[str, Any], shim: Any) -> None:
     install_groups(log, shim, recorder.shadows, Mailbox(Path(request["folder"]), int(os.environ["RANK"])))
     install_data_parallel()
     install_sharding()
+    install_compile(log)
+    install_triton(log, recorder.launched)
     kept = install_fused()
     install_attention(tuple(request["device"]["capability"]))
     install_steps(log, request["steps"], Enough)
@@ -87,6 +91,9 @@ def capture(request: dict[str, Any], shim: Any) -> None:
     except BaseException as error:
         where = traceback.format_exc()
         ended = f"{_last_line(error, request['program'])}: {type(error).__name__}: {error}"
+        if "no fake impl" in ended:
+            what = str(error).split(". ")[0]
+            ended = f"{_last_line(error, request['program'])}: {what}: register one with register_fake, and {advice('NAMESPACE::NAME')}"
     del kept
     # What the interpreter gives back at its end belongs to no step.
     shim.set_listener(None)

@@ -10,6 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from controller.capture.inside.log import Log
+
 
 def install_item(scalar: Any) -> None:
     """Lets ``.item()`` return what `scalar` does; on its way through C++ a placeholder would become a plain number."""
@@ -20,6 +22,18 @@ def install_item(scalar: Any) -> None:
         return scalar(self) if isinstance(self, FakeTensor) else plain(self)
 
     tensor.item = item
+
+
+def install_compile(log: Log) -> None:
+    """Says that ``torch.compile`` runs as eager."""
+    place: Any = torch
+    plain = place.compile
+
+    def compile_(*args: Any, **kwargs: Any) -> Any:
+        log.note("torch.compile runs as eager: kernels are those of single operations, none of them fused")
+        return plain(*args, **kwargs)
+
+    place.compile = compile_
 
 
 def install_modules() -> None:

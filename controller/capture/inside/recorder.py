@@ -18,11 +18,15 @@ from controller.capture.inside.log import Log
 from controller.capture.inside.remembered import Memory, Remembered
 from controller.capture.inside.shadows import Shadows
 from controller.capture.inside.signatures import dtype_of, scalars, tensors_in, type_of
+from controller.capture.inside.triton_kernels import declared_values
+from controller.capture.kernel_work import advice, declared_work
 
 LARGE_ELEMENTS = 1 << 20
 """Tensors on the CPU of more elements are fake too, such as weights that are made there first."""
 SILENT = frozenset({"prim.device.default", "aten.detach.default", "aten.is_pinned.default", "aten._pin_memory.default"})
 """Operations that neither the host nor the device spends time on."""
+OF_TORCH = ("aten.", "prims.", "prim.", "fsdp.", "c10d.", "_c10d_functional", "quantized.", "torch_attn.")
+"""Beginnings of the names of operations that are torch's own."""
 FUSED_ON_DEVICE = frozenset({"aten._fused_rms_norm.default"})
 """Operations that a build without CUDA makes of others, and CUDA does not."""
 
@@ -134,7 +138,7 @@ class Recorder(TorchDispatchMode):
             if each._fake_device.type == "cuda":
                 self._held.track(each)
         if known.number >= 0:
-            self._launched(known.number)
+            self.launched(known.number)
         return out
 
     def _between_host_and_device(self, func: Any, name: str, types: Any, args: Any, kwargs: Any) -> Any:
@@ -249,12 +253,21 @@ class Recorder(TorchDispatchMode):
         ins = tensors_in(args) + tensors_in(tuple(kwargs.values()))
         if is_view or not (on_device or any(each.device.type == "cuda" for each in ins)):
             return -1
-        key = (name, tuple(map(type_of, ins)), tuple(map(type_of, outs)), scalars(args, kwargs))
+        values = scalars(args, kwargs)
+        if not name.startswith(OF_TORCH):
+            work = declared_work(name, args, kwargs)
+            if work is None:
+                own = "::".join(name.split(".")[:2])
+                self._log.note(f"{own} is timed by the bytes of its operands; {advice(own)}")
+            else:
+                values = declared_values(work)
+        key = (name, tuple(map(type_of, ins)), tuple(map(type_of, outs)), values)
         number = self._log.signature(key)
-        self._launched(number)
+        self.launched(number)
         return number
 
-    def _launched(self, number: int) -> None:
+    def launched(self, number: int) -> None:
+        """Logs one operation on the device by the number of its signature."""
         in_backward = torch._C._current_graph_task_id() != -1
         self._log.add(
             "kernel", number, self._shim.current_stream(self._shim.current_device()), self._calls - 1, in_backward

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from controller.capture.lowering.attention import library_share
-from controller.capture.lowering.bytes_of import whole
+from controller.capture.lowering.bytes_of import streaming, whole
 from controller.capture.lowering.table import rule_of
 from controller.capture.trace import CallSignature
 from node.hardware.cost import kernel_cost
 from node.hardware.device import DeviceSpec
+from node.hardware.peak import choose_unit, peak_flop_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,21 @@ class CallCosts:
             cost = self._known[call] = self._cost(call)
         return cost
 
+    def _declared(self, call: CallSignature, work: tuple[float, int, int, float]) -> CallCost:
+        """A call whose work the program declares: the longer of its arithmetic and its bytes."""
+        flop, reads, writes, ratio = work
+        unit = choose_unit(self.spec, call.value("declared_unit"))
+        worked_s = flop / (ratio * peak_flop_per_s(unit, call.value("declared_dtype"), self.spec.product))
+        busy_s = (reads + writes) / self.reached_bytes_per_s
+        time_s = max(worked_s, busy_s)
+        start_s = kernel_cost(self.spec, streaming(0, 4), (self.tier,), (self.tier,)).latency_s
+        shares = (busy_s / time_s, worked_s / time_s) if time_s else (0.0, 0.0)
+        return CallCost((KernelRow(time_s, start_s, *shares),), flop, True, "stream")
+
     def _cost(self, call: CallSignature) -> CallCost:
+        work = call.value("declared")
+        if work is not None:
+            return self._declared(call, work)
         rule = rule_of(call.name)
         demands = whole(call) if rule is None else rule(call)
         rows: list[KernelRow] = []

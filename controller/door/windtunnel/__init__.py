@@ -10,6 +10,7 @@
 Times are seconds, sizes bytes. Wrong input raises `UserError` or `UserInput`, a run that ends badly `RunError`.
 """
 
+from controller.capture.kernel_work import KernelWork, kernel_cost
 from controller.errors import RunError, UserError, WindtunnelError
 from node.errors import NodeError, UserInput
 
@@ -20,6 +21,7 @@ __all__ = [
     "FinishedCollective",
     "FinishedComparison",
     "FinishedRun",
+    "KernelWork",
     "NodeError",
     "RunError",
     "UserError",
@@ -27,5 +29,6 @@ __all__ = [
     "WindtunnelError",
     "collective",
     "compare",
+    "kernel_cost",
     "run",
 ]

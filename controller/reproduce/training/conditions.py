@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from controller.capture.lowering.attention import FLASH2_HOPPER_SHARE
-from controller.reproduce.training.published import MeasuredStep
+from controller.reproduce.training.published import MeasuredStep, measured_steps
 from controller.reproduce.training.refusals import REFUSALS
 from node.hardware.power import sustained_share
 
@@ -134,6 +134,12 @@ def _cluster(row: MeasuredStep) -> tuple[str, tuple[str, ...], tuple[str, ...]] 
 
 def _checkpoint(row: MeasuredStep, notes: list[str]) -> list[str]:
     text = row.checkpoint
+    if text == "not stated":
+        # Rows of one log or page come from one setup.
+        others = {each.checkpoint for each in measured_steps() if each.source == row.source} - {"not stated"}
+        if len(others) == 1 and row.source.startswith("L"):
+            text = others.pop()
+            notes.append(f"{text} checkpointing, as in the other rows of its log")
     if text.startswith("sel-op") or text == "selective":
         return ["--checkpoint", "selective"]
     if text.startswith("full"):
