@@ -92,8 +92,8 @@ def capture(request: dict[str, Any], shim: Any) -> None:
         where = traceback.format_exc()
         ended = f"{_last_line(error, request['program'])}: {type(error).__name__}: {error}"
         if "no fake impl" in ended:
-            what = str(error).split(". ")[0]
-            ended = f"{_last_line(error, request['program'])}: {what}: register one with register_fake, and {advice('NAMESPACE::NAME')}"
+            what, how = str(error).split(". ")[0], advice("NAMESPACE::NAME")
+            ended = f"{_last_line(error, request['program'])}: {what}: register one with register_fake, and {how}"
     del kept
     # What the interpreter gives back at its end belongs to no step.
     shim.set_listener(None)

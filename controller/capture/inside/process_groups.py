@@ -7,6 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 import torch.distributed.distributed_c10d as c10d
+from torch.distributed import device_mesh
 
 from controller.capture.inside.log import Log
 from controller.capture.inside.mailbox import Mailbox
@@ -47,6 +48,19 @@ def install_groups(log: Log, shim: Any, shadows: Any, mailbox: Mailbox) -> None:
     torch_c10d.is_nccl_available = torch_dist.is_nccl_available = lambda: True
     torch_c10d.get_backend = torch_dist.get_backend = lambda group=None: "nccl"
     torch_dist.monitored_barrier = torch_c10d.monitored_barrier = lambda *_, **__: None
+
+    meshes: Any = device_mesh
+    plain = meshes.init_device_mesh
+
+    def make_mesh(device_type: str, mesh_shape: Any, *, mesh_dim_names: Any = None, **given: Any) -> Any:
+        made = plain(device_type, mesh_shape, mesh_dim_names=mesh_dim_names, **given)
+        for name, size in zip(mesh_dim_names or (), mesh_shape, strict=False):
+            if size == int(os.environ["WORLD_SIZE"]) > 1:
+                # An axis over all ranks has the group of all of them, which bears no name of an axis.
+                log.descriptions[made.get_group(name).group_name] = f"mesh_{name}"
+        return made
+
+    meshes.init_device_mesh = torch_dist.init_device_mesh = make_mesh
 
     together = torch_c10d.batch_isend_irecv
 
