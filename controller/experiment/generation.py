@@ -52,7 +52,7 @@ def run_generation(
         )
     phases = Phases(progress)
     phases.begin("load", "opening the weights")
-    weights = open_weights(shape, request.seed, phases.say)
+    weights = open_weights(shape, request.seed, phases.say, request.model or "")
     ids = _prompt_ids(request, shape, weights)
     scenario = Scenario(
         topology, shape, request.batch, ids.shape[1], request.output_tokens, LIVE_DTYPE, weights, ids,

@@ -73,7 +73,7 @@ class LiveServing:
             each = block_bytes(Sharding(shape, first, LIVE_DTYPE)) * len(first)
             room = max(1, min(room, MOST_POOL_BYTES // each, room if most_blocks is None else most_blocks))
         self.blocks = room
-        self.weights: Weights = open_weights(shape, spec.seed, say)
+        self.weights: Weights = open_weights(shape, spec.seed, say, spec.model)
         self.forwards = [
             LiveForward(self.setup.topology, shape, each.stages[0], LIVE_DTYPE, room, f"instance{number}")
             for number, each in enumerate(self.setup.devices)

@@ -12,10 +12,11 @@ _LLAMA = {
     "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
     "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.o_proj",
     "gate": "mlp.gate_proj", "up": "mlp.up_proj", "down": "mlp.down_proj",
+    "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm",
 }  # fmt: skip
 _GEMMA3 = _LLAMA | {
     "post_attn_norm": "post_attention_layernorm", "ffn_norm": "pre_feedforward_layernorm",
-    "post_ffn_norm": "post_feedforward_layernorm", "q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm",
+    "post_ffn_norm": "post_feedforward_layernorm",
 }  # fmt: skip
 _OPT = {
     "embed": "model.decoder.embed_tokens.weight", "positions": "model.decoder.embed_positions.weight",
@@ -45,6 +46,12 @@ def checkpoint_names(shape: ModelShape) -> dict[str, str]:
             whole, _, kind = name.partition(".")
             names[name] = f"{table[whole]}.{kind}" if kind else table[whole]
     return names
+
+
+def decoder_names(name: str) -> str:
+    """The name in a checkpoint of what lies outside of the layers of a rotary decoder: ``embed``, ``head``, norms."""
+    whole, _, kind = name.partition(".")
+    return f"{_LLAMA[whole]}.{kind}" if kind else _LLAMA[whole]
 
 
 def checkpoint_config(shape: ModelShape) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -94,18 +95,27 @@ def packed_content(shape: ModelShape, name: str, whole: Array) -> Array:
     return pack(whole, shape.quantization.packed)
 
 
-def open_weights(shape: ModelShape, seed: int = 0, progress: Callable[[str], None] | None = None) -> Weights:
-    """The weights for a live run of `shape`: the published ones where a package brings them, else from `seed`.
+def open_weights(
+    shape: ModelShape, seed: int = 0, progress: Callable[[str], None] | None = None, model: str = ""
+) -> Weights:
+    """The weights for a live run of `shape`: those of the checkpoint beside its configuration, the published ones where
+    a package brings them, else from `seed`.
 
     Args:
         shape: of the model.
         seed: of random weights.
         progress: told what the first opening of a package, which takes most of a minute, is doing.
+        model: what the user named; a folder with ``*.safetensors`` is a checkpoint.
 
     Raises:
         MissingExtra: published weights need packages that are not installed.
-        PreflightFailed: no room for the converted copy, or a damaged one.
+        PreflightFailed: no room for the converted copy, or a damaged one, or a damaged checkpoint.
+        UnknownModel: a checkpoint of a family whose names are not known.
     """
+    if model and Path(model).is_dir() and any(Path(model).glob("*.safetensors")):
+        from controller.models.checkpoint_weights import CheckpointWeights
+
+        return CheckpointWeights(shape, Path(model))
     from controller.models.gguf_weights import PACKAGED, GgufWeights
 
     if shape.name in PACKAGED:
