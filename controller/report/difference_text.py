@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from controller.report.tables import TextTable, number, percent, quantity, repor
 
 SHOWN = 10
 """Rows of each table; --json has all."""
+DIGEST_CHARACTERS = 12
+"""Of a digest that are shown: enough to tell two apart."""
 TITLES = {
     "asked": "what was asked",
     "result": "what came out",
@@ -24,7 +27,10 @@ def difference_lines(
     names: tuple[str, str], first: Mapping[str, Any], second: Mapping[str, Any], found: Sequence[RunDifference]
 ) -> FiveLines:
     """What a comparison of two kept runs says first."""
-    asked = [each.name.rpartition(".")[2] for each in found if each.group == "asked"]
+    asked = [
+        each.name.rpartition(".")[2] for each in found if each.group == "asked" and not each.name.endswith("_digest")
+    ]
+    strategies = " and ".join(dict.fromkeys(str(run["strategy"]) for run in (first, second)))
     what = f"{names[0]} ({first['strategy']}) and {names[1]} ({second['strategy']})"
     changed = f"; asked differently: {', '.join(asked)}" if asked else "; asked the same"
     times = [quantity(run["time_s"], "s") for run in (first, second)]
@@ -35,7 +41,7 @@ def difference_lines(
         rates = f"{number(one)} and {number(other)} tokens/s, {percent(other / one - 1)}"
     bounds = [_bound(run) for run in (first, second)]
     return FiveLines(
-        first_fitting((f"{what}{changed}", what, f"{first['strategy']} and {second['strategy']}")),
+        first_fitting((f"{what}{changed}", f"{strategies}{changed}", what, strategies)),
         f"{times[0]} and {times[1]} on that hardware (device time), {percent(ratio)}",
         rates,
         bounds[0] if bounds[0] == bounds[1] else first_fitting((f"{bounds[0]}; then {bounds[1]}", bounds[0])),
@@ -59,6 +65,10 @@ def _cell(each: RunDifference, value: Any) -> str:
     if each.group in ("bound by", "op", "resource"):
         return quantity(value, "s")
     name = each.name
+    if name.endswith("_digest"):
+        return str(value)[:DIGEST_CHARACTERS]
+    if name.endswith("overrides"):
+        return ", ".join(json.loads(value)) or "none"
     return reported(
         f"{name}_bytes" if name.startswith("peak_bytes.") else f"{name}_s" if "phases." in name else name, value
     )

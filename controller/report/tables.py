@@ -83,7 +83,8 @@ def percent(ratio: float | None, digits: int = 1, *, sign: str = "+") -> str:
         return NOTHING
     if not math.isfinite(ratio):
         raise ValueError(f"{ratio!r} is no result; a report prints finite values only")
-    return f"{ratio * 100:{sign}.{digits}f} %"
+    text = f"{ratio * 100:{sign}.{digits}f} %"
+    return text if any(digit in text for digit in "123456789") else f"{0:.{digits}f} %"
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,8 @@ def lookup(name: str) -> Strategy:
     path, colon, function = name.rpartition(":")
     if colon and path.endswith(".py"):
         return strategy_of_file(Path(path), function)
+    if name.endswith(".py"):
+        raise UnknownStrategy(f"{name} is a file: write {name}:FUNCTION, with the function of it that is the strategy")
     close = get_close_matches(name, STRATEGIES, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(STRATEGIES)}"
     raise UnknownStrategy(f"no strategy {name!r}; {hint} (one of your own is path/to/file.py:function)")
