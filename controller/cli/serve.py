@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 @click.option("--save-detailed", is_flag=True, help="Put every request into --json.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
               help="Write a report: attainment over rate, instances and KV occupancy over time.")  # fmt: skip
+@click.option("--faults", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.yaml",
+              help="Devices that die or become slow meanwhile (`windtunnel help faults`).")  # fmt: skip
 @click.option("--live", is_flag=True, help="Answer on node processes, and compare every token with a plain run.")
 @click.option("--http", metavar="HOST:PORT", help="Answer an OpenAI-compatible endpoint there until Ctrl-C.")
 @click.option("--pace", type=float, help="Wall time over the server's time, for --http without --live.  [default: 1]")
@@ -65,7 +67,7 @@ def serve(
     cluster_options: tuple[str, ...], pp: int, ep: int, tp: int, max_num_seqs: int | None,
     max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None, utilisation: float,
     host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
-    live: bool, http: str | None, pace: float | None,
+    faults: Path | None, live: bool, http: str | None, pace: float | None,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Serve requests with SCHEDULER and print the block of vLLM's benchmark; --json has its keys.
@@ -78,6 +80,7 @@ def serve(
     from controller.experiment.serving_run import find_serving_rate
     from controller.experiment.serving_run import serve as run_server
     from controller.experiment.serving_spec import ServeSpec
+    from controller.faults.file import read_faults
     from controller.report.json_output import dumps
     from controller.report.progress import progress
     from controller.serving.requests.classes import read_slo
@@ -92,6 +95,7 @@ def serve(
     if grain < 0 or exact < 0:
         raise BadWorkload("--grain and --exact are 0 or more")
     bounds = read_slo(slo)
+    broken = () if faults is None else read_faults(faults)
     chosen = {name: _number(name, value) for name, value in named_values(cluster_options, "--cluster-option").items()}
     if not 0 < attainment <= 1:
         raise BadWorkload(f"--attainment is {attainment:g}; write a share above 0 and at most 1")
@@ -101,7 +105,7 @@ def serve(
             utilisation=utilisation, host_step_s=host_step, host_sequence_s=host_sequence,
             limits={key: value for key, value in limits.items() if value is not None}, kv_tokens=kv_tokens,
             grain=grain, seed=seed, overrides=overrides, catalog=catalog, classes=classes, exact=exact,
-            cluster_options=chosen, max_model_len=max_model_len,
+            cluster_options=chosen, max_model_len=max_model_len, faults=broken,
         )
         for name in names
     ]  # fmt: skip
@@ -168,6 +172,8 @@ def _serve_http(
             raise BadWorkload(f"{option} is of a run that ends, and --http serves until Ctrl-C: remove one of them")
     if len(specs) > 1:
         raise BadWorkload(f"--http serves one scheduler, and {len(specs)} are named; choose one")
+    if live and specs[0].faults:
+        raise BadWorkload("--faults are of the server's clock, which an idle live server has none of: remove --faults")
     if live and pace is not None:
         raise BadWorkload("--live answers as fast as its nodes compute: remove --pace")
     serve_http(specs[0], address, lambda text: click.echo(text, err=True), live=live, pace=pace or 1.0)
@@ -211,6 +217,12 @@ def _print(found: ServingExperiment, values: str) -> None:
             f"{cluster.entry.name}: {cluster.migrations} requests moved ({cluster.moved_tokens} tokens, median "
             f"downtime {middle:.3g} ms), {cluster.aborted} given up; "
             f"{cluster.on_s / max(found.time_s, 1e-9):.2f} instances on average"
+        )
+    outages = found.outages
+    if outages is not None:
+        click.echo(
+            f"faults: {outages.lost_blocks} KV blocks lost, {outages.resent} requests sent again, {outages.lost} lost "
+            f"with their instance, {outages.refused} refused"
         )
     for note in found.notes:
         click.echo(f"note: {note}")

@@ -65,6 +65,7 @@ class LiveRun:
         self._flash_of: PlanMemo[tuple[str, ...]] = PlanMemo()
         self._mark_at = 0.0
         self.overruns = 0
+        self._watched: frozenset[str] | None = None
 
     @property
     def now(self) -> float:
@@ -149,6 +150,10 @@ class LiveRun:
         client = self.cluster.clients[view.buffer.device]
         return client.read(buffer_key(view.buffer), offset_bytes=bind_size(view.offset_bytes, {}), shape=shape)
 
+    def watch(self, devices: Sequence[str]) -> None:
+        """Cares for the nodes of these devices alone from now on: others may be dead."""
+        self._watched = frozenset(devices)
+
     def delay(self, duration_s: float) -> Delay:
         return self.virtual.delay(duration_s)
 
@@ -205,7 +210,8 @@ class LiveRun:
     def _collect(self, flight: _InFlight) -> None:
         pending = list(flight.futures.values())
         while pending:
-            self.cluster.check()
+            if self._watched is None or self._watched & self.cluster.lost:
+                self.cluster.check()
             pending = list(wait(pending, timeout=POLL_S).not_done)
         plan = flight.plan
         for device, future in flight.futures.items():

@@ -91,6 +91,9 @@ class LocalRun(VirtualRun):
         """The values of a view."""
         return self.memory.read(view)
 
+    def watch(self, devices: Sequence[str]) -> None:
+        """Does nothing: no node can die."""
+
     def cancel(self, ticket: Ticket) -> None:
         """Ends a plan now: its values stay where it has computed them, as on nodes; what it allocated goes."""
         made = self.made_by(ticket) if ticket.number in self._computed else ()

@@ -82,11 +82,13 @@ def _loop(
         setup = ServingSetup(spec)
         instances = start_instances(setup.instances)
         most = min(setup.shape.max_positions, BLOCK_TOKENS * min(each.blocks for each in setup.instances))
-        yield ServingLoop(instances, nobody_yet, setup.dispatcher(instances)), setup.shape.name, most, None
+        dispatcher = setup.dispatcher(instances)
+        outages = setup.outages(dispatcher) if spec.faults else None
+        yield ServingLoop(instances, nobody_yet, outages or dispatcher), setup.shape.name, most, None
         return
     serving = LiveServing(spec, None, say)
     shape = serving.setup.shape
     with live_nodes(serving) as run:
-        server = serving.start(run, nobody_yet)
+        server = serving.start(run, nobody_yet, survives=True)
         most = min(shape.max_positions, BLOCK_TOKENS * serving.blocks)
         yield server.loop, shape.name, most, (serving, server.texts)

@@ -61,6 +61,14 @@ def serving_json(found: ServingExperiment, detailed: bool = False) -> dict[str, 
             "roles": found.cluster.state.roles,
             **found.cluster.details(),
         }
+    if found.outages is not None:
+        made["faults"] = {
+            "lost_kv_blocks": found.outages.lost_blocks,
+            "requests_resent": found.outages.resent,
+            "requests_lost": found.outages.lost,
+            "requests_refused": found.outages.refused,
+            "events": [{"at_s": at, "instance": number, "what": what} for at, number, what in found.outages.log],
+        }
     made["time_s"], made["wall_s"] = found.time_s, found.wall_s
     made["plans_executed"] = found.plans_executed
     made["grain_error"] = found.grain_error

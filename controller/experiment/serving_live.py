@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +33,8 @@ from controller.serving.live.forward import LiveForward, ValuesRun
 from controller.serving.live.live_instance import LiveInstance, LiveMover
 from controller.serving.live.request_texts import RequestTexts
 from controller.serving.loop import ServingLoop
+from controller.serving.outages import ServingOutages
+from controller.topology.fault import DEAD, SLOW, Fault
 
 MOST_POOL_BYTES = 256 << 20
 """What the KV pool of a live instance takes unless --kv-tokens says otherwise: this machine holds all of them."""
@@ -87,8 +91,13 @@ class LiveServing:
             for forward in self.forwards for device, nbytes in zip(forward.devices, forward.hbm_bytes, strict=True)
         }  # fmt: skip
 
-    def start(self, run: ValuesRun, stream: RequestStreamSpec) -> RunningServer:
+    def start(self, run: ValuesRun, stream: RequestStreamSpec, *, survives: bool = False) -> RunningServer:
         """Places the model and gives the loop over `stream`, whose requests' texts the caller adds.
+
+        Args:
+            run: nodes that are alive.
+            stream: of requests.
+            survives: go on with other instances when a node dies that was not said to.
 
         Raises:
             OutOfMemory: a device has less memory than weights and pool take.
@@ -108,7 +117,11 @@ class LiveServing:
             instance.values = each
         if cluster is not None:
             cluster.mover = LiveMover(cluster.mover, values)
-        return RunningServer(self, ServingLoop(instances, stream, cluster), instances, cluster, texts)
+        survives = survives or bool(spec.faults)
+        outages = setup.outages(cluster, _killer(run)) if survives else None
+        loop = ServingLoop(instances, stream, outages or cluster)
+        loop.outages = outages
+        return RunningServer(self, loop, instances, cluster, texts, outages)
 
 
 @dataclass
@@ -120,6 +133,7 @@ class RunningServer:
         loop: takes requests to their ends.
         instances, cluster: of the loop.
         texts: token ids of all requests.
+        outages: of its instances; None where a dead node ends it.
     """
 
     serving: LiveServing
@@ -127,6 +141,32 @@ class RunningServer:
     instances: Sequence[ServingInstance]
     cluster: ServingCluster | None
     texts: RequestTexts
+    outages: ServingOutages | None = None
+
+
+def _killer(run: ValuesRun) -> Callable[[str], None]:
+    """Ends the process of a device as a fault does, where there are processes."""
+    cluster = getattr(run, "cluster", None)
+
+    def kill(device: str) -> None:
+        if cluster is not None:
+            os.kill(cluster.processes[device], signal.SIGKILL)
+
+    return kill
+
+
+def _check_lasting(faults: Sequence[Fault]) -> None:
+    """Refuses what cannot be done to processes.
+
+    Raises:
+        BadWorkload: a process that is to come back, or a fault that is not of a device.
+    """
+    for fault in faults:
+        if fault.kind != SLOW and (fault.kind != DEAD or fault.for_s is not None):
+            raise BadWorkload(
+                f"{fault}: node processes of a server can die for good, and be slow on its clock; remove --live, or "
+                f"write {DEAD} without 'for'"
+            )
 
 
 @dataclass
@@ -204,6 +244,7 @@ def serve_live(
         RunError: a node that died, or a scheduler that decides what cannot be.
     """
     begun_s = wall_clock_s()
+    _check_lasting(() if local else spec.faults)
     stream = ServingSetup(spec).stream()
     plain = replace(stream, requests=[replace(each, prefix=()) for each in stream.requests])
     need = sum(-(-each.total_tokens // BLOCK_TOKENS) + 1 for each in plain.requests)
@@ -218,7 +259,7 @@ def serve_live(
         if progress is not None:
             server.loop.progress = lambda done, of: progress(done, of, "requests")
         server.loop.run()
-    found = finished(spec, serving.setup, plain, server.loop, server.cluster, begun_s)
+    found = finished(spec, serving.setup, plain, server.loop, server.cluster, begun_s, server.outages)
     if any(each.prefix for each in stream.requests):
         found.notes.append("prefixes of prompts are not shared with values: every request computes its own")
     if serving.blocks < min(each.blocks for each in serving.setup.instances):

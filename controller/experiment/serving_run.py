@@ -22,6 +22,7 @@ from controller.serving.fleet import start_instances
 from controller.serving.instance import ServingInstance
 from controller.serving.loop import ServingLoop
 from controller.serving.metrics import ServingMetrics, measure_requests
+from controller.serving.outages import ServingOutages
 from controller.serving.rate_search import FoundRate, find_rate
 from controller.serving.schedulers.table import SchedulerEntry
 from controller.serving.state import RequestState
@@ -45,6 +46,7 @@ class ServingExperiment:
         notes: sentences for people.
         audited: iterations that were also executed whole.
         cluster, policy: of several instances; None for one.
+        outages: of a run with faults.
         plans_executed: plans of parts of iterations.
         growth_per_s: requests by which the queue grew, in the second half of the arrivals [1/s]; 0 where it drains.
     """
@@ -65,6 +67,7 @@ class ServingExperiment:
     plans_executed: int = 0
     cluster: ServingCluster | None = None
     policy: ClusterEntry | None = None
+    outages: ServingOutages | None = None
 
     @property
     def placed(self) -> str:
@@ -122,14 +125,15 @@ def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingS
         if progress is not None and (done % step == 0 or done == total):
             progress(done, total, "requests")
 
-    loop = ServingLoop(instances, stream, dispatcher, tell)
+    outages = setup.outages(dispatcher) if spec.faults else None
+    loop = ServingLoop(instances, stream, outages or dispatcher, tell)
     loop.run()
-    return finished(spec, setup, stream, loop, dispatcher, begun_s)
+    return finished(spec, setup, stream, loop, dispatcher, begun_s, outages)
 
 
 def finished(
     spec: ServeSpec, setup: ServingSetup, stream: RequestStreamSpec, loop: ServingLoop,
-    dispatcher: ServingCluster | None, begun_s: float,
+    dispatcher: ServingCluster | None, begun_s: float, outages: ServingOutages | None = None,
 ) -> ServingExperiment:  # fmt: skip
     """What a loop that has come to its end came to."""
     instances = loop.instances
@@ -141,7 +145,7 @@ def finished(
         spec, setup.topology, setup.shape, setup.scheduler, stream, instances, loop.states, metrics, loop.now,
         wall_clock_s() - begun_s, list(stream.notes), queue_growth_per_s(loop.states, stream),
         setup.audited(), sum(each.executed for each in setup.device_times),
-        dispatcher, None if dispatcher is None else setup.cluster,
+        dispatcher, None if dispatcher is None else setup.cluster, outages,
     )  # fmt: skip
     if found.growth_per_s:
         found.notes.append(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from controller.errors import BadWorkload
 from controller.experiment.serving_spec import ServeSpec
+from controller.faults.effects import EffectsOf
+from controller.faults.kinds import CARRYING
+from controller.faults.timeline import Timeline, with_faults
 from controller.models.catalog import load_model
 from controller.models.shape import ModelShape
 from controller.models.sharding import Sharding
@@ -25,9 +29,11 @@ from controller.serving.kv_movers import FabricMover
 from controller.serving.kv_pool import BLOCK_TOKENS
 from controller.serving.kv_room import block_bytes, kv_blocks
 from controller.serving.layout import InstanceDevices, instance_devices
+from controller.serving.outages import ServingOutages
 from controller.serving.requests.open import open_requests
 from controller.serving.schedulers.table import load_scheduler
 from controller.topology.loader import load_topology
+from controller.topology.schema import Topology
 from node.hardware.operation import ITEM_BYTES
 
 
@@ -36,6 +42,7 @@ class ServingSetup:
 
     Attributes:
         spec, topology, shape, scheduler, cluster: that were loaded.
+        timeline: of what breaks.
         devices: of every instance.
         instances: what each is started with.
         device_times: of the iterations of every kind of instance.
@@ -49,6 +56,7 @@ class ServingSetup:
         """
         self.spec = spec
         self.topology = load_topology(spec.topology, spec.overrides, spec.catalog)
+        self.timeline = Timeline.of(self.topology, spec.faults)
         self.shape = load_model(spec.model)
         check_parallel(self.shape, spec.ep, spec.tp, spec.pp)
         self.scheduler = load_scheduler(spec.scheduler, spec.limits)
@@ -130,7 +138,7 @@ class ServingSetup:
             return None
         groups = [each.stages[0] for each in self.devices]
         token_bytes = self._token_bytes()
-        mover = FabricMover(self.topology, groups, [token_bytes / len(group) for group in groups])
+        mover = FabricMover(self._fabric(), groups, [token_bytes / len(group) for group in groups])
         roles = [each.role for each in self.devices]
         return ServingCluster(self.cluster, instances[: len(groups)], mover, roles, self.spec.cluster_options)
 
@@ -145,6 +153,16 @@ class ServingSetup:
         """Iterations executed whole beside the sum of their parts; of devices that share experts none are."""
         times = self.device_times[0]
         return [] if self.shape.parts else audit(self.topology, times, self.spec.exact)
+
+    def _fabric(self) -> Topology:
+        """The topology with what breaks of its links: KV caches move over them."""
+        carrying = [fault for fault in self.timeline.faults if fault.target.kind in CARRYING]
+        return with_faults(self.topology, carrying)
+
+    def outages(self, inner: ServingCluster | None, strike: Callable[[str], None] | None = None) -> ServingOutages:
+        """What breaks of the instances, over a cluster policy or one instance alone."""
+        devices = [[name for stage in each.stages for name in stage] for each in self.devices]
+        return ServingOutages(inner, EffectsOf(self.timeline).all(), devices, strike)
 
     def stream(self, rate_per_s: float | None = None) -> RequestStreamSpec:
         """The requests, at another mean rate where one is given.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.serving.client_request import NO_SLO, Slo
+from controller.topology.fault import Fault
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ServeSpec:
         exact: iterations that are executed whole, to say how far off the sum of parts is.
         max_model_len: requests are cut to as many tokens; None to refuse what the model has no positions for.
         cluster_options: of the cluster policy.
+        faults: what breaks when.
     """
 
     model: str
@@ -63,3 +65,4 @@ class ServeSpec:
     classes: str = ""
     exact: int = 2
     max_model_len: int | None = None
+    faults: tuple[Fault, ...] = ()

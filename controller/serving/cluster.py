@@ -32,6 +32,7 @@ class _Moving:
         copied_tokens: that are there.
         held_blocks: taken at the destination.
         suspended: it has left its source, and runs on when this copy has ended.
+        is_over: one of its instances has failed meanwhile.
         pulled: a finished prompt, whose source keeps its blocks until the copy has ended.
     """
 
@@ -42,6 +43,7 @@ class _Moving:
     held_blocks: int = 0
     suspended: bool = False
     pulled: bool = False
+    is_over: bool = False
     wants_to_leave: bool = False
     left_at: float = 0.0
 
@@ -130,7 +132,9 @@ class ServingCluster:
     def act(self, loop: ServingLoop, now: float) -> None:
         """Ends copies, and asks the policy."""
         for number in self.mover.ended(now):
-            self._copied(loop, self._copies.pop(number), now)
+            moving = self._copies.pop(number)
+            if not moving.is_over:
+                self._copied(loop, moving, now)
         if now >= self._next_check:
             self._next_check = now + self.period_s
             self._check(loop, now)
@@ -160,7 +164,7 @@ class ServingCluster:
         state = self.state
         if change > 0:
             draining = [number for number, each in enumerate(state.instances) if state.on[number] and each.draining]
-            off = [number for number, is_on in enumerate(state.on) if not is_on]
+            off = [number for number, is_on in enumerate(state.on) if not is_on and number not in state.down]
             if draining:
                 state.instances[draining[0]].draining = False
             elif off:
@@ -170,7 +174,7 @@ class ServingCluster:
             running = [
                 (each.running_count + len(each.waiting), number)
                 for number, each in enumerate(state.instances)
-                if state.on[number] and not each.draining
+                if state.runs(number) and not each.draining
             ]
             if len(running) > 1:
                 number = min(running)[1]
@@ -192,6 +196,42 @@ class ServingCluster:
     def details(self) -> dict[str, Any]:
         """Figures of a policy of its own kind, for ``--json``."""
         return {}
+
+    # -- failures ------------------------------------------------------------------------------------------------------
+
+    def lose(self, number: int) -> list[RequestState]:
+        """Forgets what was on its way from or to an instance that fails; requests that were nowhere else."""
+        self.state.down.add(number)
+        gone: list[RequestState] = []
+        for moving in list(self._moving.values()):
+            source, to = moving.source.state.number, moving.destination.state.number
+            if number not in (source, to):
+                continue
+            moving.is_over = True
+            self._moving.pop(moving.request.request.number, None)
+            self.state.moving.pop(moving.request.request.number, None)
+            self.aborted += 1
+            if to != number:
+                moving.destination.state.pool.give(moving.held_blocks)
+            if moving.suspended:
+                gone.append(moving.request)
+            elif moving.pulled and source != number:
+                self._pulls.appendleft(_Moving(moving.request, moving.source, moving.source, pulled=True))
+        self._pulls = deque(moving for moving in self._pulls if moving.source.state.number != number)
+        return gone
+
+    def regain(self, number: int, now: float) -> None:
+        """An instance is back, empty."""
+        self.state.down.discard(number)
+        self._pull(now)
+
+    def give_up_pulls(self) -> list[RequestState]:
+        """Finished prompts that nobody will decode; their blocks are free again."""
+        found = [moving.request for moving in self._pulls]
+        for moving in self._pulls:
+            moving.source.progress.let_go(moving.request)
+        self._pulls.clear()
+        return found
 
     # -- migrations ----------------------------------------------------------------------------------------------------
 
@@ -292,7 +332,7 @@ class ServingCluster:
 
     def _pull(self, now: float) -> None:
         """Lets decode instances pull finished prompts, first come first, as far as they have room."""
-        while self._pulls:
+        while self._pulls and self.state.open_numbers(DECODE):
             moving = self._pulls[0]
             self._sync(now)
             to = self.instances[self._pull_to(self.state, moving.request.request)]

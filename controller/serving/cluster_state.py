@@ -21,6 +21,7 @@ class ClusterState:
         routed: requests that have been routed so far.
         moving: numbers of the requests that move, to the instance that they move to.
         options: of the policy, by name.
+        down: numbers of instances that have failed.
     """
 
     instances: list[InstanceState]
@@ -29,15 +30,20 @@ class ClusterState:
     routed: int = 0
     moving: dict[int, int] = field(default_factory=dict)
     options: Mapping[str, float] = field(default_factory=dict)
+    down: set[int] = field(default_factory=set)
 
     def open_numbers(self, *roles: str) -> list[int]:
         """Numbers of the instances of some roles that take new requests; of all that take any where none does."""
         wanted = roles or (BOTH, PREFILL)
         found = [
             number for number, role in enumerate(self.roles)
-            if role in wanted and self.on[number] and not self.instances[number].draining
+            if role in wanted and self.runs(number) and not self.instances[number].draining
         ]  # fmt: skip
-        return found or [number for number, role in enumerate(self.roles) if role in wanted and self.on[number]]
+        return found or [number for number, role in enumerate(self.roles) if role in wanted and self.runs(number)]
+
+    def runs(self, number: int) -> bool:
+        """Whether an instance is on and has not failed."""
+        return self.on[number] and number not in self.down
 
 
 @dataclass(frozen=True, slots=True)

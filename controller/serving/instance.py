@@ -43,6 +43,7 @@ class ServingInstance:
         lanes: instances that share its queue and its pool, itself included.
         joining: requests whose cache has come from elsewhere, which decode from the next iteration on.
         values: computes its iterations; None where only their time is asked for.
+        is_down: it runs nothing until it is back.
         slowdown: how much longer iterations take now than alone (a power cap, a transfer beside them).
     """
 
@@ -60,6 +61,7 @@ class ServingInstance:
         self.iterations = self.prompt_tokens = 0
         self.samples: list[tuple[float, int, int, int]] = []
         self.slowdown = 1.0
+        self.is_down = False
         self.joining: list[RequestState] = []
         self.values: IterationValues | None = None
 
@@ -142,6 +144,22 @@ class ServingInstance:
         else:
             return False
         return True
+
+    def lose(self, now: float) -> list[RequestState]:
+        """Goes down in the middle of whatever runs; every request that it had, none of which ends here."""
+        state = self.state
+        if self.ends_at:
+            self.busy_s -= max(0.0, self.ends_at[-1] - now)
+        self.iteration, self.ends_at, self.is_down = None, [], True
+        self.version += 1
+        found = [*state.decoding.values(), *state.prefilling.values()]
+        self.progress.forget_growth()
+        for request in found:
+            self.progress.evict(request, now)
+        found += [*state.swapped.values(), *state.handing.values(), *self.joining, *state.waiting]
+        for held in (state.swapped, state.handing, self.joining, state.waiting, self.progress.handed_over):
+            held.clear()
+        return found
 
     def sample(self, now: float) -> None:
         """Notes how full the instance is."""

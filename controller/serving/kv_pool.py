@@ -147,6 +147,12 @@ class KvPool:
             if entry is not None and not entry.users:
                 self._remove(content, entry)
 
+    def clear(self) -> None:
+        """Loses everything, as the memory of a device does that fails."""
+        self.own_blocks = self.shared_blocks = self._idle_blocks = 0
+        self._cached.clear()
+        self._idle.clear()
+
     def _evict(self, blocks: int) -> None:
         while blocks > 0:
             content = next(iter(self._idle))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Protocol
 
-from controller.errors import RunError
+from controller.errors import DeviceUnreachable, RunError
 from controller.serving.client_request import ClientRequest, RequestStreamSpec
 from controller.serving.instance import ServingInstance
 from controller.serving.state import ENDED, WAITING, RequestState
@@ -58,7 +58,14 @@ class OneInstance:
         """Never called."""
 
     def takes_requests(self, loop: ServingLoop) -> bool:
-        return True
+        return not loop.instances[0].is_down
+
+
+class InstanceLosses(Protocol):
+    """Who takes over when an instance is gone."""
+
+    def down(self, loop: ServingLoop, instance: ServingInstance, now: float) -> None:
+        """Takes an instance away with everything that it held."""
 
 
 class ServingLoop:
@@ -69,6 +76,7 @@ class ServingLoop:
         states: every request that has arrived, in the order of arrival.
         now: virtual time [s].
         progress: told how many requests of how many have ended.
+        outages: told of an instance one of whose nodes has died; None to end with an error.
         is_idle: the last `advance_once` found nothing to do.
     """
 
@@ -89,6 +97,7 @@ class ServingLoop:
         self._ready = min(stream.users, len(stream.requests)) if stream.users else len(stream.requests)
         self._leaving: dict[int, tuple[RequestState, str]] = {}
         self.is_idle = True
+        self.outages: InstanceLosses | None = None
 
     def run(self) -> None:
         """Until every request of the stream has ended.
@@ -229,6 +238,9 @@ class ServingLoop:
 
     def admit(self, instance: ServingInstance, state: RequestState, now: float) -> None:
         """Puts a request into the queue of an instance, which goes on at once if it was idle."""
+        if instance.is_down:  # it failed while the request was on its way
+            self._dispatcher.arrive(self, state, now)
+            return
         state.instance = instance.state.number
         instance.state.waiting.append(state)
         for lane in instance.lanes:
@@ -247,8 +259,14 @@ class ServingLoop:
 
     def start(self, instance: ServingInstance) -> None:
         """Begins the next iteration of an instance that has none."""
-        if instance.iteration is None:
-            end_at = instance.start(self.now)
+        if instance.iteration is None and not instance.is_down:
+            try:
+                end_at = instance.start(self.now)
+            except DeviceUnreachable:
+                if self.outages is None:
+                    raise
+                self.outages.down(self, instance, self.now)
+                return
             if end_at is not None:
                 self._push(end_at, instance)
 

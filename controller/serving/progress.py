@@ -127,6 +127,10 @@ class RequestProgress:
         if self._ahead_blocks:
             self.state.pool.take(self._ahead_blocks)
 
+    def forget_growth(self) -> None:
+        """Drops the blocks of a step that will never end."""
+        self._ahead_blocks = 0
+
     # -- after an iteration --------------------------------------------------------------------------------------------
 
     def finish(self, iteration: Iteration, end_at: float) -> list[RequestState]:

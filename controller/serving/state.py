@@ -72,6 +72,12 @@ class RequestState:
         if not self.prompt_tokens:
             self.prompt_tokens = self.request.prompt_tokens
 
+    def start_again(self) -> None:
+        """Lets it wait with the tokens that its client has, after everything that was cached of it is gone."""
+        self.stage, self.computed = WAITING, 0
+        self.prompt_tokens = self.request.prompt_tokens + self.generated
+        self.shared, self.shared_tokens, self.reserved_blocks = (), 0, 0
+
     @property
     def left_tokens(self) -> int:
         """Prompt tokens still to be computed."""

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import openai
@@ -72,3 +73,18 @@ def test_an_endpoint_computes_its_tokens_and_leaves_nothing_behind() -> None:
         assert text.split() == [str(token) for token in expected]
     psutil.wait_procs(nodes, 10)
     assert nodes and not any(node.is_running() and node.status() != psutil.STATUS_ZOMBIE for node in nodes)
+
+
+def test_a_killed_node_costs_its_instance_and_no_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faults = tmp_path / "faults.yaml"
+    faults.write_text("faults:\n  - {target: gpu_a0, kind: dead, at: 6 ms}\n")
+    words = [
+        "serve", "--live", "--model", "tiny-opt", "--topology", "a10_4", "--instances", "2", "--cluster",
+        "round_robin", "--requests", "inf", "--lengths", "in=10,out=8", "--num-prompts", "4", "--kv-tokens", "320",
+        "--host-step", "1 ms", "--faults", str(faults), "--json",
+    ]  # fmt: skip
+    assert main(words) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["completed"] == 4 and made["faults"]["requests_resent"] == 2
+    assert made["faults"]["lost_kv_blocks"] == 2 and made["instances"][0]["iterations"] < 8
+    assert made["values"]["tokens_equal"] == made["values"]["tokens_compared"] == 32

@@ -49,7 +49,7 @@ def rebalance(state: ClusterState, now: float) -> list[Migration]:
     headroom = int(state.options.get("headroom", 0))
     busy = set(state.moving.values())
     loads = [
-        (freeness(instance, headroom), number) for number, instance in enumerate(state.instances) if state.on[number]
+        (freeness(instance, headroom), number) for number, instance in enumerate(state.instances) if state.runs(number)
     ]
     sources = sorted(pair for pair in loads if pair[0] < out)
     targets = sorted((pair for pair in loads if pair[0] > into), reverse=True)
@@ -73,7 +73,7 @@ def scale(state: ClusterState, now: float) -> int:
     """One instance more or less, where the mean freeness leaves its range."""
     loads = [
         freeness(instance) for number, instance in enumerate(state.instances)
-        if state.on[number] and not instance.draining
+        if state.runs(number) and not instance.draining
     ]  # fmt: skip
     mean = sum(loads) / max(1, len(loads))
     if mean < state.options.get("scale_low", 10.0):

@@ -39,6 +39,9 @@ class ValuesRun(Run, Protocol):
     def read(self, view: View) -> Array:
         """The values of a view."""
 
+    def watch(self, devices: Sequence[str]) -> None:
+        """Cares for the nodes of these devices alone from now on: others may be dead."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestRows:

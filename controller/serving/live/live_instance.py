@@ -49,7 +49,12 @@ class LiveInstance:
         self._swapped: dict[int, list[Buffer]] = {}
 
     def iteration_s(self, state: InstanceState, iteration: Iteration) -> float:
-        """Computes an iteration that has begun; its time on the declared devices [s]."""
+        """Computes an iteration that has begun; its time on the declared devices [s].
+
+        Raises:
+            DeviceUnreachable: a node of this instance has died.
+        """
+        self._run.watch(self.forward.devices)
         swap_s = sum(self._swap_out(request) for request in iteration.swap_out)
         here = {*state.decoding, *state.prefilling, *state.handing}
         coming = {number for number, to in self._moving.items() if to == state.number}
@@ -75,6 +80,8 @@ class LiveInstance:
 
     def _rows(self, number: int, first: int, held: int, *, gives: bool) -> tuple[int, RequestRows]:
         ids = self.texts.ids(number)
+        if gives:
+            del ids[held:]  # of an iteration that did not come to its end
         return number, RequestRows(tuple(ids[first:held]), held, tuple(self.pages.hold(number, held)), gives)
 
     # -- copies --------------------------------------------------------------------------------------------------------
@@ -86,6 +93,7 @@ class LiveInstance:
             BadWorkload: instances of different numbers of ranks, whose heads lie apart.
         """
         mine, theirs = self.forward.pools, to.forward.pools
+        self._run.watch((*self.forward.devices, *to.forward.devices))
         if len(mine) != len(theirs):
             raise BadWorkload(
                 f"KV pages of {len(mine)} ranks cannot go to an instance of {len(theirs)} ranks with values: choose "

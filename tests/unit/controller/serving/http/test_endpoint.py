@@ -167,6 +167,17 @@ def test_metrics_have_the_names_of_vllm(client: openai.OpenAI, server: SimpleNam
         assert f"\nvllm:{name}{{" in text, name
 
 
+def test_a_pool_that_is_down_is_not_ready_but_alive(client: openai.OpenAI, server: SimpleNamespace) -> None:
+    server.loop.instances[0].is_down = True
+    with pytest.raises(openai.InternalServerError, match="no instance takes requests now") as refused:
+        client.completions.create(model="toy", prompt="x", max_tokens=1)
+    assert refused.value.status_code == 503 and refused.value.response.headers["retry-after"] == "1"
+    assert asked(server, "/ready")[0] == 503 and asked(server, "/health")[0] == 200
+    server.loop.instances[0].is_down = False
+    assert asked(server, "/ready")[0] == 200
+    assert client.completions.create(model="toy", prompt="x", max_tokens=1).choices[0].text == " the"
+
+
 def test_addresses_are_of_loopback_unless_said() -> None:
     assert read_address("8000") == read_address(":8000") == ("127.0.0.1", 8000)
     assert read_address("[::1]:80") == ("::1", 80)
