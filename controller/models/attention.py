@@ -1,4 +1,4 @@
-"""The attention of a layer as a part of `Block`, for whoever keeps the cache of a layer on the device of its weights.
+"""The attention part of `Block`, for strategies that keep the cache of a layer on the device of its weights.
 
     attention, kept = part.prompt(s, block, x)                          # of a prompt, and what to cache of it
     query, new = part.new_token(s, block, x, position)                  # of one token, and what to cache of it

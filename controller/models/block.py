@@ -32,7 +32,7 @@ from controller.plan.value import Place
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One layer with its weights on one device.
+    """One transformer layer with its weights on one device.
 
     Attributes:
         shape: of the model.
@@ -232,7 +232,7 @@ class Block:
         )  # fmt: skip
 
     def rounded(self, s: Script, name: str, x: Source) -> Source:
-        """`x` as products with that weight take it: in 8 bits once for all of them, or as it is."""
+        """`x` as products with that weight take it: rounded to 8 bits, once for all of them, or unchanged."""
         return rounded(s, x, self.weights[f"{name}.weight"], self.shape.quantization)
 
     def linear_backward(

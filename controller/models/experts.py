@@ -19,7 +19,7 @@ from controller.plan.size import product
 
 
 class Weighted(Protocol):
-    """What experts need of their layer."""
+    """What experts need from their layer."""
 
     @property
     def shape(self) -> ModelShape:

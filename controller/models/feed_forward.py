@@ -12,7 +12,7 @@ from controller.plan.script import Script, Source, Value
 
 
 class Projecting(Protocol):
-    """What a feed-forward needs of its layer."""
+    """What a feed-forward needs from its layer."""
 
     @property
     def shape(self) -> ModelShape:

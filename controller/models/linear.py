@@ -45,7 +45,7 @@ def multiplied(
 
 
 def rounded(s: Script, x: Source, weight: Source, quantization: Quantization | None) -> Source:
-    """`x` in 8 bits where products with `weight` take it so, else as it is."""
+    """`x` rounded to 8 bits where products with `weight` take it so, else unchanged."""
     if quantization is None or not quantization.activations or type_of(weight) != PACKED or type_of(x) == PACKED:
         return x
     kind = "fp8" if quantization.kind == "fp8" else "int"

@@ -1,6 +1,6 @@
 """Shapes of published mixtures of experts and models with latent attention, and tiny ones of each kind for fast tests.
 
-Scaled rotations (YaRN) are left out: no time and no byte depends on them, and nobody generates with these weights here.
+Scaled rotations (YaRN) are left out: neither times nor sizes depend on them.
 Weights that are published in fewer bits (DeepSeek-V3 in fp8, the experts of GPT-OSS in mxfp4) are given in bf16.
 """
 

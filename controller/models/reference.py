@@ -1,6 +1,6 @@
 """The plain run that every live run is compared with: one process, greedy decoding, no plan.
 
-A packaged model runs through Hugging Face transformers, which is none of our code; a model from a seed through
+A packaged model runs through Hugging Face transformers, which shares no code with us; a model from a seed through
 `plain.py`, which the tests compare with transformers.
 """
 

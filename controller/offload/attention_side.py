@@ -1,4 +1,4 @@
-"""Who computes decode attention of a tensor-parallel model: its own GPUs, or memory devices behind a network."""
+"""The attention backends of a tensor-parallel decoder: its own GPUs, or memory devices behind a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arrived = list[list[Value]]
 
 
 class Side(Protocol):
-    """What a decode step needs of whoever attends."""
+    """What a decode step needs of its attention backend."""
 
     def attend(
         self, s: Script, lane: int, layer: int, here: Sharded, there: Sharded, x: Sequence[Value], position: Size
@@ -27,7 +27,7 @@ class Side(Protocol):
         """Projections on `here`, attention, and its result on the way to the ranks of `there`."""
 
     def collect(self, s: Script, arrived: Arrived) -> list[Value]:
-        """The attention of every rank (rows, h*d), once it goes on."""
+        """The attention of every rank (rows, h*d), as its next kernel takes it."""
 
 
 class LocalSide:

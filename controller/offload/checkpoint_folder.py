@@ -52,11 +52,11 @@ class CheckpointFolder:
     """The checkpoints of one run.
 
     Attributes:
-        epoch: of whoever opened it here.
+        epoch: of the controller that opened it here.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Takes the folder over: from now on nobody else writes to it."""
+        """Takes the folder over: from now on no other controller writes to it."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         with self._locked():
@@ -69,7 +69,7 @@ class CheckpointFolder:
         """Writes a checkpoint; when this returns it is whole and on disk.
 
         Raises:
-            Fenced: somebody has taken the folder over since.
+            Fenced: another controller has taken the folder over since.
         """
         part = self._folder / f"step{states.step:08}.{self.epoch}.part"
         with part.open("wb") as file:
@@ -83,7 +83,7 @@ class CheckpointFolder:
                 part.unlink(missing_ok=True)
                 raise Fenced(
                     f"{self._folder}: epoch {self.epoch} of this controller is over, it is {now}: nothing was written; "
-                    f"end this controller, another one goes on"
+                    f"end this controller; another one continues the run"
                 )
             part.rename(self._folder / f"step{states.step:08}.npz")
             self._sync()

@@ -59,7 +59,7 @@ def decode_plan(
         topology: of the dies.
         shape: of a model with experts and latent attention.
         setting: of the instance.
-        mixtures: so many layers with experts and the head alone; None for the whole model and the draft layer.
+        mixtures: number of layers with experts, with the head alone; None for the whole model and the draft layer.
         ends: those layers with all that is in a whole step once: dense layers, draft layer, heads.
     """
     experts = shape.experts

@@ -38,7 +38,7 @@ class DieRules:
     Attributes:
         start_s: start of an operator [s].
         dispatch_s, combine_s: what a dispatch and a combine do beside moving bytes [s].
-        busiest: rows of the busiest die over the mean: everybody waits for it [ratio].
+        busiest: rows of the busiest die over the mean; all others wait for it [ratio].
         attention_queue, expert_queue: queues that the two halves of a layer run on.
         vector_queue: where tokens are quantised, permuted and summed beside products, in kernels of their own; "" for
             inside of the fused dispatch and combine.

@@ -62,7 +62,7 @@ def prefill_plan(
         topology: of the dies.
         shape: of a model with experts and latent attention.
         setting: of the instance.
-        mixtures: so many layers with experts and the head alone; None for the whole model.
+        mixtures: number of layers with experts, with the head alone; None for the whole model.
 
     Raises:
         BadWorkload: heads that do not divide over the dies.
@@ -139,7 +139,7 @@ def _attended(s: Script, die: DieLayers, setting: PrefillSetting, layer: str, x:
 
 
 def _arrived(s: Script, die: DieLayers, sent: Sequence[int], made: int) -> tuple[int, ...]:
-    """When everything has left, as much has come; a die alone goes on at once."""
+    """A die has received as much as it has sent once all of it has left; a die alone continues at once."""
     return tuple(sent) or (made,)
 
 

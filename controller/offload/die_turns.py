@@ -21,7 +21,7 @@ def at_once(parts: Parts) -> Value:
 
 
 def in_turns(s: Script, streams: Sequence[Parts]) -> list[Value]:
-    """Emits the parts of several micro-batches in turns: one goes on where another waits for the fabric."""
+    """Emits the parts of several micro-batches in turn: one computes while another waits for the fabric."""
     found: dict[int, Value] = {}
     while len(found) < len(streams):
         for number, parts in enumerate(streams):

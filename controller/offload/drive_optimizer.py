@@ -74,7 +74,7 @@ class DriveOptimizer:
             host: main memory.
             parts: of the model.
             gpu_count: GPUs whose gradients arrive.
-            checkpoint: where training goes on; None for the beginning.
+            checkpoint: where training resumes; None for the beginning.
             order: one of `ORDERS`.
             sub_group: elements of a sub-group of more than one part, at most.
         """

@@ -76,7 +76,7 @@ def _rows_of_experts(tokens: int, chosen: int, loads: tuple[int, ...]) -> list[i
 
 
 def placed(count: int, ranks: int, redundant: int = 0, order: Sequence[int] = ()) -> ExpertPlacement:
-    """Experts dealt out over ranks in order, copies of the first ones on the ranks that hold the fewest.
+    """Experts distributed over ranks in order, copies of the first ones on the ranks that hold the fewest.
 
     Args:
         count: experts of a layer.

@@ -1,4 +1,4 @@
-"""A mixture of experts over a group of devices: attention on each over its own sequences, experts dealt out.
+"""A mixture of experts over a group of devices: attention on each over its own sequences, experts distributed.
 
 Every rank has all weights but the experts', of which it has those of its slots, and the cache of its own sequences.
 """

@@ -1,4 +1,4 @@
-"""How unevenly even a balanced router fills experts: everybody waits for the expert that most tokens chose.
+"""How unevenly even a balanced router fills experts: all devices wait for the expert that most tokens chose.
 
 Each token chooses `chosen` of `count` experts, every one as likely as the others, so the tokens of one are binomial. Of
 many experts one is the busiest, and its expected rows are above the mean: by a tenth where the mean is some hundreds.

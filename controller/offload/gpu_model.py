@@ -46,7 +46,7 @@ def devices(scenario: Scenario, kind: str, what: str, *, computes: bool = False)
     """The devices of one kind in the topology, only those that run kernels when `computes` is set.
 
     Raises:
-        BadTopology: there is none.
+        BadTopology: the topology has no such device.
     """
     found = scenario.topology.of_kind(kind)
     if computes:

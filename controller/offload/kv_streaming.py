@@ -30,7 +30,7 @@ class KvPath:
     """How the cache travels.
 
     Attributes:
-        homes: tiers that hold it, the layers dealt out over them.
+        homes: tiers that hold it, with the layers distributed over them.
         through: the tier that every byte passes on the way; None for directly.
         copy: path of GPU copies, ``pageable`` or "" for DMA.
         read_bytes_per_s, append_bytes_per_s: of the software in front of `homes`; 0 for as fast as the hardware

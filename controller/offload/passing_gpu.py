@@ -1,8 +1,8 @@
 """A GPU that a model larger than its memory passes through, part by part.
 
 On it lie the parameters of two parts of the model, the gradients of two, the stream between blocks, and one place for
-each kind of activation that leaves; the rest are values. Where a place is used again, the plan waits for whoever used
-it last, kind by kind, so that a copy and the next block overlap.
+each kind of activation that leaves; the rest are values. Where a place is used again, the plan waits for the op that
+used it last, kind by kind, so that a copy and the next block overlap.
 """
 
 from __future__ import annotations

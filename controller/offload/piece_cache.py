@@ -91,7 +91,7 @@ def check_whole_context(scenario: Scenario) -> None:
 
 
 class PooledCache:
-    """Requests of all lengths in a pool of a fixed number of tokens, read as so many rows of their mean length.
+    """Requests of all lengths in a pool of a fixed number of tokens, read as equal rows of their mean length.
 
     The bytes of a step are those of its requests up to the rounding of the mean; which request has which length does
     not matter to a kernel that is bound by what it reads. The batches that take turns share the pool, as every memory

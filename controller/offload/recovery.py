@@ -1,8 +1,8 @@
-"""Training that goes on after a failure: what is kept of its states, where, and how it is put back.
+"""Training that resumes after a failure: which states are kept, where, and how they are restored.
 
 States of a replica are the same on every replica, so those of the first are saved. Two copies are kept:
 
-- in the **folder** of the run (`checkpoint_folder.py`), every so many steps;
+- in the **folder** of the run (`checkpoint_folder.py`), every few steps;
 - with `peers`, in the **memory of the next replica**, after every step, in two slots by turns: a failure in the middle
   of a copy leaves the other slot whole.
 """

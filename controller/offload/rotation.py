@@ -3,7 +3,7 @@
 With n batches there are n - 1 replicas (one with n = 1 or 2). Slice k of batch j, the part of the model between
 attention number k - 1 and attention number k, runs on replica (j + k) mod (n - 1), so that a replica finds the next
 batch's slice ready while the last one's attention is under way; all batches share all memory devices. The residual
-stream moves to the next replica while attention goes on; attention's result goes there directly.
+stream moves to the next replica while attention runs; attention's result goes there directly.
 
 Ops are emitted slice by slice in the order of the batches, which is the order of every in-order queue.
 

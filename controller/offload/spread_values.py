@@ -20,7 +20,7 @@ def prompt_pieces(s: Script, spread: KvSpread, whole: Value, head_dim: int) -> l
     shares = [(drive, share) for drive, share in shares if share.prompt_tokens]
     if rows == 1:
         return [(drive, whole.part(share.prompt[0] * size, (1, share.prompt_tokens, size))) for drive, share in shares]
-    # Token-major, the tokens of a drive are one range of bytes; what a drive expects is turned back.
+    # Token-major, the tokens of a drive are one range of bytes; drives expect head-major, so it is transposed back.
     token_major = s.op("swap_axes", whole)
     return [(drive, s.op("swap_axes", token_major.rows(*share.prompt))) for drive, share in shares]
 

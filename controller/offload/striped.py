@@ -169,7 +169,7 @@ def _share(size: int, left: Sequence[int]) -> list[int]:
 
 
 def _in_shares(name: str, counts: Sequence[Sequence[int]], dtype: str, places: Sequence[Place]) -> Striped:
-    """Tensor after tensor, of each so many elements in each place; a place keeps its part in one buffer."""
+    """Tensor after tensor, a given number of elements of each in every place; a place keeps its part in one buffer."""
     totals = [sum(column) for column in zip(*counts, strict=True)]
     buffers = [
         Buffer(place.device, place.tier, name, dtype, (total,)) for place, total in zip(places, totals, strict=True)

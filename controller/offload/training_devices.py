@@ -11,7 +11,7 @@ def training_gpus(scenario: TrainingScenario) -> tuple[str, ...]:
     """Names of the GPUs of the topology that run kernels, in its order.
 
     Raises:
-        BadTopology: there is none.
+        BadTopology: the topology has no such device.
     """
     found = [device for device in scenario.topology.of_kind("gpu") if device.spec.compute_queue is not None]
     if not found:
@@ -52,7 +52,7 @@ def host_of(scenario: TrainingScenario) -> Place:
     """Main memory.
 
     Raises:
-        BadTopology: there is none.
+        BadTopology: the topology has no such device.
     """
     found = scenario.topology.of_kind("cpu")
     if not found:

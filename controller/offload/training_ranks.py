@@ -45,7 +45,7 @@ class TrainingRanks:
             gradient_scale: factor on every gradient, not on the loss.
 
         Raises:
-            BadWorkload: a model that so many ranks cannot share.
+            BadWorkload: a model that does not divide over this number of ranks.
         """
         count = len(devices)
         self._whole, self._shape = scenario.shape, shape_of_rank(scenario.shape, count)

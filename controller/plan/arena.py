@@ -1,7 +1,7 @@
 """Addresses for values: one arena for each device, tier, type and micro-batch.
 
 A value takes its place at the op that makes it and gives it back after the last op that uses it, in the order of
-emission, first fit. What is given back remembers the ops that used it: whoever takes those bytes next must follow them.
+emission, first fit. Freed bytes remember the ops that used them: the next op to take them must follow those.
 Near linear in values, since only a few gaps are open at a time.
 """
 

@@ -1,4 +1,4 @@
-"""Whose line is at work: errors about a plan name the line of the strategy that wrote it, not one of windtunnel's."""
+"""Finds the author's line: errors about a plan name the line of the strategy that wrote it, not one of windtunnel's."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def refuse(what: str) -> NoReturn:
 
 
 def at(line: Line | None, what: str) -> str:
-    """`what` behind file and line; as it is where there is none, or it begins with one."""
+    """`what` with file and line in front; unchanged without a line, or where it begins with one."""
     return what if line is None or _LINE.match(what) else f"{line_text(line)}: {what}"
 
 

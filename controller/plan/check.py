@@ -23,7 +23,7 @@ __all__ = ["accesses", "check_plan", "check_submission", "describe"]
 
 
 def check_plan(plan: Plan, topology: Topology, bindings: Bindings | None = None) -> None:
-    """Checks everything that can be checked without running, trusting nobody.
+    """Checks everything that can be checked without running, and takes nothing on trust.
 
     Args:
         plan: what to check.

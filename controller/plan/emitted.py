@@ -23,7 +23,7 @@ class Made:
         is_open: an extent is open, so that it gets a buffer of its own.
         first, last: indices of the ops that make it and up to which it keeps its address.
         line: that made it, of a strategy; None where windtunnel itself did.
-        spare: nobody has to use it, as a further result of an op.
+        spare: may stay unused, as a further result of an op.
         used: an op reads it.
         parted: ops read or write parts of it.
         partial: a part that no op fills may be read, since its content does not matter.

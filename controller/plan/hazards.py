@@ -1,4 +1,4 @@
-"""Who must wait for whom, from what ops read and write.
+"""Which op must wait for which, from what they read and write.
 
 Per buffer the ledger keeps disjoint byte ranges, each with its last writer and the readers since. A reader waits for
 the writer of every range that it touches; a writer waits for writer and readers. Ranges are split where an access ends
@@ -49,7 +49,11 @@ class Hazards:
         self._ranges: dict[Buffer, list[_Range]] = {}
 
     def read(self, op: int, view: View, waits: set[int]) -> bool:
-        """Records that op number `op` reads `view` and adds to `waits` whom it must follow; whether all was written."""
+        """Records that op number `op` reads `view`, and adds to `waits` the ops that it must follow.
+
+        Returns:
+            Whether all of `view` was written before.
+        """
         written = True
         for piece in self._touched(view):
             if piece.writer != NEVER_WRITTEN:
@@ -60,7 +64,7 @@ class Hazards:
         return written
 
     def write(self, op: int, view: View, waits: set[int]) -> None:
-        """Records that op number `op` writes `view` and adds to `waits` whom it must follow."""
+        """Records that op number `op` writes `view` and adds to `waits` the ops it must follow."""
         for piece in self._touched(view):
             if piece.writer != NEVER_WRITTEN:
                 waits.add(piece.writer)
@@ -73,7 +77,7 @@ class Hazards:
             if piece.writer != NEVER_WRITTEN:
                 waits.add(piece.writer)
             waits.update(piece.readers)
-        # Whoever allocates the same buffer again does so after it is gone.
+        # The next allocation of the same buffer comes after it is gone.
         self._ranges[buffer] = [_Range(0, buffer.nbytes, op, [])]
 
     def _touched(self, view: View) -> list[_Range]:

@@ -55,7 +55,7 @@ class Arenas:
 
 
 class _Homes:
-    """Addresses of values and the ops that touch them, while the pass goes on."""
+    """Addresses of values and the ops that touch them, during the pass."""
 
     def __init__(self, made: Sequence[Made]) -> None:
         count = len(made)
@@ -195,7 +195,7 @@ def _edges(
         waits = set(each.after)
         for one in each.inputs:
             if type(one) is not Value:
-                # Weights are only read: nobody follows anybody over them.
+                # Weights are only read, so they order no ops.
                 if one.buffer in written:  # type: ignore[union-attr]
                     hazards.read(index, one, waits)  # type: ignore[arg-type]
             elif made[one.number].parted:

@@ -1,4 +1,4 @@
-"""What somebody found out about plans, kept by whoever did and as long as each plan lives.
+"""Facts about plans, kept by the code that found them for as long as each plan lives.
 
 A plan is the same object from submission to submission, and equal plans are not compared: identity is cheap and exact.
 """

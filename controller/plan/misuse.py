@@ -88,7 +88,7 @@ def check_after(after: Iterable[int], count: int) -> tuple[int, ...]:
     """The ops of ``after=``, each one of the `count` that are there."""
     given: object = after
     if not isinstance(given, Iterable):
-        refuse(f"after={given!r} is no list; write after=[op], the number of an earlier op")
+        refuse(f"after={given!r} is not a list; write after=[op], with the number of an earlier op")
     ops = tuple(after)
     for op in ops:
         if not _is_count(op) or op >= count:
@@ -101,11 +101,11 @@ def check_texts(op: object, queue: object, label: object) -> None:
     """Refuses names that are no text."""
     for what, given in (("operation", op), ("queue", queue), ("label", label)):
         if not isinstance(given, str):
-            refuse(f"the {what} {given!r} is no text; write its name in quotes")
+            refuse(f"the {what} {given!r} is not a text; write its name in quotes")
 
 
 def check_attributes(op: str, attributes: Mapping[str, OpAttribute]) -> None:
-    """Refuses an attribute that is none; for the slow path, since nearly all are right."""
+    """Refuses an attribute of a type that no op takes; for the slow path, since nearly all are right."""
     for name, value in attributes.items():
         try:
             hash(value)

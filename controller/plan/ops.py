@@ -198,9 +198,9 @@ class Plan:
         ops: in the order in which they were added, which is a topological order.
         after: for each op the indices of the ops that must have ended before it starts.
         parameters: symbols that `bindings` must give.
-        lines: file and line that wrote each op, None where that is windtunnel's own; () where nobody noted them.
+        lines: file and line that wrote each op, None where that is windtunnel's own; () where they are unknown.
         origin: who derived the edges. No argument of the constructor, so that a changed copy (`dataclasses.replace`)
-            is not trusted unless whoever made it vouches for its edges with `vouched`.
+            is not trusted unless its maker vouches for its edges with `vouched`.
     """
 
     name: str

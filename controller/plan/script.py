@@ -115,7 +115,7 @@ class Script:
             makes: element type and extents of each result, where the table cannot derive them.
             queue, label, attributes: as `Kernel` has them.
             after: indices of further ops that it follows.
-            in_place: the first result may take the bytes of an input that nobody uses later.
+            in_place: the first result may take the bytes of an input that no later op uses.
 
         Raises:
             BadPlan: wrong use; names the line of the strategy.
@@ -242,8 +242,8 @@ class Script:
 
         Args:
             place, dtype, shape: of the value.
-            spare: nobody has to use it.
-            partial: ops may read what none has filled, where only the time of moving the rest counts.
+            spare: it may stay unused.
+            partial: ops may read parts that no op has filled, where only the time of moving them counts.
         """
         misuse.check_place("empty", place)
         kind = misuse.check_kind("empty", (dtype, shape))
@@ -255,11 +255,11 @@ class Script:
         return made
 
     def keep(self, values: Iterable[Value]) -> None:
-        """Lets nobody before the next op take the bytes of `values`, so that no edge comes from sharing them."""
+        """Keeps the bytes of `values` from being reused before the next op, so that reuse adds no edge."""
         self._lifetimes.keep(values)
 
     def drop(self, value: Value) -> None:
-        """Says that nobody reads `value`: only the time of making it counts."""
+        """Declares that no op reads `value`: only the time of making it counts."""
         self._lifetimes.drop(value)
 
     @contextmanager
@@ -273,7 +273,7 @@ class Script:
 
     @contextmanager
     def staging(self, name: str, turn: int, turns: int = 2) -> Iterator[None]:
-        """Values made in the body lie apart until the same turn comes again: one may leave while the next is made.
+        """Gives values of the body their own memory, reused at the same turn: one may leave while the next is made.
 
         None of them takes the bytes of another that has left, whose transfer it would have to wait for.
         """

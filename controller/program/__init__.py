@@ -1,4 +1,4 @@
-"""Programs: what reacts. A generator on the clock of a run that submits plans and waits.
+"""Programs: generators on the clock of a run that submit plans, wait, and react to what happened.
 
     def decode(run: Run) -> Program:
         run.place(weights, content)                       # before time starts: not timed
@@ -14,19 +14,19 @@
             token = yield run.fetch(next_token)           # None on the virtual clock: only data could say
         run.mark("decode")
 
-**One protocol, several executors.** `run.Run` is what a program sees; `drive.drive` lets programs go on as what they
-wait for happens; an executor brings the clock (`drive.Clock`). A program may not read a clock, open a socket or draw
-random numbers; what only data could say it takes from `fetch`, and where that is None from a declared oracle.
+**One protocol, several executors.** `run.Run` is what a program sees; `drive.drive` resumes programs when what they
+wait for has happened; an executor provides the clock (`drive.Clock`). A program may not read a clock, open a socket or
+draw random numbers. Decisions that depend on data use `fetch` or, where that gives None, a declared oracle.
 
 **Waits compose.** A program yields a ticket, a delay, an event of its own or of another program, or several of them
 under `wait_any` and `wait_all`, which nest. A wait for what has happened already ends at once, so a program may start
-several plans, wait for whichever is first, and come back to the others. What happens at one instant happens together:
-`wait_any` tells all of it. A delay under a `wait_any` that something else ended is forgotten and takes no time.
+several plans, wait for whichever ends first, and come back to the others. What happens at one instant happens together:
+`wait_any` returns all of it. A delay whose `wait_any` was ended by something else is dropped and takes no time.
 
-**Cancelling.** `cancel` ends a plan now: flows stop where they are, ops that have not started never do, allocations
-that it made are given back and buffers that it frees are gone, whichever op had come. What it wrote so far is there.
-Whoever waits for it gets a completion that says so. Nodes finish what they were handed, so that a live run loses the
-wall time, not the device time.
+**Cancelling.** `cancel` ends a plan now: flows stop where they are, ops that have not started never do, its
+allocations are released, and buffers that it would have freed are freed, however far it had come. What it has written
+stays. A wait for it ends with a completion marked as cancelled. Nodes finish what they were handed, so a live run loses
+the wall time, not the device time.
 
 **Repeating.** On an idle clock the same plan with the same sizes takes the same time, so a program that would submit it
 a hundred times submits it once and yields ``run.repeat(done, 99)``: on the virtual clock the time of the others passes

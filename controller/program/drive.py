@@ -1,4 +1,4 @@
-"""The loop that lets programs go on as what they wait for happens; shared by all executors."""
+"""The loop that resumes programs when what they wait for has happened; shared by all executors."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class _Loop:
             if not tickets:
                 break
             ended = self._clock.advance(tickets)
-            for completion in ended:  # all that happens at one instant is known before anybody goes on
+            for completion in ended:  # all that happens at one instant is known before any program resumes
                 self._ended[completion.ticket] = (completion.submitted_at, completion.end_at, completion.cancelled)
             for completion in ended:
                 self._wake(completion.ticket)
@@ -199,7 +199,7 @@ def drive(
     Raises:
         BadResult: a program returned what is no result.
         BadWait: a program waits for what is no ticket of the run, for no such time, or for nothing.
-        Deadlock: a program waits for an event that nobody is left to set.
+        Deadlock: a program waits for an event that no remaining program can set.
     """
     return _Loop(clock, read).run(programs)
 

@@ -29,7 +29,7 @@ class Kind(Protocol):
     """How a value is read from text."""
 
     def read(self, text: str, rule: Rule) -> Any:
-        """The value; ValueError or BadQuantity where the text is none."""
+        """The value. Raises ValueError or BadQuantity for a text that is not one."""
 
     def allows(self, value: Any, rule: Rule) -> bool:
         """Whether a value keeps the rule."""

@@ -1,4 +1,4 @@
-"""What a program hands on when it ends: the value that its generator returns, with fields that others act on.
+"""Results of programs: the value that the generator returns, with typed fields for code that acts on them.
 
     def program(run: Run, scenario: Scenario) -> GenerationProgram:
         ...

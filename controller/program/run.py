@@ -24,7 +24,7 @@ Content = Array | Callable[[], Array] | None
 
 Wish = Wait | Fetch | Repeat
 Program = Generator[Wish, Any, None]
-"""A program that hands nothing on."""
+"""A program without a result."""
 GenerationProgram = Generator[Wish, Any, GenerationResult]
 TrainingProgram = Generator[Wish, Any, TrainingResult]
 ServingProgram = Generator[Wish, Any, ServingResult]
@@ -50,7 +50,7 @@ class Run(Protocol):
         """Device time [s]."""
 
     def place(self, buffer: Buffer, content: Content = None, *, written: bool = False) -> None:
-        """Allocates `buffer` outside of time, with `content` when it has some (live runs write it).
+        """Allocates `buffer` without taking device time; live runs write its `content`.
 
         Args:
             buffer: what to allocate.
@@ -58,23 +58,23 @@ class Run(Protocol):
             written: count it as written although it has no content (zeros), so that a plan may read it.
 
         Raises:
-            OutOfMemory: the tier lacks the room.
+            OutOfMemory: the tier has no room for it.
         """
 
     def release(self, buffer: Buffer) -> None:
-        """Gives `buffer` back, outside of time."""
+        """Frees `buffer` without taking device time."""
 
     def write(self, buffer: Buffer, content: Content) -> None:
-        """Replaces the content of a placed buffer, outside of time (a prompt arrives)."""
+        """Replaces the content of a placed buffer without taking device time, as when a prompt arrives."""
 
     def submit(self, plan: Plan, **bindings: int) -> Ticket:
-        """Starts `plan` now with its open sizes bound."""
+        """Starts `plan` now; `bindings` give its open sizes."""
 
     def cancel(self, ticket: Ticket) -> None:
-        """Ends a plan now; one that has ended stays as it is (see `controller.program`)."""
+        """Ends a plan now; one that has ended stays as it is. `controller.program` says what becomes of buffers."""
 
     def repeat(self, done: Completion, times: int) -> Repeat:
-        """What to yield to let a plan that has just ended, with nothing beside it, run `times` more.
+        """Yield this to run a plan that has just ended, with nothing else running, `times` more.
 
         Raises:
             BadWait: when it is yielded, if something else has ended since, or still runs.
@@ -84,22 +84,22 @@ class Run(Protocol):
         """An event that programs of this run can set and wait for."""
 
     def faults(self) -> Event:
-        """Happens when something of the cluster breaks, before that becomes an error; nothing is declared to yet."""
+        """An event that happens when a part of the cluster breaks, before anything that needs the part fails."""
 
     def fetch(self, view: Buffer | View) -> Fetch:
-        """What to yield to see values."""
+        """Yield this to receive the values of `view`; None where buffers hold none."""
 
     def delay(self, duration_s: float) -> Delay:
-        """What to yield to let device time pass."""
+        """Yield this to let `duration_s` of device time pass [s]."""
 
     def mark(self, phase: str) -> None:
-        """Ends a phase of that name now; the result reports the time since the mark before."""
+        """Ends the phase `phase` now; the result reports its length, from the mark before."""
 
     def figure(self, name: str, value: Figure) -> None:
-        """Tells people a figure of the program's own, under a name that ends with its unit; nothing acts on it."""
+        """Reports a figure of the program's own; `name` ends with its unit. For readers only: no code acts on it."""
 
     def note(self, text: str) -> None:
-        """Tells people in a sentence what they might not expect of this run."""
+        """Reports, in a sentence, what readers might not expect of this run."""
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """Tells whoever watches how far the program is."""
+        """Shows progress: `done` of `total`."""

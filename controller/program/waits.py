@@ -57,7 +57,7 @@ class Fetch:
 
 @dataclass(eq=False, slots=True)
 class Event:
-    """Something that one program says and others wait for; it happens once.
+    """Something that one program signals and others wait for; it happens once.
 
     Attributes:
         name: for messages.
@@ -71,7 +71,7 @@ class Event:
     told: list[Callable[[Event], None]] = field(default_factory=list, repr=False)
 
     def set(self, value: Any = None) -> None:
-        """Lets everybody who waits for it go on at this instant, with `value`; a second call changes nothing."""
+        """Resumes every program that waits for it, now and with `value`; a second call does nothing."""
         if not self.is_set:
             self.is_set, self.value = True, value
             told, self.told = self.told, []
@@ -98,12 +98,12 @@ Wait = Leaf | WaitAny | WaitAll
 
 
 def wait_any(*waits: Wait) -> WaitAny:
-    """What to yield to go on when any of `waits` has happened."""
+    """Yield this to resume when any of `waits` has happened."""
     return WaitAny(waits)
 
 
 def wait_all(*waits: Wait) -> WaitAll:
-    """What to yield to go on when all of `waits` have happened."""
+    """Yield this to resume when all of `waits` have happened."""
     return WaitAll(waits)
 
 

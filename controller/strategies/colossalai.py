@@ -1,4 +1,4 @@
-"""Colossal-AI: states in main memory, by pageable copies, the optimizer a stage of its own.
+"""Colossal-AI: states in main memory, moved by pageable copies, the optimizer as a separate stage.
 
 Paper: Li et al., "Colossal-AI: A Unified Deep Learning System For Large-Scale Parallel Training", arXiv 2110.14883
 (Gemini); a baseline of LoHan / Ratel (later versions of Fuyou), section III.

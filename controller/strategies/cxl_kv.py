@@ -1,4 +1,4 @@
-"""The KV cache on CXL memory cards, layers dealt out over them, fetched by the GPU directly.
+"""The KV cache on CXL memory cards, layers distributed over them, fetched by the GPU directly.
 
 Paper: none; what CXL cards give when nothing but the hardware is in the way.
 Follows: attention on the GPU; the next layer on its way while one computes. Several GPUs share the layers.

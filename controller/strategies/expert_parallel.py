@@ -1,4 +1,4 @@
-"""Experts of a mixture dealt out over devices, attention on each over its own sequences.
+"""Experts of a mixture distributed over devices, attention on each over its own sequences.
 
 Paper: expert parallelism with data-parallel attention, as DeepSeek-V3 serves (arXiv 2412.19437, section 3.4) and
     CloudMatrix-Infer on NPUs (arXiv 2506.12708, section 4.1).

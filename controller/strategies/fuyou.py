@@ -54,7 +54,7 @@ class Fuyou:
         parts: of the model: embedding, blocks, head.
         optimizer: states, parameters and gradients outside of the GPUs.
         swaps: what the planner chose.
-        first: the step that training goes on from.
+        first: the step that training resumes at.
     """
 
     def __init__(self, scenario: TrainingScenario, checkpoint: Checkpoint | None = None) -> None:

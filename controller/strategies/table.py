@@ -70,7 +70,7 @@ STRATEGIES: dict[str, Strategy] = {
         ),
         Strategy(
             "expert_parallel",
-            "experts of a mixture dealt out over devices, attention on each over its own sequences",
+            "experts of a mixture distributed over devices, attention on each over its own sequences",
             "controller.strategies.expert_parallel:expert_parallel",
             "dgx_h100",
             "controller.strategies.expert_parallel:ExpertParallelOptions",

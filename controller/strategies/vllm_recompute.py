@@ -62,7 +62,7 @@ class PagedServer:
     """
 
     def __init__(self, scenario: Scenario, topology: Topology) -> None:
-        """Sizes the pool for `topology`, which is that of the scenario unless somebody asks what it would take."""
+        """Sizes the pool for `topology`, which is that of the scenario except where a larger one is tried."""
         self.scenario, self.model = scenario, GpuModel(scenario)
         shape, dtype = scenario.shape, scenario.kv_dtype
         # What a request that was preempted last of all would bring back.

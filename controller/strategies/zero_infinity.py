@@ -1,4 +1,4 @@
-"""ZeRO-Infinity: states, parameters and gradients on the drives, the optimizer a stage of its own.
+"""ZeRO-Infinity: states, parameters and gradients on the drives, the optimizer as a separate stage.
 
 Paper: Rajbhandari et al., "ZeRO-Infinity: Breaking the GPU Memory Wall for Extreme Scale Deep Learning", arXiv
 2104.07857; the baseline of LoHan / Ratel (later versions of Fuyou), section III and figure 1.

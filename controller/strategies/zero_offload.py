@@ -1,4 +1,4 @@
-"""ZeRO-Offload: states in main memory, block inputs on the GPU, the optimizer a stage of its own.
+"""ZeRO-Offload: states in main memory, block inputs on the GPU, the optimizer as a separate stage.
 
 Paper: Ren et al., "ZeRO-Offload: Democratizing Billion-Scale Model Training", arXiv 2101.06840; a baseline of LoHan /
 Ratel (later versions of Fuyou), section III.

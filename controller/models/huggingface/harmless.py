@@ -23,7 +23,7 @@ HARMLESS: Final = frozenset({
     "_attn_implementation_autoset", "attn_implementation", "unsloth_fixed",
     "chunk_size_feed_forward", "reorder_and_upcast_attn", "is_llama_config", "hidden_act", "use_mrope",
 })  # fmt: skip
-"""Keys that nobody needs to read."""
+"""Keys that need not be read."""
 CHANGE_VALUES: Final = frozenset({
     "_remove_final_layer_norm", "clip_qkv", "apply_residual_connection_post_layernorm", "rope_interleaved",
     "rotary_emb_fraction",

@@ -68,7 +68,7 @@ class Config:
         self._keys = {**self._keys, key: value}
 
     def left_over(self) -> list[str]:
-        """Keys that nobody has asked for and that hold something."""
+        """Keys that were never read and that hold something."""
         mine = [key for key, value in self._keys.items() if key not in self.read and not _says_nothing(value)]
         return [*mine, *(key for nested in self.nested for key in nested.left_over())]
 
@@ -82,7 +82,7 @@ class Config:
         return f":{found[0]}" if found else ""
 
     def integer(self, key: str, default: int | None = None, most: int = MOST) -> int:
-        """A positive whole number. Raises UnknownModel when it is none, or absent without a default."""
+        """A positive whole number. Raises UnknownModel for anything else, or when absent without a default."""
         value = self._value(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
             raise self.refuse(f"{key!r} is {value!r}, expected a whole number above 0")
@@ -91,7 +91,7 @@ class Config:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A positive number. Raises UnknownModel when it is none, or absent without a default."""
+        """A positive number. Raises UnknownModel for anything else, or when absent without a default."""
         value = self._value(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= MOST_NUMBER:
             raise self.refuse(f"{key!r} is {value!r}, expected a number above 0 and at most {MOST_NUMBER:g}")

@@ -55,7 +55,7 @@ def _keeps_scaling(config: Config, key: str, kind: str, scaling: Mapping[str, An
     """Keeps what kernels need of a scaling; False where the file lacks a number of it.
 
     Raises:
-        UnknownModel: numbers that are none.
+        UnknownModel: entries that are not numbers.
     """
     inner = Config(config.path, scaling)
     whole = config.optional("original_max_position_embeddings")

@@ -1,6 +1,6 @@
 """What a layer's activations weigh and what it costs to make them again: what a planner chooses by.
 
-Nothing is described a second time: the layer is emitted onto a script that nobody runs, and the operation table's work
+Nothing is described a second time: the layer is emitted onto a script that is never run, and the operation table's work
 of its ops is added up. For a GPT layer all kinds have 17 h elements a token, h = hidden: in half precision 34 B for
 each unit of hidden.
 """
@@ -111,7 +111,7 @@ def check_kept(shape: ModelShape, kept: Collection[str]) -> frozenset[str]:
 
 
 class _Dry:
-    """The first layer of a model on a script that nobody runs, in half precision."""
+    """The first layer of a model on a script that is never run, in half precision."""
 
     def __init__(self, shape: ModelShape, batch: int, seq: int) -> None:
         check_trainable(shape)

@@ -115,7 +115,7 @@ def forward(
         s: takes the ops.
         block: the layer.
         x: residual stream (batch, seq, hidden).
-        out: where the stream goes on; None for a value.
+        out: where the stream goes; None for a new value.
         keep: buffers for activations that outlive the script; all others are values, which live as long as they are
             used.
     """

@@ -67,7 +67,7 @@ MISUSES: list[tuple[str, Wrong]] = [
     ("none is there yet", lambda s: s.op("copy", X, after=[0])),
     ("names op -1", lambda s: s.op("copy", X, after=[-1])),
     ("names op <value fp16", lambda s: s.op("copy", X, after=[s.op("copy", X)])),
-    ("after=0 is no list", lambda s: s.op("copy", X, after=0)),
+    ("after=0 is not a list", lambda s: s.op("copy", X, after=0)),
     ("keep got a value of another script", lambda s: s.keep([Script("o").op("copy", X)])),
     ("give a value that this script made", lambda s: s.keep([X])),
     ("give a list of values", lambda s: s.keep(s.op("copy", X))),
