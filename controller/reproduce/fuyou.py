@@ -57,6 +57,12 @@ STAGES = {
 """Seconds of each stage of 13B at batch 32 (R figure 1)."""
 
 
+TWO_GPUS_S = 31.0
+"""A step of 13B on two GPUs, 16 sequences together [s]."""
+FAR_ON_TWO_GPUS = (
+    "drives shared by both GPUs bound a step as they do on one (published: 20.2 s), and gathers and sums between them, "
+    "copies and Adam hide behind; the text names nothing that takes 11 s more"
+)
 FAR_FROM_GEMINI = (
     "Gemini's eviction, its fp32 chunks and the faults of memory that is allocated anew for every copy are modelled; "
     "some 50 s of a step that do not grow with the batch are not, and the text names nothing that takes them"
@@ -75,9 +81,10 @@ def paper() -> Paper:
         )
     }  # fmt: skip
     runs |= {f"drives/{n}": request("fuyou", "gpt-13b", 32, f"ssd.count={n}") for n in DRIVES}
+    runs["two_gpus"] = request("fuyou", "gpt-13b", 8, "gpu.count=2")
     runs["a100"] = request("fuyou", "gpt-175b", 64, "gpu.product=a100_sxm_80")
     rows = (
-        *_sweep_rows(), *_ratio_rows(), *_best_rows(), *_drive_rows(), *largest_rows(), *spill_rows(),
+        *_sweep_rows(), *_ratio_rows(), *_best_rows(), *_drive_rows(), _two_gpus_row(), *largest_rows(), *spill_rows(),
         *_analysis_rows(), *_idle_rows(), *_stage_rows(), *stage_rows(), *_size_rows(),
         *identities(volume_rows("fuyou/gpt-13b/32")), *identities(price_rows()),
     )  # fmt: skip
@@ -232,6 +239,13 @@ def _drive_rows() -> list[PublishedRow]:
         )
         for n, published in DRIVES.items()
     ]  # fmt: skip
+
+
+def _two_gpus_row() -> PublishedRow:
+    return PublishedRow(
+        "several_gpus", {"model": "13b", "gpus": 2, "batch": 16}, "step", TWO_GPUS_S, "s", "P",
+        lambda results: results["two_gpus"].time_s, ("two_gpus",), why=FAR_ON_TWO_GPUS,
+    )  # fmt: skip
 
 
 # -- where time and memory go ------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ read of the next sub-group is asked for before the write of this one; in the nai
 in the serial order all of them follow the backward pass, as in ZeRO (`controller.offload.drive_optimizer`). One request
 list for the drives (`drive_array`).
 Differs: no profiling step; the equations are asked with declared rates (`swap_planner`). Gradients of several GPUs are
-averaged by the CPU. The activations of the last block stay on the GPU.
+averaged by the CPU. The activations of the last block stay on the GPU. On two GPUs a published step takes half as long
+again as on one, where drives bound both: what takes that is not known, and not modelled.
 Checked by: tests/paper/test_fuyou.py, tests/live/test_fuyou.py (losses and parameters against plain PyTorch).
 """
 
