@@ -12,6 +12,7 @@ import click
 from controller.cli.options import QuantityParam, catalog_option, json_option, named_values, overrides_option
 
 if TYPE_CHECKING:
+    from controller.experiment.serving_cost import ServingCost
     from controller.experiment.serving_run import ServingExperiment
     from controller.experiment.serving_spec import ServeSpec
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 @click.option("--max-num-batched-tokens", type=int, help="Token budget of an iteration.  [default: the scheduler's]")
 @click.option("--max-model-len", type=int, help="Cut longer requests to as many tokens.  [default: refuse them]")
 @click.option("--kv-tokens", type=int, help="Tokens of the KV cache.  [default: as many as the devices have room for]")
+@click.option("--host-kv-tokens", type=int, default=0, show_default=True,
+              help="Tokens of cached prefixes that host memory keeps behind an instance.")  # fmt: skip
 @click.option("--utilisation", type=float, default=0.9, show_default=True, help="Share of memory that a server takes.")
 @click.option("--host-step", type=QuantityParam("s"), default="5 ms", show_default=True,
               help="Host time between two iterations (vLLM issue 6854).")  # fmt: skip
@@ -65,7 +68,8 @@ def serve(
     topology: str, model: str, scheduler: str, requests: str, lengths: str, num_prompts: int | None, classes: str,
     slo: str, attainment: float, find_rate: bool, instances: int, cluster: str,
     cluster_options: tuple[str, ...], pp: int, ep: int, tp: int, max_num_seqs: int | None,
-    max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None, utilisation: float,
+    max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None,
+    host_kv_tokens: int, utilisation: float,
     host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
     faults: Path | None, live: bool, http: str | None, pace: float | None,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
@@ -105,7 +109,7 @@ def serve(
             utilisation=utilisation, host_step_s=host_step, host_sequence_s=host_sequence,
             limits={key: value for key, value in limits.items() if value is not None}, kv_tokens=kv_tokens,
             grain=grain, seed=seed, overrides=overrides, catalog=catalog, classes=classes, exact=exact,
-            cluster_options=chosen, max_model_len=max_model_len, faults=broken,
+            cluster_options=chosen, max_model_len=max_model_len, faults=broken, host_kv_tokens=host_kv_tokens,
         )
         for name in names
     ]  # fmt: skip
@@ -149,6 +153,8 @@ def serve(
             made["found_rate"] = asdict(rate)
         for made, answers in zip(objects, checked, strict=False):
             made["values"] = answers.to_json(save_detailed)
+        for made, each in zip(objects, found, strict=True):
+            made["cost"] = _cost(each).to_json()
         click.echo(dumps(objects[0] if len(objects) == 1 else objects))
         return
     for index, each in enumerate(found):
@@ -190,6 +196,14 @@ def _number(name: str, value: str) -> float:
         ) from None
 
 
+def _cost(found: ServingExperiment) -> ServingCost:
+    from controller.compare.prices import rent
+    from controller.experiment.serving_cost import serving_cost, serving_devices
+
+    bill = rent(found.topology, frozenset(name for devices in serving_devices(found) for name in devices))
+    return serving_cost(found, None if bill.unpriced else bill.usd)
+
+
 def _print(found: ServingExperiment, values: str) -> None:
     from controller.experiment.serving_json import instance_lines
     from controller.serving.benchmark_text import benchmark_text
@@ -218,6 +232,8 @@ def _print(found: ServingExperiment, values: str) -> None:
             f"downtime {middle:.3g} ms), {cluster.aborted} given up; "
             f"{cluster.on_s / max(found.time_s, 1e-9):.2f} instances on average"
         )
+    if line := _cost(found).line:
+        click.echo(line)
     outages = found.outages
     if outages is not None:
         click.echo(

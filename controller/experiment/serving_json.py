@@ -109,6 +109,8 @@ def instance_json(instance: ServingInstance, time_s: float) -> dict[str, Any]:
         "recomputed_tokens": progress.recomputed_tokens,
         "prefix_queries_tokens": state.pool.queried_tokens,
         "prefix_hit_tokens": state.pool.hit_tokens,
+        "kv_evicted_blocks": state.pool.evicted_blocks,
+        "kv_fetched_blocks": state.pool.fetched_blocks,
     }
 
 

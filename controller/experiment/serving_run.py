@@ -20,6 +20,7 @@ from controller.serving.clusters.table import ClusterEntry
 from controller.serving.device_times.audit import AuditedIteration
 from controller.serving.fleet import start_instances
 from controller.serving.instance import ServingInstance
+from controller.serving.layout import InstanceDevices
 from controller.serving.loop import ServingLoop
 from controller.serving.metrics import ServingMetrics, measure_requests
 from controller.serving.outages import ServingOutages
@@ -47,6 +48,7 @@ class ServingExperiment:
         audited: iterations that were also executed whole.
         cluster, policy: of several instances; None for one.
         outages: of a run with faults.
+        devices: of every instance.
         plans_executed: plans of parts of iterations.
         growth_per_s: requests by which the queue grew, in the second half of the arrivals [1/s]; 0 where it drains.
     """
@@ -68,6 +70,7 @@ class ServingExperiment:
     cluster: ServingCluster | None = None
     policy: ClusterEntry | None = None
     outages: ServingOutages | None = None
+    devices: Sequence[InstanceDevices] = ()
 
     @property
     def placed(self) -> str:
@@ -145,7 +148,7 @@ def finished(
         spec, setup.topology, setup.shape, setup.scheduler, stream, instances, loop.states, metrics, loop.now,
         wall_clock_s() - begun_s, list(stream.notes), queue_growth_per_s(loop.states, stream),
         setup.audited(), sum(each.executed for each in setup.device_times),
-        dispatcher, None if dispatcher is None else setup.cluster, outages,
+        dispatcher, None if dispatcher is None else setup.cluster, outages, setup.devices,
     )  # fmt: skip
     if found.growth_per_s:
         found.notes.append(

@@ -80,7 +80,9 @@ class ServingSetup:
                 limits = replace(
                     limits, max_requests=limits.max_requests * ranks, budget_tokens=limits.budget_tokens * ranks
                 )
-            self.instances.append(InstanceSpec(times, blocks, limits, decide, len(each.stages), each.count))
+            self.instances.append(
+                InstanceSpec(times, blocks, limits, decide, len(each.stages), each.count, self._host_blocks())
+            )
         self.device_times = [times for times, _ in known.values()]
 
     def _times_of(self, each: InstanceDevices) -> tuple[DeviceTimes, int]:
@@ -97,7 +99,7 @@ class ServingSetup:
             blocks = self._asked_blocks(spec.kv_tokens, blocks, first[0])
         parts = IterationParts(self.topology, shape, first, dtype, blocks * BLOCK_TOKENS, most_tokens, stages)
         swaps = hops = None
-        if limits.swap:
+        if limits.swap or spec.host_kv_tokens:
             swaps = SwapTimes(self.topology, first[0], shape.layers, block_bytes(sharding))
         if stages > 1:
             row_bytes = shape.hidden * ITEM_BYTES[dtype]
@@ -131,6 +133,32 @@ class ServingSetup:
                 f"{self.shape.name}; lower it, or raise --utilisation or --tp"
             )
         return asked
+
+    def _host_blocks(self) -> int:
+        """Blocks of prefixes that the host keeps behind an instance.
+
+        Raises:
+            BadWorkload: more than its memory holds, or no prefixes to keep.
+        """
+        tokens = self.spec.host_kv_tokens
+        if not tokens:
+            return 0
+        if tokens < BLOCK_TOKENS or self.shape.parts or self.cluster.roles:
+            raise BadWorkload(
+                f"--host-kv-tokens {tokens}: take {BLOCK_TOKENS} or more, with a dense --model and instances that both "
+                f"compute prompts and decode"
+            )
+        room = sum(
+            tier.capacity_bytes for device in self.topology.devices.values()
+            for name, tier in device.spec.tiers.items() if name == "dram"
+        )  # fmt: skip
+        need = tokens * self.shape.kv_bytes_per_token() * self.spec.instances
+        if need > room:
+            raise BadWorkload(
+                f"--host-kv-tokens {tokens}: {self.spec.instances} instances keep {need} bytes, and topology "
+                f"{self.topology.name!r} has {room} bytes of host memory; lower it"
+            )
+        return tokens // BLOCK_TOKENS
 
     def dispatcher(self, instances: list[ServingInstance]) -> ServingCluster | None:
         """The cluster policy over fresh instances; None for one instance."""

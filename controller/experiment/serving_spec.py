@@ -37,6 +37,7 @@ class ServeSpec:
         max_model_len: requests are cut to as many tokens; None to refuse what the model has no positions for.
         cluster_options: of the cluster policy.
         faults: what breaks when.
+        host_kv_tokens: of cached prefixes that the host's memory behind an instance keeps; 0 for none.
     """
 
     model: str
@@ -66,3 +67,4 @@ class ServeSpec:
     exact: int = 2
     max_model_len: int | None = None
     faults: tuple[Fault, ...] = ()
+    host_kv_tokens: int = 0

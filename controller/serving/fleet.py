@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from controller.serving.instance import Decide, ServingInstance
 from controller.serving.iteration_times import IterationTimes
 from controller.serving.kv_pool import KvPool
+from controller.serving.kv_tiers import KvTier, KvTiers
 from controller.serving.pipeline import StagePipeline
 from controller.serving.state import InstanceState, ServerLimits
 
@@ -22,6 +23,7 @@ class InstanceSpec:
         decide: its scheduler.
         stages: of its pipeline.
         devices: how many it has.
+        host_blocks: of prefixes that the host's memory behind it keeps.
     """
 
     times: IterationTimes
@@ -30,11 +32,12 @@ class InstanceSpec:
     decide: Decide
     stages: int = 1
     devices: int = 1
+    host_blocks: int = 0
 
 
 def start_instances(specs: list[InstanceSpec]) -> list[ServingInstance]:
     """The instances; the first lane of each stands for it, and further ones come behind all of these."""
-    found = [_instance(number, spec, KvPool(spec.blocks)) for number, spec in enumerate(specs)]
+    found = [_instance(number, spec, _pool(spec)) for number, spec in enumerate(specs)]
     further: list[ServingInstance] = []
     for spec, first in zip(specs, list(found), strict=True):
         for _ in range(1, spec.stages):
@@ -43,6 +46,10 @@ def start_instances(specs: list[InstanceSpec]) -> list[ServingInstance]:
             first.lanes.append(lane)
             further.append(lane)
     return found + further
+
+
+def _pool(spec: InstanceSpec) -> KvPool:
+    return KvPool(spec.blocks, tiers=KvTiers([KvTier("dram", spec.host_blocks)]) if spec.host_blocks else None)
 
 
 def _instance(number: int, spec: InstanceSpec, pool: KvPool) -> ServingInstance:

@@ -38,6 +38,7 @@ class ServingInstance:
         ends_at: ends of the steps of that iteration that are still to come [s].
         version: of `ends_at`, counted whenever it changes.
         busy_s: time in iterations [s].
+        rows: requests in them, over all iterations.
         samples: (instant, blocks held, running, waiting) at the end of every iteration or run of steps.
         pipeline: its stages; None for one.
         lanes: instances that share its queue and its pool, itself included.
@@ -58,7 +59,7 @@ class ServingInstance:
         self.ends_at: list[float] = []
         self.version = 0
         self.busy_s = self.prompt_s = 0.0
-        self.iterations = self.prompt_tokens = 0
+        self.iterations = self.prompt_tokens = self.rows = 0
         self.samples: list[tuple[float, int, int, int]] = []
         self.slowdown = 1.0
         self.is_down = False
@@ -81,7 +82,11 @@ class ServingInstance:
         moved += [state.blocks_for(request.computed) for request in iteration.swap_in]
         swapped = sum(moved)
         copies = sum(-(-blocks // state.limits.group_blocks) for blocks in moved)
+        behind = 0 if state.pool.tiers is None else state.pool.moved_blocks
         progress.begin(iteration, now)
+        if state.pool.tiers is not None and state.pool.moved_blocks > behind:
+            swapped += state.pool.moved_blocks - behind
+            copies += state.pool.moved_blocks - behind
         self.iteration, self.version = iteration, self.version + 1
         rows = len(state.decoding) if iteration.decode else 0
         if iteration.decode and not rows:
@@ -95,6 +100,7 @@ class ServingInstance:
                     durations = [duration * self.slowdown for duration in durations]
                 self.ends_at = list(accumulate(durations, initial=now))[1:]
                 self.busy_s += self.ends_at[-1] - now
+                self.rows += rows * count
                 return self.ends_at[-1]
         chunks, ended = [], 0
         for chunk in iteration.chunks:
@@ -111,6 +117,7 @@ class ServingInstance:
         duration = asked * self.slowdown
         self.ends_at = [now + duration if self.pipeline is None else self.pipeline.enter(now, duration)]
         self.busy_s += duration
+        self.rows += rows + len(chunks)
         return self.ends_at[0]
 
     def _runs_on(self, iteration: Iteration) -> bool:
@@ -175,6 +182,7 @@ class ServingInstance:
         if kept >= len(ends_at):
             return None
         self.busy_s -= ends_at[-1] - ends_at[kept - 1]
+        self.rows -= len(self.state.decoding) * (len(ends_at) - kept)
         del ends_at[kept:]
         self.version += 1
         return ends_at[-1]

@@ -51,13 +51,14 @@ class KvPool:
         shared_blocks: of the prefix tree, with and without users.
         peak_blocks: most that were held at once, cached prefixes without a user not counted.
         queried_tokens, hit_tokens: of prompts with hashes, and how many of those were found.
+        evicted_blocks, fetched_blocks: that left it for want of room, and that came back from the tiers.
         tiers: memory behind the device's, where evicted prefixes go; None for none.
     """
 
     def __init__(self, capacity_blocks: int, block_tokens: int = BLOCK_TOKENS, tiers: KvTiers | None = None) -> None:
         self.capacity_blocks, self.block_tokens, self.tiers = capacity_blocks, block_tokens, tiers
         self.own_blocks = self.shared_blocks = self.peak_blocks = 0
-        self.queried_tokens = self.hit_tokens = self.evicted_blocks = 0
+        self.queried_tokens = self.hit_tokens = self.evicted_blocks = self.fetched_blocks = 0
         self._cached: dict[int, _Cached] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._idle_blocks = 0
@@ -71,6 +72,11 @@ class KvPool:
     def held_blocks(self) -> int:
         """Blocks that requests hold, alone or together."""
         return self.own_blocks + self.shared_blocks - self._idle_blocks
+
+    @property
+    def moved_blocks(self) -> int:
+        """Blocks that went to the tiers behind it, or came back."""
+        return self.evicted_blocks + self.fetched_blocks
 
     def take(self, blocks: int) -> None:
         """Gives `blocks` blocks to a request alone.
@@ -139,6 +145,27 @@ class KvPool:
                 entry.users += 1
             self.own_blocks -= blocks_each
         return len(hashes) * blocks_each
+
+    def restore(self, hashes: Sequence[int], blocks_each: int) -> int:
+        """Brings hashes back from the tiers for one user, as far as they are there and have room.
+
+        Returns:
+            How many of the first.
+        """
+        tiers = self.tiers
+        if tiers is None:
+            return 0
+        count = min(tiers.holds(hashes), self.available_blocks // blocks_each)
+        for content in hashes[:count]:
+            tiers.take((content,))
+            self._cached[content] = _Cached(1, blocks_each)
+            self.shared_blocks += blocks_each
+            self.fetched_blocks += blocks_each
+        held = self.own_blocks + self.shared_blocks
+        if held > self.capacity_blocks:
+            self._evict(held - self.capacity_blocks)
+        self.peak_blocks = max(self.peak_blocks, self.held_blocks)
+        return count
 
     def drop(self, hashes: Sequence[int]) -> None:
         """Forgets cached prefixes without a user, as a group of requests ends that shared them."""

@@ -116,6 +116,8 @@ class RequestProgress:
         found = pool.cached_hashes(prefix[:whole])
         if found:
             pool.use(prefix[:found])
+        found += pool.restore(prefix[found:whole], size // pool.block_tokens)
+        if found:
             request.shared = prefix[:found]
             request.shared_tokens = request.computed = found * size
             pool.hit_tokens += found * size
