@@ -22,6 +22,7 @@
     ├── TierFull                   need, free and capacity say how much is missing
     ├── MachineFull                the machine that emulates lacks disk, memory or files
     ├── CorruptTier                what a flash tier finds on disk is not what it wrote
+    ├── Fenced                     a node that was replaced and tried to write to its flash folder
     ├── NotPrepared                a commit of what was not prepared
     ├── WaitTimeout                a command waited for an event that did not come
     ├── PeerUnreachable            a push or a signal to another node failed
@@ -138,6 +139,10 @@ class MachineFull(NodeError):
 
 class CorruptTier(NodeError):
     """What a flash tier finds on disk is not what it committed."""
+
+
+class Fenced(NodeError):
+    """Another node has taken the flash folder over since; nothing was written."""
 
 
 class NotPrepared(NodeError):

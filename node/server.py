@@ -214,6 +214,7 @@ def _starts(cluster: Mapping[str, Any], directory: Path) -> dict[tuple[str, ...]
             arbiter="" if secured else cluster["arbiter"],
             credentials=credentials[name] if secured else None,
             share_memory=cluster.get("share_memory", True),
+            take_over=cluster.get("take_over", False),
         )
         processes.setdefault(entry.get("process", name), []).append(config)
         if any(tier.storage == "flash" for tier in config.spec.tiers.values()):

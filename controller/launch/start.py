@@ -46,6 +46,7 @@ def start(
     detached: bool,
     listening: Listening | None = None,
     node_timeout_s: float = NODE_TIMEOUT_S,
+    take_over: bool = False,
 ) -> Cluster:
     """Starts the nodes of a topology and waits until all serve; leaves nothing behind when that fails."""
     check_pace(pace)
@@ -56,7 +57,7 @@ def start(
     epoch = wall_clock_s()
     try:
         content = cluster_content(run.path, topology, epoch, pace, flash_folder, listening)
-        content["node_timeout_s"] = node_timeout_s
+        content["node_timeout_s"], content["take_over"] = node_timeout_s, take_over
         if credentials is not None:
             write_credentials(run.path, credentials)
         write_cluster_file(run.path, content)
@@ -114,6 +115,7 @@ def launch(
     needs: Needs | None = None,
     listening: Listening | None = None,
     node_timeout_s: float = NODE_TIMEOUT_S,
+    take_over: bool = False,
 ) -> Iterator[Cluster]:
     """A cluster for the length of a ``with``.
 
@@ -124,6 +126,8 @@ def launch(
         needs: bytes that will be allocated, by (device, tier), for the preflight [bytes].
         node_timeout_s: how long a node may be silent before the run ends with its name [s of wall time].
         listening: addresses of nodes, which then demand TLS and a token; None for sockets in the run directory.
+        take_over: whether to take `flash_folder` from nodes that still hold it, frozen or out of reach: when they wake
+            they write nothing.
 
     Raises:
         MissingExtra: nodes shall listen on addresses and the library that makes certificates is not installed.
@@ -139,6 +143,7 @@ def launch(
         detached=False,
         listening=listening,
         node_timeout_s=node_timeout_s,
+        take_over=take_over,
     )
     try:
         yield cluster

@@ -5,13 +5,11 @@ replaced whole. What was written after the last commit is gone then, and the buf
 
 A commit has two phases, so that several drives commit together (`controller.launch.settling`). Between them a chunk has
 both of its slots in use, one by the committed state and one by the prepared one, so chunks that change meanwhile stay
-in memory.
+in memory. A node that was replaced writes nothing more (`fence.py`).
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
-from node.errors import BufferExists, NotPrepared
+from node.errors import NotPrepared
 from node.hardware.device import TierSpec
 from node.memory.disk import disk_room
+from node.memory.fence import Fence
 from node.memory.flash_array import FlashArray
 from node.memory.manifest import (
     PREPARED,
@@ -61,24 +60,21 @@ class FlashTier(Tier):
 
     resident = False
 
-    def __init__(self, device: str, spec: TierSpec, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, device: str, spec: TierSpec, folder: Path, cache_bytes: int = CACHE_BYTES, *, take_over: bool = False
+    ) -> None:
         """Opens or creates the folder, as it was committed last; what was prepared beyond that waits for a decision.
 
         Raises:
             CorruptTier: what is there is not what was committed.
-            BufferExists: another process uses the folder.
+            BufferExists: another process uses the folder, and this one is not to take it over.
             TierFull: the folder holds more than this spec's capacity.
         """
         super().__init__(device, spec)
         self.folder, self._cache_bytes = folder, cache_bytes
         self._arrays_folder = folder / "arrays"
         self._arrays_folder.mkdir(parents=True, exist_ok=True)
-        self._lock_descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock_descriptor)
-            raise BufferExists(f"{folder} is in use by another node; stop it or use another flash folder") from error
+        self._fence = Fence(folder, take_over=take_over)
         self._lock = RLock()
         self._serial = 0
         self._waiting = read_manifest(folder, PREPARED)
@@ -109,6 +105,7 @@ class FlashTier(Tier):
         return buffer
 
     def place(self, size_bytes: int) -> int:
+        self._fence.check()
         with self._lock:
             self._serial += 1
             with disk_room(self.folder, 4096):
@@ -135,6 +132,8 @@ class FlashTier(Tier):
         if not size_bytes:
             yield
             return
+        if writes:
+            self._fence.check()
         serial = buffer.place
         with self._lock:
             array = self._arrays[serial]
@@ -175,6 +174,7 @@ class FlashTier(Tier):
         Raises:
             NotPrepared: another transaction waits, which some device may have committed: only who knows may drop it.
         """
+        self._fence.check()
         with self._lock:
             if self.prepared is not None:
                 raise NotPrepared(
@@ -200,6 +200,7 @@ class FlashTier(Tier):
         Raises:
             NotPrepared: this transaction was not.
         """
+        self._fence.check()
         with self._lock:
             if self.committed == transaction:
                 return False
@@ -223,6 +224,7 @@ class FlashTier(Tier):
 
     def abandon(self) -> None:
         """Forgets what was prepared; what was written stays to be prepared again, as long as this process lives."""
+        self._fence.check()
         with self._lock:
             if self.prepared is None:
                 return
@@ -237,7 +239,7 @@ class FlashTier(Tier):
                     shutil.rmtree(self._arrays_folder / name, ignore_errors=True)
 
     def close(self) -> None:
-        os.close(self._lock_descriptor)
+        self._fence.close()
 
     def _entry(self, buffer: StoredBuffer) -> ManifestEntry:
         array = self._arrays[buffer.place]
@@ -263,6 +265,7 @@ class FlashTier(Tier):
         """Unloads chunks that nobody holds, the least recently used first, until the cache is within its bound."""
         if self._loaded_bytes <= self._cache_bytes:
             return
+        self._fence.check()
         for key in list(self._loaded):
             serial, chunk = key
             is_bound = self._prepared is not None and chunk in self._arrays[serial].dirty  # no slot to write it to

@@ -25,15 +25,19 @@ class DeviceStore:
         tiers: by name, in the order of the spec.
     """
 
-    def __init__(self, device: str, spec: DeviceSpec, flash_folder: Path, sharing: int = 1) -> None:
+    def __init__(
+        self, device: str, spec: DeviceSpec, flash_folder: Path, sharing: int = 1, *, take_over: bool = False
+    ) -> None:
         """Opens every tier; flash tiers find what was committed in `flash_folder`.
 
         Args:
             device, spec: whose memory it is.
             flash_folder: where flash tiers lie.
             sharing: devices that the process carries.
+            take_over: whether to take the flash folder from a node that still holds it.
 
         Raises:
+            BufferExists: another node holds the flash folder.
             CorruptTier: what is there is not what was committed.
         """
         self.device = device
@@ -43,7 +47,7 @@ class DeviceStore:
         tiers: dict[str, Tier] = {}
         for tier in spec.tiers.values():
             if tier.storage == "flash":
-                flash = FlashTier(device, tier, flash_folder / tier.name)
+                flash = FlashTier(device, tier, flash_folder / tier.name, take_over=take_over)
                 self._buffers.update((buffer.name, buffer) for buffer in flash.found)
                 tiers[tier.name] = flash
             else:

@@ -36,6 +36,7 @@ class NodeConfig:
         credentials: what callers must show and what this node shows; None on one machine.
         sharing: devices that its process carries.
         share_memory: whether memory of peers in the same chassis is mapped; else everything travels by streams.
+        take_over: whether to take flash folders from nodes that still hold them.
     """
 
     device: str
@@ -51,6 +52,7 @@ class NodeConfig:
     credentials: Credentials | None = None
     share_memory: bool = True
     sharing: int = 1
+    take_over: bool = False
 
 
 class DeviceParts:
@@ -75,7 +77,9 @@ class DeviceParts:
             CorruptTier, BufferExists: of a flash folder.
         """
         self.config = config
-        self.store = DeviceStore(config.device, config.spec, config.flash_folder, config.sharing)
+        self.store = DeviceStore(
+            config.device, config.spec, config.flash_folder, config.sharing, take_over=config.take_over
+        )
         self.counters = Counters(config.spec)
         self.events = Events(config.device)
         self.resources = DeviceResources(config.device, config.spec)

@@ -36,6 +36,7 @@ STATUS: Mapping[type[errors.NodeError], grpc.StatusCode] = {
     errors.LinkDropped: _CODE.UNAVAILABLE,
     errors.StreamLost: _CODE.FAILED_PRECONDITION,
     errors.Unsupported: _CODE.UNIMPLEMENTED,
+    errors.Fenced: _CODE.FAILED_PRECONDITION,
     errors.NotPrepared: _CODE.FAILED_PRECONDITION,
     errors.TooManyCalls: _CODE.RESOURCE_EXHAUSTED,
     errors.NotCarried: _CODE.NOT_FOUND,

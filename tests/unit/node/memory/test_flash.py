@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.errors import BufferExists, CorruptTier, NotPrepared
+from node.errors import BufferExists, CorruptTier, Fenced, NotPrepared
 from node.hardware.device import TierSpec
 from node.memory import flash_array
 from node.memory.flash import FlashTier
@@ -201,3 +201,40 @@ def test_an_abandoned_state_is_prepared_again_with_what_came_since(tmp_path: Pat
     tier = FlashTier("csd0", SPEC, tmp_path)
     assert content(tier, tier.found[0], 0, 2 * CHUNK) == b"b" * CHUNK + b"c" * CHUNK
     tier.close()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_who_was_replaced_writes_nothing(tmp_path: Path) -> None:
+    old = FlashTier("csd0", SPEC, tmp_path, cache_bytes=2 * CHUNK)
+    buffer = old.allocate("kv", "uint8", (4 * CHUNK,), 4 * CHUNK)
+    fill(old, buffer, 0, b"a" * 4 * CHUNK)
+    commit(old, "first")
+    fill(old, buffer, 0, b"b" * CHUNK)  # in memory alone when it is replaced
+    with pytest.raises(BufferExists, match="in use by another node; stop it, use another flash folder, or take it"):
+        FlashTier("csd0", SPEC, tmp_path)
+    new = FlashTier("csd0", SPEC, tmp_path, take_over=True)
+    (found,) = new.found
+    fill(new, found, CHUNK, b"n" * CHUNK)
+    commit(new, "second")
+    before = files_of(tmp_path)
+    for attempt in (
+        lambda: fill(old, buffer, 2 * CHUNK, b"c" * CHUNK),
+        lambda: content(old, buffer, CHUNK, 3 * CHUNK),  # would write the changed chunk to make room
+        lambda: old.allocate("late", "uint8", (7,), 7),
+        lambda: old.prepare("third", ("csd0",)),
+        lambda: old.commit("second"),
+        old.abandon,
+    ):
+        with pytest.raises(Fenced, match=r"epoch 1 of this node is over, it is 2: nothing was written"):
+            attempt()
+    assert files_of(tmp_path) == before
+    old.close()
+    fill(new, found, 2 * CHUNK, b"m" * CHUNK)  # the one that took over goes on
+    commit(new, "third")
+    new.close()
+    last = FlashTier("csd0", SPEC, tmp_path)
+    assert content(last, last.found[0], 0, 4 * CHUNK) == b"a" * CHUNK + b"n" * CHUNK + b"m" * CHUNK + b"a" * CHUNK
+    last.close()
