@@ -49,6 +49,9 @@ if TYPE_CHECKING:
               help="Host time between two iterations (vLLM issue 6854).")  # fmt: skip
 @click.option("--host-sequence", type=QuantityParam("s"), default="31.25 us", show_default=True,
               help="Host time for every request in an iteration.")  # fmt: skip
+@click.option(
+    "--surface", default="", help="Published times of an engine in place of the devices': sarathi_yi_34b, ..."
+)
 @click.option("--grain", type=int, default=8, show_default=True, help="Sizes executed an octave; 0 for every size.")
 @click.option("--exact", type=int, default=2, show_default=True,
               help="Iterations executed whole, to say how far off the sum of parts is.")  # fmt: skip
@@ -69,8 +72,8 @@ def serve(
     slo: str, attainment: float, find_rate: bool, instances: int, cluster: str,
     cluster_options: tuple[str, ...], pp: int, ep: int, tp: int, max_num_seqs: int | None,
     max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None,
-    host_kv_tokens: int, utilisation: float,
-    host_step: float, host_sequence: float, grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
+    host_kv_tokens: int, utilisation: float, host_step: float, host_sequence: float, surface: str,
+    grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
     faults: Path | None, live: bool, http: str | None, pace: float | None,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
@@ -110,11 +113,14 @@ def serve(
             limits={key: value for key, value in limits.items() if value is not None}, kv_tokens=kv_tokens,
             grain=grain, seed=seed, overrides=overrides, catalog=catalog, classes=classes, exact=exact,
             cluster_options=chosen, max_model_len=max_model_len, faults=broken, host_kv_tokens=host_kv_tokens,
+            surface=surface,
         )
         for name in names
     ]  # fmt: skip
     if report is not None and not report.absolute().parent.is_dir():
         raise BadWorkload(f"--report {report}: there is no folder {report.absolute().parent}; make it first")
+    if live and surface:
+        raise BadWorkload("--surface has times and no tensors: remove it, or --live")
     if live and find_rate:
         raise BadWorkload("--find-rate serves the same requests at many rates: remove it, or --live")
     if http is None and pace is not None:

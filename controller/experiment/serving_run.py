@@ -27,6 +27,7 @@ from controller.serving.outages import ServingOutages
 from controller.serving.rate_search import FoundRate, find_rate
 from controller.serving.schedulers.table import SchedulerEntry
 from controller.serving.state import RequestState
+from controller.serving.surfaces.table import load_surface
 from controller.serving.token_times import token_gaps
 from controller.topology.schema import Topology
 
@@ -150,6 +151,11 @@ def finished(
         setup.audited(), sum(each.executed for each in setup.device_times),
         dispatcher, None if dispatcher is None else setup.cluster, outages, setup.devices,
     )  # fmt: skip
+    if spec.surface:
+        found.notes.append(
+            f"iterations take what {load_surface(spec.surface).summary} takes, measured by its authors, and not what "
+            f"{setup.topology.name} would"
+        )
     if found.growth_per_s:
         found.notes.append(
             f"the rate never drains: the queue grows by {found.growth_per_s:.3g} requests a second while requests "

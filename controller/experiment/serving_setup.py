@@ -32,6 +32,7 @@ from controller.serving.layout import InstanceDevices, instance_devices
 from controller.serving.outages import ServingOutages
 from controller.serving.requests.open import open_requests
 from controller.serving.schedulers.table import load_scheduler
+from controller.serving.surfaces.table import SurfaceEntry, load_surface
 from controller.topology.loader import load_topology
 from controller.topology.schema import Topology
 from node.hardware.operation import ITEM_BYTES
@@ -84,6 +85,8 @@ class ServingSetup:
                 InstanceSpec(times, blocks, limits, decide, len(each.stages), each.count, self._host_blocks())
             )
         self.device_times = [times for times, _ in known.values()]
+        if spec.surface:
+            self._take_surface(load_surface(spec.surface))
 
     def _times_of(self, each: InstanceDevices) -> tuple[DeviceTimes, int]:
         spec, limits, stages = self.spec, self.scheduler.limits, len(each.stages)
@@ -133,6 +136,12 @@ class ServingSetup:
                 f"{self.shape.name}; lower it, or raise --utilisation or --tp"
             )
         return asked
+
+    def _take_surface(self, entry: SurfaceEntry) -> None:
+        """Puts an engine's published times, and its KV cache, in place of those of the devices."""
+        for number, each in enumerate(self.instances):
+            blocks = entry.kv_tokens // BLOCK_TOKENS if entry.kv_tokens and not self.spec.kv_tokens else each.blocks
+            self.instances[number] = replace(each, times=entry.make(), blocks=blocks)
 
     def _host_blocks(self) -> int:
         """Blocks of prefixes that the host keeps behind an instance.

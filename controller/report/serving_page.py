@@ -34,6 +34,7 @@ def write_serving_report(found: Sequence[ServingExperiment], rates: Sequence[Fou
         sections.append(Section("attainment over rate", "Every rate that the search tried.", svg=svg))
     for run in found:
         sections += _sections(run)
+    sections.append(assumed_section(found[0].topology))
     write_page(f"serving {found[0].shape.name} on {found[0].topology.name}", sections, path)
 
 
@@ -47,6 +48,10 @@ def _sections(run: ServingExperiment) -> list[Section]:
     ]
     if metrics.attained_ratio is not None:
         facts.append(("within the objective", percent(metrics.attained_ratio, sign="")))
+    if run.outages is not None:
+        lost = run.outages
+        facts.append(("faults", f"{lost.lost_blocks} KV blocks lost, {lost.resent} requests sent again, {lost.lost} "
+                                f"lost, {lost.refused} refused"))  # fmt: skip
     latencies = [
         (title, *(quantity(value, "s") for value in (
             each.mean_s, each.median_s, each.percentiles_s[90], each.percentiles_s[99])))
@@ -73,7 +78,6 @@ def _sections(run: ServingExperiment) -> list[Section]:
         ("requests that wait", waiting, "requests"),
     ):  # fmt: skip
         sections.append(Section(f"{name}: {title}", svg=step_plot(curves, "time [s]", unit)))
-    sections.append(assumed_section(run.topology))
     return sections
 
 

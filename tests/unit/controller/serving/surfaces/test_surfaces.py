@@ -1,7 +1,10 @@
 """Published times of iterations at the points that are printed."""
 
+import json
+
 import pytest
 
+from controller.cli.main import main
 from controller.serving.iteration_times import IterationLoad
 from controller.serving.surfaces.distserve import RAY_S, RAY_TOKEN_S, DistServeSurface
 from controller.serving.surfaces.llumnix import LlumnixSurface
@@ -29,3 +32,15 @@ def test_sarathi_points_and_what_lies_between() -> None:
     assert surface.decode_steps_s(6, 100, 2) == pytest.approx([0.05925] * 2)
     longer = surface.iteration_s(IterationLoad(6, 6 * 2048)) - 0.05925
     assert longer == pytest.approx(6 * 1024 * 2 * 60 * 8 * 128 * 2 / 2 / 1.31e12)
+
+
+def test_serve_takes_the_times_and_the_cache_of_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["serve", "--model", "opt-13b", "--topology", "dgx_a100", "--requests", "closed:1", "--lengths",
+             "in=1024,out=3", "--num-prompts", "2", "--surface"]  # fmt: skip
+    assert main([*words, "llumnix_llama_7b", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["mean_ttft_ms"] == pytest.approx(220.0) and made["mean_itl_ms"] == pytest.approx(34.3, rel=0.01)
+    assert made["instances"][0]["kv_capacity_tokens"] == 13_616 and made["plans_executed"] == 0
+    assert any("measured by its authors" in note for note in made["notes"])
+    assert main([*words, "llumnix_llama"]) == 2
+    assert "did you mean 'llumnix_llama_7b'" in capsys.readouterr().err
