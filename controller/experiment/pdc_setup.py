@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil, prod
 
 from controller.errors import BadTopology, BadWorkload
 from controller.experiment.serving_setup import ServingSetup, check_requests
 from controller.experiment.serving_spec import ServeSpec
+from controller.faults.effects import EffectsOf
+from controller.faults.timeline import Timeline
 from controller.models.catalog import load_model
 from controller.models.formats import FORMATS
 from controller.offload.die_decode import DecodeSetting
 from controller.offload.die_prefill import PrefillSetting
 from controller.serving.client_request import RequestStreamSpec
+from controller.serving.cluster import ServingCluster
 from controller.serving.cluster_state import PREFILL
 from controller.serving.clusters.pdc import source_rank
 from controller.serving.clusters.pdc_cluster import PdcCluster
 from controller.serving.clusters.pdc_handoff import HandoffMover
+from controller.serving.clusters.pdc_outages import PdcOutages
 from controller.serving.clusters.pdc_store import BlockStore, CacheServer
 from controller.serving.clusters.pdc_transport import UB, VPC, CacheTransport, cold_s, switch_s
 from controller.serving.clusters.table import load_cluster
@@ -27,6 +32,7 @@ from controller.serving.expert_instance import rank_blocks
 from controller.serving.fleet import InstanceSpec
 from controller.serving.instance import ServingInstance
 from controller.serving.layout import instance_devices
+from controller.serving.outages import ServingOutages
 from controller.serving.requests.open import open_requests
 from controller.serving.schedulers.table import load_scheduler
 from controller.topology.loader import load_topology
@@ -88,6 +94,7 @@ class PdcSetup(ServingSetup):
             self.topology, pools["prefill"] + pools["decode"], 1, 1,
             {"prefill": pools["prefill"], "prefill_tp": pools["prefill_ep"], "decode_tp": pools["decode_ep"]}, True,
         )  # fmt: skip
+        self.timeline = Timeline.of(self.topology, spec.faults)
         self._start(pools)
 
     def _loaded(self, *more: str) -> Topology:
@@ -148,6 +155,7 @@ class PdcSetup(ServingSetup):
             )  # fmt: skip
         self.device_times = list(times.values())  # type: ignore[arg-type]
         self.scheduler = load_scheduler("decode_only", {"max_requests": sequences * pools["decode_ep"]})
+        self.scheduler = replace(self.scheduler, name="pdc")
         prefill = load_scheduler(
             "prefill_only", {"max_requests": 1 << 20, "budget_tokens": pass_tokens * pools["prefill_ep"]}
         )
@@ -160,6 +168,12 @@ class PdcSetup(ServingSetup):
     def audited(self) -> list[AuditedIteration]:
         """None: a step is one plan already."""
         return []
+
+    def outages(self, inner: ServingCluster | None, strike: Callable[[str], None] | None = None) -> ServingOutages:
+        """What breaks of instances, cache servers and links."""
+        assert isinstance(inner, PdcCluster)
+        devices = [[name for stage in each.stages for name in stage] for each in self.devices]
+        return PdcOutages(inner, EffectsOf(self.timeline).all(), devices, self.topology)
 
     def stream(self, rate_per_s: float | None = None) -> RequestStreamSpec:
         """The requests; their hash blocks are the blocks of the store."""
@@ -184,7 +198,7 @@ class PdcSetup(ServingSetup):
         token_bytes = self.shape.kv_bytes_per_token("bf16")
         groups = [each.stages[0] for each in self.devices]
         plane = self._loaded("link.npu.ub-ub_l1.failed=true") if options["rdma"] else self.topology
-        handoffs = HandoffMover(plane, groups, token_bytes)
+        handoffs = HandoffMover([plane, self.topology], groups, token_bytes)
         servers = self._servers()
         store = transport = None
         block_bytes = self._cache_block_tokens * token_bytes
@@ -198,9 +212,10 @@ class PdcSetup(ServingSetup):
                 for name in servers
             ])  # fmt: skip
             on_ub = bool(options["ub"])
+            dies = [die for each in self.devices if each.role == PREFILL for die in each.stages[0]]
             off_ub = self.topology if on_ub else self._loaded("link.cpu.ub-ub_l1.failed=true")
             transport = CacheTransport(
-                self.topology, off_ub, servers, groups[0][0], block_bytes, UB if on_ub else VPC
+                self.topology, off_ub, servers, dies, block_bytes, UB if on_ub else VPC
             )  # fmt: skip
         times_s = self._model_times_s(groups, servers)
         ready_at = (0.0, times_s.get("switch_decode", 0.0), times_s.get("cold_decode", 0.0))[int(options["start"])]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from controller.errors import BadWorkload, MissingExtra
 from controller.experiment.serving_live import LiveServing, live_nodes
-from controller.experiment.serving_setup import ServingSetup
+from controller.experiment.serving_run import setup_of
 from controller.experiment.serving_spec import ServeSpec
 from controller.models.gguf_weights import GgufWeights
 from controller.models.text import open_tokenizer
@@ -79,7 +79,7 @@ def _loop(
     """The loop of an open stream, the model's name, and the most tokens of a request."""
     nobody_yet = RequestStreamSpec([], "http")
     if not live:
-        setup = ServingSetup(spec)
+        setup = setup_of(spec)
         instances = start_instances(setup.instances)
         most = min(setup.shape.max_positions, BLOCK_TOKENS * min(each.blocks for each in setup.instances))
         dispatcher = setup.dispatcher(instances)

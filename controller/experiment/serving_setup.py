@@ -62,6 +62,8 @@ class ServingSetup:
         check_parallel(self.shape, spec.ep, spec.tp, spec.pp)
         self.scheduler = load_scheduler(spec.scheduler, spec.limits)
         self.cluster = load_cluster(spec.cluster or "round_robin")
+        if self.cluster.name == "pdc":
+            raise BadWorkload("--cluster pdc has times and no values: remove --live, or choose another --cluster")
         self.devices = instance_devices(
             self.topology, spec.instances, spec.tp * spec.ep, spec.pp, spec.cluster_options, self.cluster.roles
         )

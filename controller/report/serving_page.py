@@ -42,7 +42,7 @@ def _sections(run: ServingExperiment) -> list[Section]:
     name, metrics = run.scheduler.name, run.metrics
     facts = [
         ("requests", f"{metrics.completed} completed, {metrics.failed} failed: {run.stream.name}"),
-        ("instances", f"{run.spec.instances} of {run.spec.tp} x {run.spec.pp} devices"),
+        ("instances", f"{run.placed} devices, {run.spec.pp} pipeline stages"),
         ("time", quantity(run.time_s, "s")),
         ("output", f"{metrics.output_tokens / (metrics.duration_s or 1):.4g} tokens/s"),
     ]

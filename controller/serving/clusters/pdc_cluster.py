@@ -61,9 +61,9 @@ class PdcCluster(ServingCluster):
             return 0.0
         size = request.prefix_block_tokens
         found = self.store.find(request.prefix[: (request.prompt_tokens - 1) // size])
+        state.computed = state.cached_tokens = found.blocks * size
         if not found.blocks:
             return 0.0
-        state.computed = state.cached_tokens = found.blocks * size
         took = self._transport.load_s(found)
         self.load_s += took
         return took
@@ -88,6 +88,24 @@ class PdcCluster(ServingCluster):
         while self._loading and self._loading[0][0] <= now:
             _, _, state, number = heappop(self._loading)
             loop.admit(self.instances[number], state, now)
+
+    def strike(self, gone: frozenset[str], down_links: frozenset[str]) -> list[str]:
+        """Servers that are gone lose their blocks, those that are back are empty, copies take the links that are left.
+
+        Returns:
+            Names of the servers that went.
+        """
+        lost = []
+        if self.store is not None:
+            lost = sorted(gone & self.store.servers.keys())
+            for name in lost:
+                self.store.fail(name)
+            for name in sorted(self.store.left.keys() - gone):
+                self.store.join(name)
+        self._handoffs.reroute(down_links)
+        if self._transport is not None:
+            self._transport.reroute(gone, down_links)
+        return lost
 
     def details(self) -> dict[str, Any]:
         """Figures of the pools."""

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from controller.errors import NoRoute
 from controller.execute.virtual import VirtualRun
 from controller.plan.ops import Buffer
 from controller.plan.script import Script
 from controller.serving.clusters.pdc import source_rank
+from controller.serving.clusters.pdc_transport import without_links
 from controller.serving.device_times.hops import HopTimes
 from controller.serving.kv_movers import KvCopy
+from controller.topology.graph import route
 from controller.topology.schema import Topology
 
 STRIDE = 11
@@ -26,9 +29,10 @@ DIGITS = 9
 
 @dataclass(eq=False, slots=True)
 class _Handoff:
-    """A copy under way: its two dies, tokens, start, and the latest end that is known [s]."""
+    """A copy under way: its plane, its two dies, tokens, start, and the latest end that is known [s]."""
 
     number: int
+    plane: int
     source: str
     destination: str
     tokens: int
@@ -44,23 +48,36 @@ class HandoffMover:
         executed: meetings that were executed.
     """
 
-    def __init__(self, topology: Topology, groups: Sequence[tuple[str, ...]], token_bytes: int) -> None:
+    def __init__(
+        self, planes: Sequence[Topology], groups: Sequence[tuple[str, ...]], token_bytes: int
+    ) -> None:  # fmt: skip
         """Nothing moves.
 
         Args:
-            topology: with the plane that copies take.
+            planes: the topology with the plane that copies take, and those for dies that it does not reach.
             groups: dies of every instance.
             token_bytes: KV of a token [bytes].
         """
-        self._topology, self._groups, self._token_bytes = topology, groups, token_bytes
-        self._run: VirtualRun | None = None
+        self._planes, self._groups, self._token_bytes = tuple(planes), groups, token_bytes
+        self._open, self._down = list(planes), frozenset[str]()
+        self._runs: dict[int, VirtualRun] = {}
         self._taken = [0] * len(groups)
         self._pending: list[_Handoff] = []
-        self._at_die: dict[str, list[_Handoff]] = {}
+        self._at_die: dict[tuple[int, str], list[_Handoff]] = {}
         self._ends: list[tuple[float, int, _Handoff]] = []
-        self._alone: dict[bool, HopTimes] = {}
+        self._alone: dict[tuple[object, ...], HopTimes] = {}
         self._memo: dict[tuple[object, ...], tuple[float, ...]] = {}
         self.met = self.executed = 0
+
+    def reroute(self, down_links: frozenset[str]) -> None:
+        """Copies that begin from now on take the links that are left; where a plane has none, the other one."""
+        if down_links == self._down:
+            return
+        self._down = down_links
+        self._open = [without_links(each, down_links) for each in self._planes]
+        self._runs.clear()
+        self._alone.clear()
+        self._memo.clear()
 
     def start(self, copy: KvCopy, now: float) -> None:
         """Begins a copy to the next die of the destination."""
@@ -68,7 +85,19 @@ class HandoffMover:
         rank = self._taken[copy.destination] * STRIDE % len(dies)
         self._taken[copy.destination] += 1
         source = sources[source_rank(len(sources), 1, len(dies), rank)]
-        self._pending.append(_Handoff(copy.number, source, dies[rank], copy.tokens, now))
+        plane = self._plane_of(source, dies[rank])
+        self._pending.append(_Handoff(copy.number, plane, source, dies[rank], copy.tokens, now))
+
+    def _plane_of(self, source: str, destination: str) -> int:
+        """The first plane that joins two dies."""
+        if self._down:
+            for plane, topology in enumerate(self._open):
+                try:
+                    route(topology, source, destination)
+                except NoRoute:
+                    continue
+                return plane
+        return 0
 
     def next_at(self, limit: float) -> float:
         """When the first copy ends, if that is not after `limit` [s]."""
@@ -87,7 +116,7 @@ class HandoffMover:
                 continue
             found.append(handoff.number)
             for die in (handoff.source, handoff.destination):
-                self._at_die[die].remove(handoff)
+                self._at_die[handoff.plane, die].remove(handoff)
         return found
 
     # -- times ---------------------------------------------------------------------------------------------------------
@@ -97,7 +126,7 @@ class HandoffMover:
         pending, self._pending = self._pending, []
         for handoff in pending:
             for die in (handoff.source, handoff.destination):
-                self._at_die.setdefault(die, []).append(handoff)
+                self._at_die.setdefault((handoff.plane, die), []).append(handoff)
         seen: set[int] = set()
         for handoff in pending:
             if handoff.number in seen:
@@ -115,7 +144,7 @@ class HandoffMover:
         while open_ones:
             one = open_ones.pop()
             for die in (one.source, one.destination):
-                for other in self._at_die[die]:
+                for other in self._at_die[first.plane, die]:
                     if other.number not in found:
                         found[other.number] = other
                         open_ones.append(other)
@@ -129,7 +158,7 @@ class HandoffMover:
         dies: dict[str, int] = {}
         key = tuple(
             (round(each.start_at - begin, DIGITS), each.tokens, dies.setdefault(each.source, len(dies)),
-             dies.setdefault(each.destination, len(dies)), self._is_near(each))
+             dies.setdefault(each.destination, len(dies)), self._kind(each))
             for each in together
         )  # fmt: skip
         if key not in self._memo:
@@ -137,23 +166,27 @@ class HandoffMover:
             self.executed += 1
         return tuple(begin + after_s for after_s in self._memo[key])
 
-    def _is_near(self, handoff: _Handoff) -> bool:
-        devices = self._topology.devices
-        return devices[handoff.source].host == devices[handoff.destination].host
+    def _kind(self, handoff: _Handoff) -> tuple[object, ...]:
+        """What a copy's time depends on: its plane and whether it leaves the host, or its dies where links broke."""
+        if self._down:
+            return handoff.plane, handoff.source, handoff.destination
+        devices = self._planes[0].devices
+        return handoff.plane, devices[handoff.source].host == devices[handoff.destination].host
 
     def _alone_s(self, handoff: _Handoff) -> float:
-        near = self._is_near(handoff)
-        if near not in self._alone:
-            self._alone[near] = HopTimes(
-                self._topology, handoff.source, handoff.destination, self._token_bytes, 1 << 12
-            )  # fmt: skip
-        return self._alone[near].hop_s(handoff.tokens)
+        kind = self._kind(handoff)
+        if kind not in self._alone:
+            topology = self._open[handoff.plane]
+            self._alone[kind] = HopTimes(topology, handoff.source, handoff.destination, self._token_bytes, 1 << 12)
+        return self._alone[kind].hop_s(handoff.tokens)
 
     def _executed(self, together: list[_Handoff], begin: float) -> tuple[float, ...]:
         """Ends of copies that share dies, after `begin` [s]."""
-        if self._run is None:
-            self._run = VirtualRun(self._topology)
-        run, base = self._run, self._run.now
+        plane = together[0].plane
+        if plane not in self._runs:
+            self._runs[plane] = VirtualRun(self._open[plane])
+        run = self._runs[plane]
+        base = run.now
         under_way: dict[int, tuple[int, tuple[Buffer, Buffer]]] = {}
         ends: dict[int, float] = {}
 

@@ -58,7 +58,7 @@ class BlockStore:
     """Blocks over servers.
 
     Attributes:
-        servers: by name.
+        servers: by name; left: those that are gone.
         asked_blocks, hit_blocks, lost_blocks: so far.
     """
 
@@ -75,6 +75,7 @@ class BlockStore:
                     f"cache_block=N with fewer tokens, or a larger --cluster-option cache_share=SHARE"
                 )
         self.servers = {server.name: server for server in servers}
+        self.left: dict[str, CacheServer] = {}
         self.asked_blocks = self.hit_blocks = self.flash_hits = self.evicted_blocks = self.lost_blocks = 0
         self._ring: list[tuple[int, str]] = []
         self._owner: dict[int, CacheServer] = {}
@@ -140,6 +141,13 @@ class BlockStore:
         """A server is gone; how many blocks were lost with it."""
         server = self.servers.pop(name)
         lost = len(server.dram) + len(server.flash)
+        self.left[name] = server
         self.lost_blocks += lost
         self._spread()
         return lost
+
+    def join(self, name: str) -> None:
+        """A server is back, empty."""
+        server = self.left.pop(name)
+        self.servers[name] = CacheServer(name, server.dram_blocks, server.flash_blocks)
+        self._spread()

@@ -9,6 +9,7 @@ Source: arXiv 2506.12708, section 4.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from controller.errors import BadTopology
 from controller.execute.virtual import VirtualRun
@@ -32,26 +33,48 @@ class CacheTransport:
     """
 
     def __init__(
-        self, topology: Topology, off_ub: Topology, servers: Sequence[str], die: str, block_bytes: int, plane: str
+        self, topology: Topology, off_ub: Topology, servers: Sequence[str], dies: Sequence[str], block_bytes: int,
+        plane: str,
     ) -> None:  # fmt: skip
         """Nothing is read.
 
         Args:
             topology: of the supernode; off_ub: the same where CPUs have the VPC plane alone.
             servers: by host.
-            die: that reads.
+            dies: that read; the first one stands for all.
             block_bytes: of a block.
             plane: between servers and dies.
         """
         self.plane, self.servers, self.loaded_bytes = plane, tuple(servers), 0
-        self._topology, self._off_ub, self._die, self._block_bytes = topology, off_ub, die, block_bytes
-        host = topology.devices[die].host
-        own = [each.name for each in topology.of_kind("cpu") if each.host == host]
-        if not own:
-            raise BadTopology(f"{die} of topology {topology.name!r} has no CPU on its host to read pooled memory with")
-        self._own_cpu = own[0]
+        self._all_servers, self._dies, self._die = self.servers, tuple(dies), dies[0]
+        self._topology, self._off_ub, self._block_bytes = topology, off_ub, block_bytes
+        self._declared, self._down = (topology, off_ub), (frozenset[str](), frozenset[str]())
+        self._own_cpu = self._cpu_beside(self._die)
+        if not self._own_cpu:
+            raise BadTopology(
+                f"{self._die} of topology {topology.name!r} has no CPU on its host to read pooled memory with"
+            )
         self._storage = {each.host: each.name for each in topology.of_kind("csd")}
         self._memo: dict[tuple[int, int], float] = {}
+
+    def reroute(self, gone: frozenset[str], down_links: frozenset[str]) -> None:
+        """Reads take the servers, dies and links that are left."""
+        if (gone, down_links) == self._down:
+            return
+        self._down = gone, down_links
+        self._topology, self._off_ub = (without_links(each, down_links) for each in self._declared)
+        self._memo.clear()
+        left = [server for server in self._all_servers if server not in gone]
+        dies = [die for die in self._dies if die not in gone and self._cpu_beside(die, gone)]
+        if left and dies:
+            self.servers, self._die = tuple(left), dies[0]
+            self._own_cpu = self._cpu_beside(self._die, gone)
+
+    def _cpu_beside(self, die: str, gone: frozenset[str] = frozenset()) -> str:
+        """A CPU of the host of a die; "" for none."""
+        devices = self._declared[0].devices
+        own = (each.name for each in self._declared[0].of_kind("cpu") if each.host == devices[die].host)
+        return next((name for name in own if name not in gone), "")
 
     def load_s(self, found: StoredRun) -> float:
         """Time of reading stored blocks [s]."""
@@ -132,3 +155,8 @@ def cold_s(topology: Topology, servers: Sequence[str], model_bytes: int) -> floa
     return moved_s(
         topology, [((source, "flash"), (server, "dram"), model_bytes // share)], BUCKET_BYTES_PER_S / share
     )  # fmt: skip
+
+
+def without_links(topology: Topology, names: frozenset[str]) -> Topology:
+    """The topology without links that are down."""
+    return replace(topology, links=tuple(each for each in topology.links if each.name not in names))

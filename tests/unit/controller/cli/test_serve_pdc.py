@@ -97,3 +97,30 @@ def test_what_pools_cannot_be_made_of(words: tuple[str, ...], said: str, capsys:
     given = [word for word in with_options() if word not in ("--set", "fabric.hosts=4")]
     assert main([*given, *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_under_faults_every_request_ends_and_lost_blocks_are_counted(
+    capsys: pytest.CaptureFixture[str], hashed: str, tmp_path: Path
+) -> None:
+    """A prefill die, a decode die, a cache server and an RDMA link go in mid-service; one of each pool is left."""
+    faults = tmp_path / "faults.yaml"
+    faults.write_text(
+        "faults:\n"
+        "  - {target: npu0, kind: dead, at: 700 ms}\n"
+        "  - {target: npu64, kind: dead, at: 1600 ms, for: 1 s}\n"
+        "  - {target: cpu5, kind: dead, at: 2600 ms, for: 2 s}\n"
+        "  - {target: npu97.rdma-rnic_h6, kind: dead, at: 0 ms}\n"
+    )
+    options = POOLS | {"prefill": "2", "decode": "2", "cache": "2"}
+    words = [word for name, value in options.items() for word in ("--cluster-option", f"{name}={value}")]
+    given = [word.replace("fabric.hosts=4", "fabric.hosts=8") for word in SMALL]
+    given[given.index("poisson:40/s")] = hashed
+    given[given.index("in=1024,out=64")] = ""
+    given[given.index("24")] = "12"
+    assert main([*given, *words, "--faults", str(faults), "--json", "--save-detailed"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["completed"] == 12 and made["failed"] == 0
+    assert {each["outcome"] for each in made["requests"]} == {"ok"}
+    events = [event["what"] for event in made["faults"]["events"]]
+    assert events.count("down") == 2 and "cache server cpu5 down" in events and "up" in events
+    assert made["cluster"]["kv_store"]["servers"] == 8

@@ -44,7 +44,7 @@ def test_copies_that_meet_at_a_die_share_it_as_on_the_whole_fabric() -> None:
     dies = [each.name for each in topology.of_kind("npu")]
     groups = [(dies[0],), (dies[32],)]
     copies = [(0, 0.0, 4000), (1, 0.002, 1000), (2, 0.003, 3000), (3, 0.2, 500)]
-    ours = HandoffMover(topology, groups, TOKEN_BYTES)
+    ours = HandoffMover([topology], groups, TOKEN_BYTES)
     found = ends(ours, copies)
     assert found == pytest.approx(ends(FabricMover(topology, groups, [TOKEN_BYTES] * 2), copies), rel=1e-9)
     assert ours.met > 0 and found[3] - 0.2 == pytest.approx(500 * TOKEN_BYTES / 25e9, rel=0.01)
@@ -53,7 +53,7 @@ def test_copies_that_meet_at_a_die_share_it_as_on_the_whole_fabric() -> None:
 def test_copies_between_other_dies_do_not_meet() -> None:
     topology = load_topology("cloudmatrix384", (HOSTS, RDMA))
     dies = tuple(each.name for each in topology.of_kind("npu"))
-    mover = HandoffMover(topology, [dies[:32], dies[32:]], TOKEN_BYTES)
+    mover = HandoffMover([topology], [dies[:32], dies[32:]], TOKEN_BYTES)
     found = ends(mover, [(number, 0.0, 4096) for number in range(8)])
     assert len(set(found.values())) == 1 and mover.met == 0
 
@@ -98,7 +98,7 @@ def test_vpc_takes_longer_than_ub_and_flash_longest() -> None:
     )
     names = [each.name for each in topology.of_kind("cpu")]
     size = 128 * TOKEN_BYTES
-    ub, vpc = (CacheTransport(topology, off_ub, names, "npu0", size, plane) for plane in ("ub", "vpc"))
+    ub, vpc = (CacheTransport(topology, off_ub, names, ["npu0"], size, plane) for plane in ("ub", "vpc"))
     dram, flash = StoredRun(32, (("cpu0", 32),), ()), StoredRun(32, (), (("cpu0", 32),))
     assert 32 * size / 196e9 < ub.load_s(dram) < vpc.load_s(dram)
     assert ub.load_s(flash) > ub.load_s(dram) + 5e-4
@@ -108,3 +108,25 @@ def test_vpc_takes_longer_than_ub_and_flash_longest() -> None:
 def test_a_cache_smaller_than_a_block_is_refused() -> None:
     with pytest.raises(BadWorkload, match="less DRAM than one block"):
         servers(2, dram=0)
+
+
+def test_a_copy_takes_the_other_plane_where_the_first_does_not_reach_its_die() -> None:
+    plain = load_topology("cloudmatrix384", (HOSTS,))
+    rdma = load_topology("cloudmatrix384", (HOSTS, RDMA))
+    dies = [each.name for each in plain.of_kind("npu")]
+    own = next(link.name for link in plain.links if {link.a.vertex, link.b.vertex} == {dies[0], "rnic_h0"})
+    mover = HandoffMover([rdma, plain], [(dies[0],), (dies[32],)], TOKEN_BYTES)
+    alone = ends(mover, [(0, 0.0, 4096)])[0]
+    mover.reroute(frozenset({own}))
+    assert ends(mover, [(1, 1.0, 4096)])[1] - 1.0 < alone / 4  # UB
+    mover.reroute(frozenset())
+    assert ends(mover, [(2, 2.0, 4096)])[2] - 2.0 == pytest.approx(alone)
+
+
+def test_a_server_that_comes_back_is_empty() -> None:
+    store = servers(2)
+    store.put(range(100))
+    lost = store.fail("cpu0")
+    store.join("cpu0")
+    assert store.find([key for key in range(100) if store.server_of(key).name == "cpu0"]).blocks == 0
+    assert lost and store.put(range(100)) == lost
