@@ -34,6 +34,10 @@ EVERYTHING = "all swapped, serial"
 """Fuyou as it stands for G10."""
 ALL_ACTIVATIONS = "1 TiB"
 """More than 13B has at this batch."""
+FAR_IN_DRIVES = (
+    "figure 1 has parameters and gradients pass at 8 to 10 GB/s in these stages, half of what the same drives give in "
+    "Ratel's backward pass; the text does not say why"
+)
 
 PRICES = {"xeon_5320_2s": 14_098.0, "rtx_4090": 1_600.0, "p5510": 308.0, "a100_sxm_80": 14_177.0}
 """US dollars of a server without GPUs and drives, and of each of those (R table VII and section I)."""
@@ -97,7 +101,7 @@ def stage_rows() -> list[PublishedRow]:
         rows.append(
             PublishedRow(
                 "stage_details", {"system": system, "stage": stage, "of": quantity}, quantity, published, unit, "P",
-                ours, (),
+                ours, (), why=FAR_IN_DRIVES if "drives" in quantity else "",
             )
         )  # fmt: skip
 
