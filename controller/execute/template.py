@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from controller.engine.activities import Activities
+from controller.execute.activity_rows import ActivityRows, IntArray
 from controller.execute.costs import Cost, Costs, spread_of
 from controller.fabric.routing.flow import Shares
 from controller.plan.author import where
@@ -25,7 +25,6 @@ from controller.plan.size import Bindings
 from node.errors import UserInput
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int32]
 
 
 @dataclass(slots=True)
@@ -68,8 +67,6 @@ class Template:
         self.fabric = costs.fabric
         self._costs = costs
         self._open: list[_OpenCost] = []
-        self.labels: list[str] = []
-        self._limits: list[str] = []
         self._transfer_rows: list[tuple[int, int, int]] = []
         self._build(bindings)
 
@@ -147,13 +144,7 @@ class Template:
         spread = spread_of(self.plan, fabric, stranded=True)
         closed: dict[Any, Cost] = {}
         opened: dict[Any, tuple[Cost, _OpenCost]] = {}
-        label_index: dict[str, int] = {}
-        rows: list[Cost | None] = []
-        queue: list[int] = []
-        label_of: list[int] = []
-        op_of: list[int] = []
-        deps: list[tuple[int, ...]] = []
-        launch: list[float] = []
+        rows = ActivityRows()
         last_rows: list[tuple[int, ...]] = []
         queues: dict[tuple[str, str], int] = {}
         issue: dict[str, tuple[int, float] | None] = {}
@@ -163,21 +154,6 @@ class Template:
             if key not in queues:
                 queues[key] = fabric.queue_index(device, name)
             return queues[key]
-
-        def label(name: str) -> int:
-            if name not in label_index:
-                label_index[name] = len(self.labels)
-                self.labels.append(name)
-            return label_index[name]
-
-        def add(cost: Cost | None, on: int, name: int, op: int, after: tuple[int, ...], launch_s: float = 0.0) -> int:
-            rows.append(cost)
-            queue.append(on)
-            label_of.append(name)
-            op_of.append(op)
-            deps.append(after)
-            launch.append(launch_s)
-            return len(rows) - 1
 
         for index, op in enumerate(self.plan.ops):
             waits = self.plan.after[index]
@@ -198,9 +174,9 @@ class Template:
                     issue[op.device] = (queue_index(op.device, spec.name), spec.launch_s) if spec and paid else None
                 host = issue[op.device]
                 if host is not None:
-                    after = (*after, add(None, host[0], label("launch"), -1, (), host[1]))
+                    after = (*after, rows.add(None, host[0], "launch", -1, (), host[1]))
                 on = queue_index(op.device, op.queue)
-                row = add(cost, on, label(op.label or op.op), index, after)
+                row = rows.add(cost, on, op.label or op.op, index, after)
                 if item is not None:
                     item.rows.append(row)
                 last_rows.append((row,))
@@ -211,7 +187,7 @@ class Template:
                     key = (op.sources, op.destinations, op.rate_limit_bytes_per_s)
                     open_here = any(map(has_open_size, op.sources))
                     cost, item = self._cost_of(op, 0, key, open_here, closed, opened, bindings, None)
-                    row = add(cost, on, label(op.label or "transfer"), index, after)
+                    row = rows.add(cost, on, op.label or "transfer", index, after)
                     if item is not None:
                         item.rows.append(row)
                     last_rows.append((row,))
@@ -227,7 +203,7 @@ class Template:
                         on = fabric.connection_index(source.buffer.device, target.buffer.device, op.connection)
                     is_open_here = has_open_size(source)
                     cost, item = self._cost_of(op, destination, key, is_open_here, closed, opened, bindings, shares)
-                    row = add(cost, on, label(op.label or "transfer"), index, after)
+                    row = rows.add(cost, on, op.label or "transfer", index, after)
                     if fabric.routes_flows:
                         self._transfer_rows.append((row, index, destination))
                     if item is not None:
@@ -235,8 +211,15 @@ class Template:
                     ends.append(row)
                 last_rows.append(tuple(ends))
             else:
-                last_rows.append((add(None, -1, label("allocation"), index, after),))
-        self._freeze(rows, queue, label_of, op_of, deps, launch)
+                last_rows.append((rows.add(None, -1, "allocation", index, after),))
+        self.activities, self.op_of, self.label_of = rows.arrays()
+        self.labels, self._limits = rows.labels, rows.limits
+        load_start = self.activities.load_start
+        self.row_of_load = np.repeat(np.arange(len(load_start) - 1), np.diff(load_start))
+        for open_cost in self._open:
+            open_cost.row_array = np.array(open_cost.rows, np.int32)
+            slots = np.arange(len(open_cost.resources))[:, None]
+            open_cost.weight_slots = load_start[open_cost.row_array][None, :] + slots
 
     def _cost_of(
         self,
@@ -268,38 +251,3 @@ class Template:
             index = next(index for index, one in enumerate(self.plan.ops) if one is op)
             error.args = (f"{where(self.plan, index)} ({describe(op)}): {error}",)
             raise
-
-    def _freeze(
-        self,
-        rows: list[Cost | None],
-        queue: list[int],
-        label_of: list[int],
-        op_of: list[int],
-        deps: list[tuple[int, ...]],
-        launch: list[float],
-    ) -> None:
-        none = np.empty(0)
-        loads = [none if cost is None else cost.load.resources for cost in rows]
-        weights = [none if cost is None else cost.load.weights for cost in rows]
-        load_start = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(load) for load in loads], out=load_start[1:])
-        dep_start = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(after) for after in deps], out=dep_start[1:])
-        self.activities = Activities(
-            work=np.array([0.0 if cost is None else cost.work for cost in rows]),
-            latency_s=np.array([launch[i] if cost is None else cost.latency_s for i, cost in enumerate(rows)]),
-            rate_limit=np.array([np.inf if cost is None else cost.rate_limit for cost in rows]),
-            queue=np.array(queue, np.int32),
-            load_start=load_start,
-            load_resource=np.concatenate([*loads, none]).astype(np.int32),
-            load_weight=np.concatenate([*weights, none]).astype(np.float64),
-            dep_start=dep_start,
-            dep=np.array([row for after in deps for row in after], np.int32),
-        )
-        self._limits = ["" if cost is None else cost.limit for cost in rows]
-        self.op_of = np.array(op_of, np.int32)
-        self.label_of = np.array(label_of, np.int32)
-        self.row_of_load = np.repeat(np.arange(len(rows)), np.diff(load_start))
-        for item in self._open:
-            item.row_array = np.array(item.rows, np.int32)
-            item.weight_slots = load_start[item.row_array][None, :] + np.arange(len(item.resources))[:, None]
