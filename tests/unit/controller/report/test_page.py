@@ -23,31 +23,39 @@ from controller.report.timeline import MOST_SPANS, timeline_section
 EVIL = "</script><script>alert(1)</script>"
 
 
-def written(tmp_path: Path, name: str = "report.html") -> str:
-    path = tmp_path / name
+def written(path: Path) -> str:
     request = RunSpec("instinfer", "tiny-opt", batch=2, prompt_tokens=8, output_tokens=3, explain=True, report=path)
     write_run_report(run_experiment(request), path)
     return path.read_text()
 
 
-def test_a_run_becomes_a_page_with_every_section(tmp_path: Path) -> None:
-    text = written(tmp_path)
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(tmp_path_factory.mktemp("page") / "a.html")
+
+
+def test_a_run_becomes_a_page_with_every_section(page: str) -> None:
     for title in ("critical path", "what was busy", "occupancy of every tier", "timeline", "assumed constants"):
-        assert f"<h2>{title}</h2>" in text
-    assert "decode_attention" in text
-    HTMLParser().feed(text)
+        assert f"<h2>{title}</h2>" in page
+    assert "decode_attention" in page
+    HTMLParser().feed(page)
 
 
-def test_the_page_loads_nothing(tmp_path: Path) -> None:
-    text = written(tmp_path)
-    loaded = re.findall(r"(?:src|href)\s*=\s*[\"']([^\"'#][^\"']*)", text)
+def test_the_page_loads_nothing(page: str) -> None:
+    loaded = re.findall(r"(?:src|href)\s*=\s*[\"']([^\"'#][^\"']*)", page)
     assert [target for target in loaded if not target.startswith("#")] == []
 
 
-def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(page: str, tmp_path: Path) -> None:
     wall = re.compile(r"[0-9.]+ .?s wall")
-    one, other = (wall.sub("", written(tmp_path, name)) for name in ("a.html", "b.html"))
-    assert one == other
+    assert wall.sub("", written(tmp_path / "b.html")) == wall.sub("", page)
+
+
+def test_numbers_of_a_table_are_set_right_and_sentences_are_not() -> None:
+    rows = [("gpu", "1.5 GB/s", "8 modules of 64 GiB, one a channel"), ("cpu", None, "no figure")]
+    section = table_section("t", ("device", "value", "why"), rows)
+    assert [head.number for head in section.columns] == [False, True, False]
+    assert [[cell.number for cell in row] for row in section.rows] == [[False, True, False]] * 2
 
 
 def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
