@@ -103,7 +103,7 @@ def train_surviving(
 
     Raises:
         UserError: no such recovery, or a folder and steps that do not fit.
-        Fenced: another controller has taken the folder over.
+        FolderTakenOver: another controller has taken the folder over.
         RunError: it failed `MOST_FAILURES` times, or nothing is left to go on with.
     """
     if recovery not in SURVIVAL:

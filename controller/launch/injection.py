@@ -53,7 +53,7 @@ SEED = 7
 """Of the pushes that are changed, and of their bits."""
 
 
-class Struck(Protocol):
+class StrikableNode(Protocol):
     """A node that can be told what is wrong with it; see `node.client.NodeClient.strike`."""
 
     def strike(
@@ -99,7 +99,7 @@ class Injection:
     """
 
     def __init__(
-        self, timeline: Timeline, processes: Mapping[str, int], nodes: Mapping[str, Struck] | None = None
+        self, timeline: Timeline, processes: Mapping[str, int], nodes: Mapping[str, StrikableNode] | None = None
     ) -> None:
         """Args are the faults, checked by `check_live`, and process ids and nodes by device."""
         self._effects, self._processes = EffectsOf(timeline), dict(processes)

@@ -29,7 +29,7 @@ _LOSSES = "losses"
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
 
-class Fenced(RunError):
+class FolderTakenOver(RunError):
     """A controller that was replaced and tried to write; nothing was written."""
 
 
@@ -69,7 +69,7 @@ class CheckpointFolder:
         """Writes a checkpoint; when this returns it is whole and on disk.
 
         Raises:
-            Fenced: another controller has taken the folder over since.
+            FolderTakenOver: another controller has taken the folder over since.
         """
         part = self._folder / f"step{states.step:08}.{self.epoch}.part"
         with part.open("wb") as file:
@@ -81,7 +81,7 @@ class CheckpointFolder:
             now = self._epoch()
             if now != self.epoch:
                 part.unlink(missing_ok=True)
-                raise Fenced(
+                raise FolderTakenOver(
                     f"{self._folder}: epoch {self.epoch} of this controller is over, it is {now}: nothing was written; "
                     f"end this controller; another one continues the run"
                 )

@@ -23,7 +23,7 @@ LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class Impairment:
     """What is wrong.
 
     Attributes:
@@ -53,12 +53,12 @@ class Strikes:
 
     def __init__(self, device: str, resources: DeviceResources) -> None:
         self._device, self._resources = device, resources
-        self.now = Strike()
+        self.now = Impairment()
         self.corrupted = 0
         self._pushes = 0
         self._lock = Lock()
 
-    def set(self, strike: Strike) -> None:
+    def set(self, strike: Impairment) -> None:
         """Makes `strike` all that is wrong.
 
         Raises:

@@ -19,7 +19,7 @@ from node.rpc import node_pb2, node_pb2_grpc
 from node.runtime.device import EmulatedDevice
 from node.runtime.events import DependencyFailed
 from node.runtime.peers import Address
-from node.runtime.strikes import Strike
+from node.runtime.strikes import Impairment
 from node.service.batches import ServedStream
 from node.service.grants import grants
 from node.service.signals import take_signal
@@ -237,7 +237,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """See the contract in proto/node/rpc/node.proto."""
         with statuses(context):
             self._device.strikes.set(
-                Strike(
+                Impairment(
                     {each.part: (each.read_ratio, each.write_ratio) for each in request.throttled},
                     frozenset(request.dropped_links),
                     {(each.kind, each.name): each.share for each in request.corrupt},

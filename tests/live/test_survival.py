@@ -21,7 +21,7 @@ from controller.launch import Cluster
 from controller.models.catalog import load_model
 from controller.models.training import InitialWeights, draw_tokens
 from controller.models.training_scenario import TrainingScenario
-from controller.offload.checkpoint_folder import CheckpointFolder, Fenced, SavedStates
+from controller.offload.checkpoint_folder import CheckpointFolder, FolderTakenOver, SavedStates
 from controller.topology.loader import load_topology
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
@@ -172,7 +172,7 @@ def test_a_controller_that_wakes_after_it_was_replaced_writes_nothing(tmp_path: 
     states = SavedStates(1, (1.0,), {"a": np.ones(3, np.float32)})
     old.save(states)
     new = CheckpointFolder(tmp_path)
-    with pytest.raises(Fenced, match="epoch 1 of this controller is over, it is 2: nothing was written"):
+    with pytest.raises(FolderTakenOver, match="epoch 1 of this controller is over, it is 2: nothing was written"):
         old.save(SavedStates(2, (1.0, 2.0), {"a": np.zeros(3, np.float32)}))
     found = new.newest()
     assert found is not None and found.step == 1 and not list(tmp_path.glob("*.part"))
