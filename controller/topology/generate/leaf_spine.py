@@ -6,31 +6,19 @@ as the links of the hosts, or of `uplink`, or carry together what all hosts of a
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import model_validator
-
 from controller.topology.cables import Cable
 from controller.topology.declaration import Wire
-from controller.topology.generate.blocks import FabricBlock, oversubscribed
-from controller.topology.generate.host import Count, Ratio
+from controller.topology.generate.blocks import UplinkedBlock
+from controller.topology.generate.host import Count
 from controller.topology.generate.weaver import Weaver
 
 
-class LeafSpine(FabricBlock):
+class LeafSpine(UplinkedBlock):
     """``kind: leaf_spine``."""
 
     leaves: Count
     hosts_per_leaf: Count
     spines: Count
-    link: Wire
-    uplink: Wire | None = None
-    oversubscription: Ratio | None = None
-
-    @model_validator(mode="after")
-    def _says_uplinks_once(self) -> Self:
-        oversubscribed(self.oversubscription, self.uplink)
-        return self
 
     @property
     def host_count(self) -> int:

@@ -6,31 +6,23 @@ spines (`spines: 0`) the rails meet nowhere but inside of the hosts.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field, StrictInt
 
-from controller.topology.declaration import MAX_COUNT, Wire
-from controller.topology.generate.blocks import FabricBlock, oversubscribed
-from controller.topology.generate.host import Count, Ratio
+from controller.topology.declaration import MAX_COUNT
+from controller.topology.generate.blocks import UplinkedBlock
+from controller.topology.generate.host import Count
 from controller.topology.generate.leaf_spine import uplink_cable
 from controller.topology.generate.weaver import Weaver
 
 
-class Rail(FabricBlock):
+class Rail(UplinkedBlock):
     """``kind: rail``."""
 
     pods: Count = 1
     hosts_per_pod: Count
     spines: Annotated[StrictInt, Field(ge=0, le=MAX_COUNT)]
-    link: Wire
-    uplink: Wire | None = None
-    oversubscription: Ratio | None = None
-
-    @model_validator(mode="after")
-    def _says_uplinks_once(self) -> Self:
-        oversubscribed(self.oversubscription, self.uplink)
-        return self
 
     @property
     def host_count(self) -> int:
