@@ -99,8 +99,8 @@ def serve(
             raise BadWorkload(f"{option} is {value}; at least 1 is needed")
     if not 0 < utilisation <= 1:
         raise BadWorkload(f"--utilisation is {utilisation:g}; write a share above 0 and at most 1")
-    if grain < 0 or exact < 0:
-        raise BadWorkload("--grain and --exact are 0 or more")
+    if min(grain, exact, host_kv_tokens) < 0:
+        raise BadWorkload("--grain, --exact and --host-kv-tokens are 0 or more")
     bounds = read_slo(slo)
     broken = () if faults is None else read_faults(faults)
     chosen = {name: _number(name, value) for name, value in named_values(cluster_options, "--cluster-option").items()}
@@ -188,7 +188,9 @@ def _serve_http(
         raise BadWorkload("--faults are of the server's clock, which an idle live server has none of: remove --faults")
     if live and pace is not None:
         raise BadWorkload("--live answers as fast as its nodes compute: remove --pace")
-    serve_http(specs[0], address, lambda text: click.echo(text, err=True), live=live, pace=pace or 1.0)
+    serve_http(
+        specs[0], address, lambda text: click.echo(text, err=True), live=live, pace=1.0 if pace is None else pace
+    )
 
 
 def _number(name: str, value: str) -> float:

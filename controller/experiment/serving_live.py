@@ -72,6 +72,11 @@ class LiveServing:
             what = f"{shape.name} has {' and '.join(shape.parts)}" if shape.parts else f"--pp {spec.pp} cuts layers"
             raise BadWorkload(f"{what}, which serving with values does not take yet; remove --live or choose another")
         first = self.setup.devices[0].stages[0]
+        if any(len(each.stages[0]) != len(first) for each in self.setup.devices):
+            raise BadWorkload(
+                "instances of different --tp have their heads on other ranks, and KV pages with values move rank to "
+                "rank: choose one tensor parallelism, or remove --live"
+            )
         room = min(each.blocks for each in self.setup.instances)
         if spec.kv_tokens is None:
             each = block_bytes(Sharding(shape, first, LIVE_DTYPE)) * len(first)

@@ -16,7 +16,7 @@ from controller.models.sharding import Sharding
 from controller.serving.client_request import RequestStreamSpec
 from controller.serving.cluster import ServingCluster
 from controller.serving.cluster_state import BOTH, PREFILL
-from controller.serving.clusters.table import load_cluster
+from controller.serving.clusters.table import check_options, load_cluster
 from controller.serving.device_times.audit import AuditedIteration, audit
 from controller.serving.device_times.hops import HopTimes
 from controller.serving.device_times.parts import IterationParts
@@ -64,6 +64,7 @@ class ServingSetup:
         self.cluster = load_cluster(spec.cluster or "round_robin")
         if self.cluster.name == "pdc":
             raise BadWorkload("--cluster pdc has times and no values: remove --live, or choose another --cluster")
+        check_options(self.cluster, spec.cluster_options)
         self.devices = instance_devices(
             self.topology, spec.instances, spec.tp * spec.ep, spec.pp, spec.cluster_options, self.cluster.roles
         )

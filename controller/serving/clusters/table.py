@@ -87,3 +87,23 @@ def load_cluster(name: str) -> ClusterEntry:
     close = get_close_matches(name, CLUSTERS, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(CLUSTERS)}"
     raise BadWorkload(f"no cluster policy {name!r}; {hint}")
+
+
+LAYOUT_OPTIONS: Final = ("prefill", "prefill_tp", "prefill_pp", "decode_tp", "decode_pp")
+"""Numbers of policies with instances for prompts and for decodes."""
+ANY_OPTIONS: Final = ("period", "redundant")
+"""Numbers that every policy takes: how often it is asked [s], and copies of experts."""
+
+
+def check_options(entry: ClusterEntry, given: Mapping[str, float]) -> None:
+    """Refuses numbers that a policy does not have.
+
+    Raises:
+        BadWorkload: names the nearest one.
+    """
+    known = (*entry.options, *(LAYOUT_OPTIONS if entry.roles else ()), *ANY_OPTIONS)
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+            raise BadWorkload(f"--cluster-option {name}: {entry.name} has no such number; {hint}")
