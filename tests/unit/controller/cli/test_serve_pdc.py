@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from controller.cli.main import main
+from controller.experiment.serving_run import serve
+from controller.experiment.serving_spec import ServeSpec
 
 SMALL = ("serve", "--topology", "cloudmatrix384", "--set", "fabric.hosts=4", "--model", "deepseek-r1", "--cluster",
          "pdc", "--requests", "poisson:40/s", "--lengths", "in=1024,out=64", "--num-prompts", "24")  # fmt: skip
@@ -124,3 +126,13 @@ def test_under_faults_every_request_ends_and_lost_blocks_are_counted(
     events = [event["what"] for event in made["faults"]["events"]]
     assert events.count("down") == 2 and "cache server cpu5 down" in events and "up" in events
     assert made["cluster"]["kv_store"]["servers"] == 8
+
+
+@pytest.mark.slow
+def test_equal_compositions_are_executed_once_at_four_fifths_of_the_printed_rate() -> None:
+    """256 NPUs: 0.8 x 1,943 tokens/s of 160 decode NPUs, in answers of 2,400 tokens; an hour has 373,000 of them."""
+    spec = ServeSpec("deepseek-r1", "cloudmatrix384", requests="poisson:103.6/s", lengths="in=4096,out=2400",
+                     num_prompts=12_000, cluster="pdc")  # fmt: skip
+    found = serve(spec)
+    assert found.metrics.completed == 12_000 and found.plans_executed < 250
+    assert found.metrics.tpot.mean_s < 0.0494 and not found.growth_per_s
