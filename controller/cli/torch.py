@@ -29,8 +29,8 @@ def torch() -> None:
     "oracle",
     multiple=True,
     metavar="KIND=VALUE",
-    help="What the program is told where it asks for a value that only data could say: float, int or bool. "
-    "May be repeated.",
+    help="What the program is told where it asks for a value that only data could say: float, int or bool; "
+    "or tokens of experts, experts=balanced or their shares, experts=4,2,1,1. May be repeated.",
 )
 @click.option("--check/--no-check", default=True, show_default=True, help="Capture the last rank too, and compare.")
 @click.option(

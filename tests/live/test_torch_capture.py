@@ -137,3 +137,42 @@ def test_ranks_whose_collectives_disagree_are_named(tmp_path):
         WindtunnelError, match=r"rank 0 is in all_reduce .*apart.py:8.*rank 7 is in broadcast .*apart.py:10"
     ):
         captured("--topology", "dgx_h100", str(program))
+
+
+EXPERTS = """
+import torch, torch.distributed as dist
+from torch import nn
+dist.init_process_group("nccl")
+ranks, experts, top = dist.get_world_size(), 16, 2
+local = experts // ranks
+router = nn.Linear(256, experts, device="cuda")
+weights = nn.Parameter(torch.empty(local, 256, 256, device="cuda"))
+o = torch.optim.SGD([*router.parameters(), weights], 0.1)
+for _ in range(3):
+    x = torch.randn(1024, 256, device="cuda")
+    scores, chosen = router(x).softmax(-1).topk(top)
+    count = torch.bincount(chosen.flatten(), minlength=experts)
+    got = torch.empty_like(count)
+    dist.all_to_all_single(got, count)
+    send, receive = count.view(ranks, local).sum(1).tolist(), got.view(ranks, local).sum(1).tolist()
+    rows = x[chosen.flatten().argsort() // top]
+    mine = rows.new_empty(sum(receive), 256)
+    dist.all_to_all_single(mine, rows, receive, send)
+    parts = mine.split(got.view(ranks, local).sum(0).tolist())
+    y = torch.cat([part @ w for part, w in zip(parts, weights)])
+    print("tokens", len(mine), send[:2])
+    (y.sum() + scores.sum()).backward(); o.step(); o.zero_grad()
+"""
+
+
+def test_tokens_of_experts_follow_what_is_declared(tmp_path):
+    program = tmp_path / "experts.py"
+    program.write_text(EXPERTS)
+    exchanged = {}
+    for declared in ("balanced", "8,4,2,2" + ",0" * 12):
+        found = captured("--topology", "dgx_h100", "--no-check", "--oracle", f"experts={declared}", str(program))
+        (product,) = [call for call in found["calls"] if call["name"] == "aten.mm.default" and call["count"] > 4][:1]
+        exchanged[declared[0]] = product["time_s"]
+    assert exchanged["8"] > 2 * exchanged["b"]
+    with pytest.raises(WindtunnelError, match=r"experts.py:\d+: .*counts 16 experts"):
+        captured("--topology", "dgx_h100", "--no-check", "--oracle", "experts=1,2", str(program))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from controller.capture.inside.experts import COUNTS, bins_of, counts_of
 from controller.capture.inside.log import Log
 
 WAYS_OUT = "declare it (--oracle {kind}=VALUE), or run the program with real values (--live)"
@@ -103,18 +104,43 @@ class Answers:
             return torch.ones(tensor.shape, dtype=tensor.dtype)
         if "int" in self._oracle:
             return torch.full(tensor.shape, int(self._oracle["int"]), dtype=tensor.dtype)
+        self._log.note(
+            f"{self._log.line()}: whole numbers of the device are 1 as a placeholder; where they count tokens of "
+            f"experts, declare them (--oracle experts=balanced)"
+        )
         return torch.ones(tensor.shape, dtype=tensor.dtype)
 
     def dynamic(self, func: Any, args: Any, kwargs: Any, recorder: Any) -> Any:
-        """A result whose shape only data could say.
+        """A result whose shape only data could say: counts of experts, where they are declared.
 
         Raises:
-            NoAnswer: always; names the line.
+            NoAnswer: for everything else; names the line.
         """
+        bins = bins_of(func, args, kwargs) if str(func) in COUNTS and "experts" in self._oracle else 0
+        if bins:
+            out = recorder.fake.dispatch(
+                torch.ops.aten.zeros.default, (), ([bins],), {"dtype": torch.int64, "device": args[0].device}
+            )
+            self.count(func, args, kwargs, out)
+            return out
         raise NoAnswer(
             f"{self._log.line()}: the shape of {func} depends on data; rewrite it with a fixed shape, or run the "
             f"program with real values (--live)"
         )
+
+    def count(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Says what a count of a router holds, where it is declared.
+
+        Raises:
+            NoAnswer: the declaration does not fit the count.
+        """
+        if "experts" not in self._oracle:
+            return
+        try:
+            found = counts_of(self._oracle["experts"], bins_of(func, args, kwargs), args[0].numel())
+        except ValueError as error:
+            raise NoAnswer(f"{self._log.line()}: {error}") from error
+        self.shadows.give(out, found.to(out.dtype))
 
     def _boolean(self, tensor: Any, line: str) -> bool:
         if getattr(tensor, "_is_all", False):

@@ -49,7 +49,12 @@ def install_groups(log: Log, shim: Any, shadows: Any, mailbox: Mailbox) -> None:
     torch_c10d.get_backend = torch_dist.get_backend = lambda group=None: "nccl"
     torch_dist.monitored_barrier = torch_c10d.monitored_barrier = lambda *_, **__: None
 
+    if not hasattr(torch_dist, "set_timeout"):
+        # Of later versions than some that are installed; programs shorten the time after their first step.
+        torch_dist.set_timeout = lambda *_, **__: None
     meshes: Any = device_mesh
+    # A mesh begins the group of all ranks where the program has not.
+    meshes.init_process_group = begin_group
     plain = meshes.init_device_mesh
 
     def make_mesh(device_type: str, mesh_shape: Any, *, mesh_dim_names: Any = None, **given: Any) -> Any:

@@ -13,6 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from controller.capture.inside.answers import Answers
+from controller.capture.inside.experts import COUNTS
+from controller.capture.inside.functional import FUNCTIONAL, group_name
 from controller.capture.inside.held import Held
 from controller.capture.inside.log import Log
 from controller.capture.inside.remembered import Memory, Remembered
@@ -116,13 +118,18 @@ class Recorder(TorchDispatchMode):
         try:
             out = self.fake.dispatch(func, types, args, kwargs)
         except torch._subclasses.fake_tensor.DynamicOutputShapeException:
-            return self._answers.dynamic(func, args, kwargs, self)
-        known = None if asked is None or name.startswith("aten.all.") else self._memory.learn(*asked, out)
+            out = self._answers.dynamic(func, args, kwargs, self)
+            self._note(name, args, kwargs, out)
+            return out
+        is_value = name.startswith("aten.all.") or name in COUNTS
+        known = None if asked is None or is_value else self._memory.learn(*asked, out)
         out = self.shadows.through(func, args, kwargs, out)
         number = self._note(name, args, kwargs, out, self._is_view(func))
         if known is not None:
             known.number = number
-        if name.startswith("aten.all."):
+        if name in COUNTS:
+            self._answers.count(func, args, kwargs, out)
+        elif is_value:
             out._is_all = True
         return out
 
@@ -179,8 +186,10 @@ class Recorder(TorchDispatchMode):
             work = getattr(args[0], "_work", 0)
             if work:
                 self._log.add("join", work, self._shim.current_stream(self._shim.current_device()))
+            if out is not args[0]:
+                self.shadows.exchanged("wait", "", 1, args[0], out)
             return out
-        kind, group = FUNCTIONAL[name.rstrip("_").removesuffix("_coalesced")], _group_name(args, kwargs)
+        kind, group = FUNCTIONAL[name.rstrip("_").removesuffix("_coalesced")], group_name(args, kwargs)
         ins, outs = tensors_in(args), tensors_in(out)
         for each in outs:
             if each.device.type == "cuda":
@@ -195,7 +204,11 @@ class Recorder(TorchDispatchMode):
             "collective", group, kind, dtype_of(ins[0].dtype), given, got, LoggedGroup.work_count,
             self._shim.current_stream(self._shim.current_device()), True, {}, self._log.line(),
         )  # fmt: skip
-        return self.shadows.through(func, args, kwargs, out)
+        size = len(self._log.groups.get(group, ())) or 1
+        operator = str(args[1]) if len(args) > 1 and isinstance(args[1], str) else ""
+        for before, after in zip(ins, outs, strict=False):
+            self.shadows.exchanged(kind, operator, size, before, after)
+        return out
 
     def _to_device(self, source: Any, kwargs: Any) -> Any:
         dtype = kwargs.get("dtype") or source.dtype
@@ -273,19 +286,6 @@ class Recorder(TorchDispatchMode):
             "kernel", number, self._shim.current_stream(self._shim.current_device()), self._calls - 1, in_backward
         )
         self._calls = 0
-
-
-FUNCTIONAL = {
-    "all_reduce": "all_reduce", "all_gather_into_tensor": "all_gather", "reduce_scatter_tensor": "reduce_scatter",
-    "all_to_all_single": "all_to_all", "broadcast": "broadcast", "all_gather_into_tensor_out": "all_gather",
-    "isend": "send", "irecv": "recv",
-}  # fmt: skip
-"""Name of a functional collective to that of the process group."""
-
-
-def _group_name(args: Any, kwargs: Any) -> str:
-    texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
-    return texts[-1]
 
 
 _MORE_VIEWS = frozenset(

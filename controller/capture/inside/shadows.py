@@ -14,6 +14,8 @@ _MAKERS = ("aten.zeros.", "aten.ones.", "aten.full.", "aten.arange.", "aten.scal
            "aten.ones_like.", "aten.full_like.", "aten.new_zeros.", "aten.new_ones.", "aten.new_full.",
            "aten.zero_.", "aten.fill_.")  # fmt: skip
 """Operations whose values do not depend on those of a tensor."""
+_UNKNOWN = ("aten.empty", "aten.new_empty")
+"""Operations whose values are whatever lay there."""
 
 
 class Shadows:
@@ -51,13 +53,33 @@ class Shadows:
             makes = self._makers[func] = str(func).startswith(_MAKERS)
         return makes
 
+    def exchanged(self, kind: str, operator: str, size: int, given: Any, out: Any) -> None:
+        """Carries values through a collective of `size` ranks that all give the same."""
+        known = self.of(given)
+        if known is None or out.numel() > MOST_ELEMENTS:
+            return
+        if kind == "all_reduce":
+            found = known * size if operator == "sum" else known.clone()
+        elif kind == "all_gather":
+            found = torch.cat([known.flatten()] * size)
+        elif kind == "reduce_scatter" and operator == "sum":
+            found = known.flatten()[: out.numel()] * size
+        elif kind == "all_to_all":
+            # Everybody sends this rank what this rank sends to the first one.
+            found = known.flatten()[: known.numel() // size].repeat(size)
+        else:
+            found = known.clone()
+        if found.numel() == out.numel():
+            out._shadow = found.reshape(out.shape).to(out.dtype)
+
     def through(self, func: Any, args: Any, kwargs: Any, out: Any) -> Any:
         """Carries values through an operation that all of its operands are known of; forgets what it overwrites."""
         outs = tensors_in(out)
         ins = tensors_in(args) + tensors_in(tuple(kwargs.values()))
         name = str(func)
         is_small = bool(outs) and all(each.numel() <= MOST_ELEMENTS for each in outs)
-        is_known = bool(ins) and all(self.of(each) is not None for each in ins) and "rand" not in name
+        is_known = bool(ins) and all(self.of(each) is not None for each in ins) and not name.startswith(_UNKNOWN)
+        is_known = is_known and "rand" not in name
         if is_small and func.namespace == "aten" and (is_known or name.startswith(_MAKERS)):
             self._compute(func, args, kwargs, outs)
         elif func._schema.is_mutable:
