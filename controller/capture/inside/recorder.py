@@ -27,7 +27,7 @@ LARGE_ELEMENTS = 1 << 20
 """Tensors on the CPU of more elements are fake too, such as weights that are made there first."""
 SILENT = frozenset({"prim.device.default", "aten.detach.default", "aten.is_pinned.default", "aten._pin_memory.default"})
 """Operations that neither the host nor the device spends time on."""
-OF_TORCH = ("aten.", "prims.", "prim.", "fsdp.", "c10d.", "_c10d_functional", "quantized.", "torch_attn.")
+OF_TORCH = ("aten.", "prims.", "prim.", "fsdp.", "c10d.", "_c10d_functional", "quantized.", "flex_attention")
 """Beginnings of the names of operations that are torch's own."""
 FUSED_ON_DEVICE = frozenset({"aten._fused_rms_norm.default"})
 """Operations that a build without CUDA makes of others, and CUDA does not."""

@@ -10,6 +10,7 @@ kernels have no figure of their own and are taken as flash, math as products and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from controller.capture.lowering.bytes_of import nbytes, streaming
@@ -64,6 +65,17 @@ def backward(call: CallSignature) -> list[Demand]:
         Demand("prefill_attention", flop, reads, writes, q.dtype, "tensor", dims),
         streaming(accumulated, nbytes(q)),
     ]
+
+
+def flex_forward(call: CallSignature) -> list[Demand]:
+    """``flex_attention(q, k, v, ...)``: its mask is taken as causal, and its rate, compiled, as that of flash."""
+    return forward(replace(call, inputs=call.inputs[:3], values=(("is_causal", True),)))
+
+
+def flex_backward(call: CallSignature) -> list[Demand]:
+    """``flex_attention_backward(q, k, v, out, lse, grad, ...)``, as `flex_forward`."""
+    q, k, v, out, lse, grad = call.inputs[:6]
+    return backward(replace(call, inputs=(grad, q, k, v, out, lse), values=(("is_causal", True),)))
 
 
 def library_share(constants: Mapping[str, float]) -> float:

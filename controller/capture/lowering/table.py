@@ -59,6 +59,8 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys((f"aten.{name}" for name in FILLS), written),
     **dict.fromkeys((f"aten.{name}" for name in ATTENTIONS), attention.forward),
     **dict.fromkeys((f"aten.{name}_backward" for name in ATTENTIONS[:3]), attention.backward),
+    "flex_attention": attention.flex_forward,
+    "flex_attention_backward": attention.flex_backward,
     "aten.mm": products.mm,
     "aten.bmm": products.bmm,
     "aten.addmm": products.addmm,

@@ -42,3 +42,20 @@ def test_a_declaration_is_found_with_and_without_overload():
 def test_work_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match="flop, reads and writes are not below 0"):
         windtunnel.KernelWork(**wrong)
+
+
+def test_flex_attention_takes_what_causal_flash_attention_takes():
+    costs, _ = cost_of()
+    heads = TensorOperand((1, 32, 8192, 128), "bf16", 32 * 8192 * 128, True)
+    sums = TensorOperand((1, 32, 8192), "fp32", 32 * 8192, True)
+    causal = ((4, True),)
+
+    def time_of(name, *inputs, outputs, values=()):
+        return costs.of(CallSignature(name, inputs, outputs, values)).time_s
+
+    three = (heads, heads, heads)
+    flash = "aten._scaled_dot_product_flash_attention"
+    forward = time_of(f"{flash}.default", *three, outputs=(heads, sums), values=causal)
+    assert time_of("flex_attention", *three, outputs=(heads, sums)) == forward > 1e-3
+    backward = time_of(f"{flash}_backward.default", heads, *three, heads, sums, outputs=three, values=causal)
+    assert time_of("flex_attention_backward", *three, heads, sums, heads, sums, outputs=three) == backward > forward
