@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 @click.option("--save-detailed", is_flag=True, help="Put every request into --json.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
               help="Write a report: attainment over rate, instances and KV occupancy over time.")  # fmt: skip
+@click.option("--power-budget", type=QuantityParam("W"), help="Of all instances, kept by POLCA's clock caps: 3 kW.")
+@click.option("--low-priority", type=int, default=0, show_default=True, help="Instances that it caps first.")
 @click.option("--faults", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.yaml",
               help="Devices that die or become slow meanwhile (`windtunnel help faults`).")  # fmt: skip
 @click.option("--live", is_flag=True, help="Answer on node processes, and compare every token with a plain run.")
@@ -74,7 +76,8 @@ def serve(
     max_num_batched_tokens: int | None, max_model_len: int | None, kv_tokens: int | None,
     host_kv_tokens: int, utilisation: float, host_step: float, host_sequence: float, surface: str,
     grain: int, exact: int, seed: int, save_detailed: bool, report: Path | None,
-    faults: Path | None, live: bool, http: str | None, pace: float | None,
+    power_budget: float | None, low_priority: int, faults: Path | None, live: bool, http: str | None,
+    pace: float | None,
     overrides: tuple[str, ...], catalog: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Serve requests with SCHEDULER and print the block of vLLM's benchmark; --json has its keys.
@@ -113,7 +116,7 @@ def serve(
             limits={key: value for key, value in limits.items() if value is not None}, kv_tokens=kv_tokens,
             grain=grain, seed=seed, overrides=overrides, catalog=catalog, classes=classes, exact=exact,
             cluster_options=chosen, max_model_len=max_model_len, faults=broken, host_kv_tokens=host_kv_tokens,
-            surface=surface,
+            surface=surface, power_budget_w=power_budget or 0.0, low_priority=low_priority,
         )
         for name in names
     ]  # fmt: skip
@@ -121,6 +124,8 @@ def serve(
         raise BadWorkload(f"--report {report}: there is no folder {report.absolute().parent}; make it first")
     if live and surface:
         raise BadWorkload("--surface has times and no tensors: remove it, or --live")
+    if power_budget is not None and (live or http is not None or power_budget <= 0):
+        raise BadWorkload("--power-budget is a power above 0 W of a virtual run that ends: change or remove it")
     if live and find_rate:
         raise BadWorkload("--find-rate serves the same requests at many rates: remove it, or --live")
     if http is None and pace is not None:
@@ -242,6 +247,11 @@ def _print(found: ServingExperiment, values: str) -> None:
         )
     if line := _cost(found).line:
         click.echo(line)
+    if found.power is not None:
+        click.echo(
+            f"POLCA: peak {found.power.peak_ratio:.1%} of the power budget, {found.power.commands} commands, "
+            f"{found.power.brakes} brakes, {found.power.capped_s:.0f} s capped"
+        )
     outages = found.outages
     if outages is not None:
         click.echo(

@@ -61,6 +61,13 @@ def serving_json(found: ServingExperiment, detailed: bool = False) -> dict[str, 
             "roles": found.cluster.state.roles,
             **found.cluster.details(),
         }
+    if found.power is not None:
+        made["power_caps"] = {
+            "peak_ratio": found.power.peak_ratio,
+            "commands": found.power.commands,
+            "brakes": found.power.brakes,
+            "capped_s": found.power.capped_s,
+        }
     if found.outages is not None:
         made["faults"] = {
             "lost_kv_blocks": found.outages.lost_blocks,

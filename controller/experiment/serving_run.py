@@ -24,6 +24,7 @@ from controller.serving.layout import InstanceDevices
 from controller.serving.loop import ServingLoop
 from controller.serving.metrics import ServingMetrics, measure_requests
 from controller.serving.outages import ServingOutages
+from controller.serving.power_caps import PowerCappedRow
 from controller.serving.rate_search import FoundRate, find_rate
 from controller.serving.schedulers.table import SchedulerEntry
 from controller.serving.state import RequestState
@@ -50,6 +51,7 @@ class ServingExperiment:
         cluster, policy: of several instances; None for one.
         outages: of a run with faults.
         devices: of every instance.
+        power: of a run with a power budget.
         plans_executed: plans of parts of iterations.
         growth_per_s: requests by which the queue grew, in the second half of the arrivals [1/s]; 0 where it drains.
     """
@@ -72,6 +74,7 @@ class ServingExperiment:
     policy: ClusterEntry | None = None
     outages: ServingOutages | None = None
     devices: Sequence[InstanceDevices] = ()
+    power: PowerCappedRow | None = None
 
     @property
     def placed(self) -> str:
@@ -130,9 +133,12 @@ def serve(spec: ServeSpec, progress: ProgressSink | None = None, setup: ServingS
             progress(done, total, "requests")
 
     outages = setup.outages(dispatcher) if spec.faults else None
-    loop = ServingLoop(instances, stream, outages or dispatcher, tell)
+    row = setup.power_caps(outages or dispatcher) if spec.power_budget_w else None
+    loop = ServingLoop(instances, stream, row or outages or dispatcher, tell)
     loop.run()
-    return finished(spec, setup, stream, loop, dispatcher, begun_s, outages)
+    found = finished(spec, setup, stream, loop, dispatcher, begun_s, outages)
+    found.power = row
+    return found
 
 
 def finished(

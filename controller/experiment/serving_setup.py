@@ -30,6 +30,7 @@ from controller.serving.kv_pool import BLOCK_TOKENS
 from controller.serving.kv_room import block_bytes, kv_blocks
 from controller.serving.layout import InstanceDevices, instance_devices
 from controller.serving.outages import ServingOutages
+from controller.serving.power_caps import PowerCappedRow
 from controller.serving.requests.open import open_requests
 from controller.serving.schedulers.table import load_scheduler
 from controller.serving.surfaces.table import SurfaceEntry, load_surface
@@ -203,6 +204,23 @@ class ServingSetup:
         """What breaks of the instances, over a cluster policy or one instance alone."""
         devices = [[name for stage in each.stages for name in stage] for each in self.devices]
         return ServingOutages(inner, EffectsOf(self.timeline).all(), devices, strike)
+
+    def power_caps(self, inner: ServingCluster | ServingOutages | None) -> PowerCappedRow:
+        """POLCA's caps over the instances.
+
+        Raises:
+            BadWorkload: devices whose sheets have no power, or more instances of low priority than there are.
+        """
+        watts = []
+        for each in self.devices:
+            sheets = [self.topology.devices[name].spec for stage in each.stages for name in stage]
+            for sheet in sheets:
+                if not {"idle", "busy"} <= sheet.power_w.keys():
+                    raise BadWorkload(f"--power-budget: the sheet of {sheet.product} lacks idle or busy power")
+            watts.append((sum(each.power_w["idle"] for each in sheets), sum(each.power_w["busy"] for each in sheets)))
+        if not 0 <= self.spec.low_priority <= len(watts):
+            raise BadWorkload(f"--low-priority {self.spec.low_priority}: there are {len(watts)} instances")
+        return PowerCappedRow(inner, watts, self.spec.power_budget_w, self.spec.low_priority)
 
     def stream(self, rate_per_s: float | None = None) -> RequestStreamSpec:
         """The requests, at another mean rate where one is given.

@@ -37,6 +37,8 @@ class ServeSpec:
         max_model_len: requests are cut to as many tokens; None to refuse what the model has no positions for.
         cluster_options: of the cluster policy.
         faults: what breaks when.
+        power_budget_w: of all instances together, kept by POLCA's caps; 0 for no caps [W].
+        low_priority: instances that are capped first, the last ones.
         host_kv_tokens: of cached prefixes that the host's memory behind an instance keeps; 0 for none.
     """
 
@@ -68,3 +70,5 @@ class ServeSpec:
     max_model_len: int | None = None
     faults: tuple[Fault, ...] = ()
     host_kv_tokens: int = 0
+    power_budget_w: float = 0.0
+    low_priority: int = 0

@@ -45,7 +45,8 @@ class ServingInstance:
         joining: requests whose cache has come from elsewhere, which decode from the next iteration on.
         values: computes its iterations; None where only their time is asked for.
         is_down: it runs nothing until it is back.
-        slowdown: how much longer iterations take now than alone (a power cap, a transfer beside them).
+        slowdown: how much longer iterations take now than as declared (a slow device).
+        prompt_slowdown: the same of iterations with prompts alone (a lower clock).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class ServingInstance:
         self.samples: list[tuple[float, int, int, int]] = []
         self.slowdown = 1.0
         self.is_down = False
+        self.prompt_slowdown = 1.0
         self.joining: list[RequestState] = []
         self.values: IterationValues | None = None
 
@@ -114,7 +116,7 @@ class ServingInstance:
             tuple(chunks), ended, swapped, copies, iteration.side_by_side, iteration.padding_tokens,
         )  # fmt: skip
         asked = self.times.iteration_s(load) if self.values is None else self.values.iteration_s(state, iteration)
-        duration = asked * self.slowdown
+        duration = asked * self.slowdown * (self.prompt_slowdown if chunks else 1.0)
         self.ends_at = [now + duration if self.pipeline is None else self.pipeline.enter(now, duration)]
         self.busy_s += duration
         self.rows += rows + len(chunks)
