@@ -12,14 +12,14 @@ from controller.errors import BadWorkload
 from controller.execute.phases import Phases
 from controller.execute.trace import Trace
 from controller.experiment.result import Experiment
-from controller.experiment.rounding import judge_rounding
+from controller.experiment.rounding import cache_tolerance, judge_rounding
 from controller.experiment.run_spec import LIVE_DTYPE, PROMPT_TOKENS, RunSpec
 from controller.experiment.scenario_runner import RunScenario
 from controller.experiment.values import compare_generation
 from controller.models.gguf_weights import GgufWeights
 from controller.models.plain import PlainDecoder
 from controller.models.plain_rounded import RoundedDecoder
-from controller.models.reference import generate_reference
+from controller.models.reference import Reference, generate_reference
 from controller.models.reference_process import ReferenceProcess
 from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
@@ -110,7 +110,8 @@ def _compare(
         reference = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, decoder)
     rows = [[step[row] for step in generated.tokens] for row in range(scenario.batch)]
     result: dict[str, Any] = compare_generation(rows, generated.logits, reference.tokens, reference.logits)
-    result |= judge_rounding(scenario, result, generated.rounded)
+    cache = _cache_tolerance(scenario, weights, reference, decoder) if not generated.rounded else None
+    result |= judge_rounding(scenario, result, generated.rounded, cache)
     if scenario.shape.quantization is not None:
         whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
         against = compare_generation(rows, generated.logits, whole.tokens, whole.logits)
@@ -124,11 +125,27 @@ def _compare(
     return result
 
 
+def _cache_tolerance(
+    scenario: Scenario, weights: Weights, reference: Reference, decoder: PlainDecoder | None
+) -> float | None:
+    """How far logits may be from a reference that rounds its cache; None where it rounds none, or more than that."""
+    quantization = scenario.shape.quantization
+    rounds = quantization is not None and quantization.activations
+    if not isinstance(decoder, RoundedDecoder) or scenario.kv_dtype == scenario.dtype or rounds:
+        return None
+    exact = None if quantization is None else RoundedDecoder(weights, quantization)
+    whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, exact)
+    rows = [list(row) for row in reference.tokens]
+    error = compare_generation(rows, reference.logits, whole.tokens, whole.logits)["logit_error_ratio"]
+    return cache_tolerance(scenario.kv_dtype, error)
+
+
 def _plain_decoder(strategy: Strategy, weights: Weights, scenario: Scenario) -> PlainDecoder | None:
     """What a run is compared with; None for the model as it is."""
     quantization = scenario.shape.quantization
-    if quantization is not None and not strategy.reference:
-        return RoundedDecoder(weights, quantization)
+    rounds = quantization is not None or scenario.kv_dtype != scenario.dtype
+    if rounds and not strategy.reference:
+        return RoundedDecoder(weights, quantization, scenario.kv_dtype, scenario.prompt_tokens)
     if not strategy.reference:
         return None
     module, _, function = strategy.reference.partition(":")

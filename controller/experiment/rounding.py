@@ -9,6 +9,7 @@ that have nothing to do with each other would give 1.41.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,6 +23,25 @@ GAIN: Final = 30.0
 """Chosen: three times what models of a few layers from a seed showed (5 to 10), whose attention is sharp."""
 MOST: Final = 0.7
 """Largest tolerance: half of what unrelated logits give."""
+SUMS: Final = 2.0**-18
+"""Largest relative difference of fp32 sums in another order: 64 roundings of 2**-24."""
+PASSES: Final = 1.5
+"""Chosen: margin over what rounding a whole cache does, for programs whose prompt or newest token is not rounded."""
+
+
+def cache_tolerance(kv_dtype: str, whole: float) -> float:
+    """Most error of the logits against a reference that rounds its cache too.
+
+    Sums in another order move an element over the edge of a rounding in `SUMS` / unit of all cases, by two units, so
+    that the root of the mean square is 2 sqrt(unit x `SUMS`), which `GAIN` makes larger. A program that keeps its
+    newest token or its prompt as they are until they are read back rounds a part of what the reference rounds: it is
+    no further away than no rounding at all.
+
+    Args:
+        kv_dtype: type of the cache.
+        whole: error of the logits of that reference against those without any rounding.
+    """
+    return min(MOST, GAIN * 2.0 * math.sqrt(UNIT_ROUNDING[kv_dtype] * SUMS) + PASSES * whole)
 
 
 def rounding(scenario: Scenario, by_program: Mapping[str, float]) -> tuple[str, float]:
@@ -36,18 +56,21 @@ def rounding(scenario: Scenario, by_program: Mapping[str, float]) -> tuple[str, 
     return ", ".join(said), unit
 
 
-def judge_rounding(scenario: Scenario, found: dict[str, Any], by_program: Mapping[str, float]) -> dict[str, Any]:
+def judge_rounding(
+    scenario: Scenario, found: dict[str, Any], by_program: Mapping[str, float], cache: float | None = None
+) -> dict[str, Any]:
     """What a comparison says of a run that rounds on its way; empty for one that does not.
 
     Args:
         scenario: what was run.
         found: of `compare_generation`.
         by_program: what the program itself rounds, as `GenerationResult.rounded`.
+        cache: tolerance where the cache is all that is rounded and the reference rounds its own; None elsewhere.
     """
     said, unit = rounding(scenario, by_program)
     if not said:
         return {}
-    tolerance = min(MOST, GAIN * unit)
+    tolerance = min(MOST, GAIN * unit) if cache is None else cache
     return {
         "rounded": said,
         "logit_error_tolerance": tolerance,

@@ -6,6 +6,7 @@ compare it with transformers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -67,8 +68,12 @@ class PlainDecoder:
             q, k = self._norm(f"{at}.q_norm", q), self._norm(f"{at}.k_norm", k)
         if shape.positions == "rotary":
             q, k = rotated(shape, layer, q), rotated(shape, layer, k)
-        k, v = (one.repeat_interleave(shape.heads // shape.kv_heads, dim=2) for one in (k, v))
-        mixed = self.mix(layer, q, k, v)
+
+        def held(cached: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+            keys, values = (cached(one).repeat_interleave(shape.heads // shape.kv_heads, dim=2) for one in (k, v))
+            return keys, values
+
+        mixed = self.mix_passes(layer, q, held)
         out = self._linear(f"{at}.o", mixed.reshape(rows, tokens, shape.q_size))
         return self._norm(f"{at}.post_attn_norm", out) if shape.post_norms else out
 
@@ -83,12 +88,28 @@ class PlainDecoder:
         q, q_rope = q[..., : shape.q_size], q[..., shape.q_size :]
         c, k_rope = c[..., : latent.kv_rank], c[..., latent.kv_rank :]
         c = self._norm(f"{at}.kv_norm", c)
-        k, v = (self._linear(f"{at}.{name}", c).view(rows, tokens, shape.heads, -1) for name in ("k_up", "v_up"))
         q, q_rope = (part.reshape(rows, tokens, shape.heads, -1) for part in (q, q_rope))
         q_rope, k_rope = rotated(shape, layer, q_rope), rotated(shape, layer, k_rope[:, :, None])
-        k_rope = k_rope.expand(q_rope.shape)
-        mixed = self.mix(layer, torch.cat([q, q_rope], -1), torch.cat([k, k_rope], -1), v)
+
+        def held(cached: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+            kept = cached(c)
+            k, v = (self._linear(f"{at}.{name}", kept).view(rows, tokens, shape.heads, -1) for name in ("k_up", "v_up"))
+            return torch.cat([k, cached(k_rope).expand(q_rope.shape)], -1), v
+
+        mixed = self.mix_passes(layer, torch.cat([q, q_rope], -1), held)
         return self._linear(f"{at}.o", mixed.flatten(2))
+
+    def mix_passes(
+        self, layer: int, q: Tensor, held: Callable[[Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Attention of every query q (rows, tokens, heads, d) over keys and values as their cache holds them.
+
+        Args:
+            layer: number.
+            q: queries.
+            held: keys and values, given what a cache makes of what it keeps; here it keeps all as it is.
+        """
+        return self.mix(layer, q, *held(lambda x: x))
 
     def mix(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of every token over itself and those before: q, k, v (rows, tokens, heads, head_dim) -> as q."""

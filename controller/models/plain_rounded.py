@@ -6,12 +6,14 @@ kernels of the run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from controller.models.plain import PlainDecoder
 from controller.models.quantization import PACKED, Quantization, stored
 from controller.models.shape import ModelShape
 from controller.models.weights import Array, Weights
+from node.hardware.kv_types import INT8_RANGE
 from node.hardware.packed import BLOCK
 from node.hardware.packing import pack, unpack
 
@@ -41,24 +43,62 @@ class RoundedWeights:
 
 
 class RoundedDecoder(PlainDecoder):
-    """A plain decoder whose weights and activations are rounded as those of the run."""
+    """A plain decoder whose weights, activations and cache are rounded as those of the run."""
 
-    def __init__(self, weights: Weights, quantization: Quantization) -> None:
-        super().__init__(RoundedWeights(weights))
-        self._quantization = quantization
-        self.made_by = f"plain torch with weights in {quantization.text}"
+    def __init__(
+        self, weights: Weights, quantization: Quantization | None, kv_dtype: str = "fp32", prompt_tokens: int = 0
+    ) -> None:
+        """Makes it.
+
+        Args:
+            weights: before rounding.
+            quantization: how they and activations are rounded.
+            kv_dtype: type of the cache.
+            prompt_tokens: of the first pass, whose tokens attend to each other before they are cached.
+        """
+        super().__init__(weights if quantization is None else RoundedWeights(weights))
+        self._quantization, self._kv_dtype, self._prompt_tokens = quantization, kv_dtype, prompt_tokens
+        said = [] if quantization is None else [f"weights in {quantization.text}"]
+        said += [f"a cache in {kv_dtype}"] if kv_dtype != "fp32" else []
+        self.made_by = f"plain torch with {' and '.join(said)}"
+
+    def mix_passes(
+        self, layer: int, q: Tensor, held: Callable[[Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """The prompt over what it has just made, every later token over the cache."""
+        import torch
+
+        first = super().mix_passes(layer, q, held)
+        if self._kv_dtype == "fp32":
+            return first
+        later = self.mix(layer, q, *held(self.cached))
+        return torch.cat([first[:, : self._prompt_tokens], later[:, self._prompt_tokens :]], 1)
+
+    def cached(self, x: Tensor) -> Tensor:
+        """`x` as a cache of that type leaves it."""
+        import torch
+
+        if self._kv_dtype == "int8":
+            step = INT8_RANGE / 127.0
+            return (x / step).round().clamp(-127.0, 127.0) * step
+        if self._kv_dtype == "fp8":
+            return x.clamp(-448.0, 448.0).to(torch.float8_e4m3fn).float()
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        return x.to(kinds[self._kv_dtype]).float() if self._kv_dtype in kinds else x
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         extents = self._names[f"{name}.weight"]
         packed = stored(self._quantization, f"{name}.weight", "fp32", extents)[0] == PACKED
-        return super()._linear(name, rounded_activations(x, self._quantization) if packed else x)
+        assert self._quantization is not None or not packed, "only quantised weights are packed"
+        rounds = packed and self._quantization is not None
+        return super()._linear(name, rounded_activations(x, self._quantization) if rounds else x)
 
 
-def rounded_activations(x: Tensor, quantization: Quantization) -> Tensor:
+def rounded_activations(x: Tensor, quantization: Quantization | None) -> Tensor:
     """`x` (..., k) as 8 bits with scales leave it; as it is where products take it so."""
     import torch
 
-    if not quantization.activations:
+    if quantization is None or not quantization.activations:
         return x
     size = BLOCK if quantization.activations == "block" else x.shape[-1]
     parts = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.cli.main import main
@@ -38,7 +40,17 @@ def test_a_cache_in_fp8_saves_at_least_half_its_bytes(strategy):
 def test_values_stay_within_the_stated_error(strategy, kind):
     found = run_experiment(request(strategy, kind, local=True)).comparison
     assert found["rounded"] == f"KV cache in {kind}" and found["values_equal"]
-    assert 0 < found["logit_error_ratio"] <= found["logit_error_tolerance"]
+    # The reference of instinfer is that of its drives, which rounds no cache: there the tolerance is the wide one.
+    most = 0.7 if strategy == "instinfer" else 0.2
+    assert 0 < found["logit_error_ratio"] <= found["logit_error_tolerance"] <= most
+
+
+@pytest.mark.parametrize("model", ["tiny-opt", "tiny-deepseek"])
+def test_a_program_that_caches_as_the_reference_has_its_logits(model):
+    """Attention of gpu_only reads every token but those of its own pass from the cache, and so does the reference."""
+    found = run_experiment(replace(request("gpu_only", "fp8", local=True), model=model)).comparison
+    assert found["logit_error_ratio"] < 1e-4 and found["tokens_equal"] == found["tokens_compared"]
+    assert "a cache in fp8" in found["reference"]
 
 
 def test_a_cache_in_the_type_of_the_arithmetic_rounds_nothing():
