@@ -239,10 +239,11 @@ def _print(found: ServingExperiment, values: str) -> None:
         )
     cluster = found.cluster
     if cluster is not None:
-        middle = median(cluster.downtimes_s) * 1e3 if cluster.downtimes_s else 0.0
+        moves = cluster.moves
+        middle = median(moves.downtimes_s) * 1e3 if moves.downtimes_s else 0.0
         click.echo(
-            f"{cluster.entry.name}: {cluster.migrations} requests moved ({cluster.moved_tokens} tokens, median "
-            f"downtime {middle:.3g} ms), {cluster.aborted} given up; "
+            f"{cluster.entry.name}: {moves.migrations} requests moved ({moves.moved_tokens} tokens, median downtime "
+            f"{middle:.3g} ms), {moves.aborted} given up; "
             f"{cluster.on_s / max(found.time_s, 1e-9):.2f} instances on average"
         )
     if line := _cost(found).line:

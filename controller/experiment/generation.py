@@ -133,10 +133,11 @@ def _cache_tolerance(
     rounds = quantization is not None and quantization.activations
     if not isinstance(decoder, RoundedDecoder) or scenario.kv_dtype == scenario.dtype or rounds:
         return None
+    assert scenario.prompt_ids is not None
     exact = None if quantization is None else RoundedDecoder(weights, quantization)
     whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, exact)
     rows = [list(row) for row in reference.tokens]
-    error = compare_generation(rows, reference.logits, whole.tokens, whole.logits)["logit_error_ratio"]
+    error = compare_generation(rows, list(reference.logits), whole.tokens, whole.logits)["logit_error_ratio"]
     return cache_tolerance(scenario.kv_dtype, error)
 
 

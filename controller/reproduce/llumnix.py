@@ -74,7 +74,7 @@ def _downtime_ms() -> Value:
     """Of a migration at the highest rate of the M-M trace, in the middle."""
     cluster = served("m-m", 7.8, "llumnix").cluster
     assert cluster is not None
-    return float(np.median(cluster.downtimes_s)) * 1e3 if cluster.downtimes_s else "no migration"
+    return float(np.median(cluster.moves.downtimes_s)) * 1e3 if cluster.moves.downtimes_s else "no migration"
 
 
 def paper() -> Paper:

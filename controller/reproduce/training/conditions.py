@@ -23,7 +23,8 @@ achievable matmul FLOPS: 267.9 TFLOP/s; H100 SXM 792.1, which its sheet has as 0
 
 TRITON_SLOWER = (1.3 * 2.5) ** 0.5
 """Attention of Triton over FlashAttention-2 in time: geometric mean of the 1.3 to 2.5 that Dao measured on an A100
-(FlashAttention-2, arXiv 2307.08691, section 4); that it holds on an H100 is assumed. No training step has set it."""
+(FlashAttention-2, arXiv 2307.08691, section 4); that it holds on an H100 is assumed. It was not fitted, but it was
+looked for after MPT's steps on H100 had come out 14 to 28 % too fast, so those rows are no blind test of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def _cluster(row: MeasuredStep) -> tuple[str, tuple[str, ...], tuple[str, ...]] 
 def _checkpoint(row: MeasuredStep, notes: list[str]) -> list[str]:
     text = row.checkpoint
     if text == "not stated":
-        # Rows of one log or page come from one setup.
+        # Rows of one log or page come from one setup. The rule was written after B16 had been run without it.
         others = {each.checkpoint for each in measured_steps() if each.source == row.source} - {"not stated"}
         if len(others) == 1 and row.source.startswith("L"):
             text = others.pop()

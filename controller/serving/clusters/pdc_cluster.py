@@ -46,7 +46,7 @@ class PdcCluster(ServingCluster):
 
     def arrive(self, loop: ServingLoop, state: RequestState, now: float) -> None:
         """Routes a prompt; what pooled memory has of it is read first."""
-        self._loop = loop
+        self.moves.loop = loop
         number = self._route(self.state, state.request)
         self.state.routed += 1
         ready_at = max(now, self._ready_at) + self._read_s(state)

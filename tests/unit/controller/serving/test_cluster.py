@@ -63,7 +63,7 @@ def test_two_stages_have_two_lanes_over_one_pool() -> None:
 def test_a_request_that_moves_is_down_for_its_last_copy_alone() -> None:
     requests = [ClientRequest(0, 0.0, 100, 60), *(ClientRequest(n, 0.001, 100, 60) for n in range(1, 9))]
     loop, cluster = run("llumnix", RequestStreamSpec(requests, "x"), count=2, period=0.004, out=1000, into=1, blocks=80)
-    assert cluster.migrations > 0
+    assert cluster.moves.migrations > 0
     moved = [state for state in loop.states if state.migrations]
     # The last copy: at most a block, at 10 us a token, and the rest of the iteration that it joins behind.
     assert all(0 < state.downtime_s / state.migrations < 1e-4 + 17e-5 for state in moved)

@@ -47,14 +47,14 @@ def test_migrated_in_stages_over_two_ranks_each_with_windows_and_rotation(tmp_pa
         cluster_options={"out": 300, "into": 1, "period": 0.002}, requests="poisson:300/s",
         lengths="in=20,out=12", num_prompts=3, kv_tokens=320,
     )  # fmt: skip
-    assert found.cluster is not None and found.cluster.migrations > 0
+    assert found.cluster is not None and found.cluster.moves.migrations > 0
 
 
 def test_pulled_from_instances_for_prompts() -> None:
     found = answered(
         "a10_4", cluster="distserve", instances=2, requests="inf", lengths="in=20,out=6", num_prompts=3, kv_tokens=320
     )
-    assert found.cluster is not None and found.cluster.migrations == 3
+    assert found.cluster is not None and found.cluster.moves.migrations == 3
 
 
 def test_pages_that_follow_each_other_are_one_copy() -> None:
