@@ -35,7 +35,13 @@ def calibrate(
 ) -> None:  # fmt: skip
     """Fit the few constants of a device to measurements, report the error on shapes left out, write a sheet."""
     from controller.devices.calibrate.fit import fit_file
-    from controller.devices.calibrate.pasted import in_sheet, other_device, read_pasted, refuse_beyond_peak
+    from controller.devices.calibrate.pasted import (
+        in_sheet,
+        other_device,
+        read_pasted,
+        refuse_beyond_peak,
+        said_of_slow_memory,
+    )
     from controller.devices.calibrate.sheet import calibrated_sheet
     from controller.devices.predict.products import find_product
     from controller.report.json_output import dumps
@@ -73,6 +79,8 @@ def calibrate(
         for caveat in dict.fromkeys(each.caveat for each in found if each.caveat):
             click.echo(f"{path.name}: {caveat}", err=True)
         refuse_beyond_peak(found, spec, path.name)
+        for line in said_of_slow_memory(found, spec):
+            click.echo(f"{path.name}: {line}", err=True)
         when = date or ("on an unknown date" if dash else _changed(path))
         for each in found:
             constants[each.path] = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from controller.devices.calibrate.tools.fio import read_fio
@@ -27,10 +28,15 @@ FLASH_MARGIN: Final = 1.1
 """The same for drives, whose datasheets promise less than a new drive may do."""
 
 _GPU_LINE: Final = re.compile(
-    r"^(?:#?\s*Rank\s+\d+\b.*?\bdevice\s+\d+\s+\[[^\]]*\]|Device \d+:)\s*([^(\n]+)", re.MULTILINE
+    r"^(?:#?\s*Rank\s+\d+\b.*?\bdevice\s+\d+\s+\[[^\]]*\]|Device \d+:|Process \d+ \([^)]*\): device \d+:"
+    r"|.*?\"\d+: (?=NVIDIA))\s*([^(\n\"]+)",
+    re.MULTILINE,
 )
-"""How nccl-tests and nvbandwidth name a GPU."""
+"""How nccl-tests and nvbandwidth, also its JSON and over several nodes, name a GPU."""
 _GPU_MODEL: Final = re.compile(r"\b(?:[ABHLV]\d{2,3}S?|GB\d{3}|MI\d{3}X?|RTX \w+ ?\d{4}|P\d{3}|T4)\b")
+
+HOST_PORTS: Final = ("pcie", "c2c", "host")
+"""Ports over which a GPU reaches its processor; a sheet has one of them."""
 
 Reader = Callable[[str, str], list[Found]]
 
@@ -48,9 +54,9 @@ def read_pasted(text: str, where: str = "pasted text") -> tuple[str, list[Found]
             if not found:
                 raise BadMeasurements(f"{where}: output of {tool}, but no figure in it that tells a constant")
             return tool, found
-    other = unread_tool(bare)
+    other, advice = unread_tool(bare)
     if other:
-        raise BadMeasurements(f"{where}: the output of {other} is not read; paste that of {', '.join(_TOOLS)}")
+        raise BadMeasurements(f"{where}: the output of {other} is not read, only of {', '.join(_TOOLS)}; {advice}")
     raise BadMeasurements(f"{where}: not the output of {', '.join(_TOOLS)}; paste it whole, with its headings")
 
 
@@ -65,7 +71,7 @@ def other_device(text: str, spec: DeviceSpec) -> str:
     # A card in a slot and a module of the same chip have other links and other power.
     slot = "pcie" in named[1].lower() and "sxm" in spec.product
     module = "sxm" in named[1].lower() and "pcie" in spec.product
-    return "" if same and not slot and not module else named[1].strip()
+    return "" if same and not slot and not module else named[1].strip(" :")
 
 
 def in_sheet(found: Sequence[Found], spec: DeviceSpec, where: str) -> tuple[list[Found], list[str]]:
@@ -75,6 +81,8 @@ def in_sheet(found: Sequence[Found], spec: DeviceSpec, where: str) -> tuple[list
         BadMeasurements: none of them has a place.
     """
     parts = (*spec.tiers, *spec.ports, *spec.queues, *spec.computes)
+    way = next((name for name in HOST_PORTS if name in spec.ports), "pcie")
+    found = [replace(each, path=re.sub(r"^pcie(?=\.)", way, each.path)) for each in found]
     fitting = [each for each in found if each.path.partition(".")[0] in parts]
     left = [each for each in found if each not in fitting]
     if not fitting:
@@ -83,6 +91,18 @@ def in_sheet(found: Sequence[Found], spec: DeviceSpec, where: str) -> tuple[list
             f"{left[0].path.partition('.')[0]}, only {', '.join(parts)}; give --device the product that was measured"
         )
     return fitting, [f"{each.path} = {each.text}: {spec.product} has no {each.path.partition('.')[0]}" for each in left]
+
+
+def said_of_slow_memory(found: Sequence[Found], spec: DeviceSpec) -> list[str]:
+    """Rates of memory that are less than half of the sheet's: right where sockets of channels are empty."""
+    return [
+        f"{each.path} = {each.text} is less than half of the {format_quantity(constant.value, 'bytes/s')} of "
+        f"{spec.product}; if that is one socket of several that the sheet counts as one, give the sheet of one socket"
+        for each in found
+        if (constant := spec.constants.get(each.path)) is not None
+        and each.path in ("dram.read", "dram.write")
+        and parse(each.text, "bytes/s") < LEAST_LINK * constant.value
+    ]
 
 
 def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> None:

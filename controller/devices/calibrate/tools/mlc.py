@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from controller.devices.calibrate.tools.found import NUMBER, Found
+from controller.errors import BadMeasurements
 
 OTHER_SOCKET = 1.35
 """Latency over the local one, or local bandwidth over that, from which on another socket is meant: the link between
@@ -19,10 +20,15 @@ Matrix = Mapping[str, Mapping[str, float]]
 
 
 def read_mlc(text: str, where: str) -> list[Found]:
-    """Read and write bandwidth and idle latency of one socket."""
+    """Read and write bandwidth and idle latency of one socket, and of memory that CXL adds.
+
+    Raises:
+        BadMeasurements: no figure tells one of them.
+    """
     latencies = _matrix(text, r"Measuring idle latencies")
-    rates = _matrix(text, r"Measuring Memory Bandwidths between nodes")
-    sockets = _sockets(latencies, rates)
+    between = _matrix(text, r"Measuring Memory Bandwidths between nodes")
+    sockets = _sockets(latencies, between)
+    rates = between if _reads_alone(text) else {}
     found = []
     reads = re.search(rf"^\s*ALL Reads\s*:\s*{NUMBER}", text, re.MULTILINE)
     if rates and len(sockets) > 1:
@@ -48,11 +54,39 @@ def read_mlc(text: str, where: str) -> list[Found]:
             mean = sum(local) / len(local)
             found.append(Found("dram.read_latency", f"{mean:.4g} ns", "Intel MLC, diagonal of the idle latencies"))
     elif idle is not None:
-        found.append(Found("dram.read_latency", f"{idle[1]} ns", "Intel MLC, idle latency"))
+        bound = re.search(r"^Command line parameters:.*\s-j\s*(\d+)", text, re.MULTILINE)
+        caveat = f"-j{bound[1]} was given: is that memory of the processor itself?" if bound is not None else ""
+        found.append(Found("dram.read_latency", f"{idle[1]} ns", "Intel MLC, idle latency", caveat))
     elif loaded := _loaded(text):
         least = min(loaded, key=lambda row: row[1])[0]
         found.append(Found("dram.read_latency", f"{least:g} ns", "Intel MLC, the latency under the least load"))
+    found += _expanders(latencies, rates)
+    if not found:
+        raise BadMeasurements(
+            f"{where}: output of Intel MLC, but no figure in it that tells a constant: those of caches and of traffic "
+            f"that mixes reads and writes are of neither; paste mlc --bandwidth_matrix, --peak_injection_bandwidth or "
+            f"--latency_matrix without -W"
+        )
     return found
+
+
+def _expanders(latencies: Matrix, rates: Matrix) -> list[Found]:
+    """Memory without processors, which CXL adds: a column without a row, at its best from the nearest processor."""
+    found = []
+    for matrix, path, unit, best in ((rates, "cxl.read", "MB/s", max), (latencies, "cxl.read_latency", "ns", min)):
+        columns = list(dict.fromkeys(node for row in matrix.values() for node in row if node not in matrix))
+        nearest = sorted(best(row[node] for row in matrix.values() if node in row) for node in columns)
+        if nearest:
+            said = f"Intel MLC, memory node without processors, from the nearest one, median of {len(nearest)}"
+            found.append(Found(path, f"{nearest[len(nearest) // 2]:g} {unit}", said))
+    return found
+
+
+def _reads_alone(text: str) -> bool:
+    """Whether the matrix of bandwidths between nodes is one of reads; older versions say nothing and mean it."""
+    at = re.search(r"Measuring Memory Bandwidths between nodes[^\n]*", text)
+    said = re.search(r"^Using (.*traffic.*)$", text[at.end() :], re.MULTILINE) if at is not None else None
+    return said is None or "Read-only" in said[1]
 
 
 def _loaded(text: str) -> list[tuple[float, float]]:

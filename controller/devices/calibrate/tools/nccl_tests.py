@@ -17,6 +17,8 @@ from controller.errors import BadMeasurements
 _ROW = re.compile(r"(\d+)\s+\d+\s+(?:u?int\w*|u?char|half|float\w*|double|bfloat16|fp8\w*|f8\w*|f?b?f\d+)\b(.*)$")
 _RANK = re.compile(r"^#?\s*Rank\s+(\d+)\b.*?\bon\s+(\S+)\s+device\s+\d+\s+\[[^\]]*\]\s*(.*)$", re.MULTILINE)
 _CELL = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?|N/A|nan|-?inf", re.IGNORECASE)
+_AMD = re.compile(r"\bAMD\b|Instinct|\bgfx9|rccl|device\s+\d+\s+\[[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.\d\]")
+"""What GPUs of AMD are known by; ROCm before 5.5 names none, but writes their slots with a function."""
 SMALLEST_BYTES = 1 << 20
 """Below, a collective is waiting for its messages, and its bandwidth tells nothing of a link."""
 
@@ -43,7 +45,7 @@ def read_nccl_tests(text: str, where: str) -> list[Found]:
             f"link; run it again with -e 1G"
         )
     _refuse_other_hosts(document or {}, where)
-    port = "xgmi" if re.search(r"\bAMD\b|Instinct|\bgfx9|rccl", text) else "nvlink"
+    port = "xgmi" if _AMD.search(text) else "nvlink"
     method = f"nccl-tests, largest bus bandwidth out of place, at {size} bytes"
     caveat = "; ".join(_open_questions(text, document, port))
     return [Found(f"{port}.{side}", f"{busbw:g} GB/s", method, caveat) for side in ("read", "write")]

@@ -42,12 +42,17 @@ MLC = "Intel(R) Memory Latency Checker - v3.10\n"
             "Delay\t(ns)\tMB/sec\n==========================\n 00000\t130.31\t 135655.9\n 20000\t 81.96\t   1237.6\n",
             {"dram.read": "135655.9 MB/s", "dram.read_latency": "81.96 ns"},
         ),
-        # Memory without processors (node 2, an expander) has no row of its own.
+        # Memory without processors (node 2, an expander) has a column and no row.
         (
             "Measuring idle latencies (in ns)...\n\t\tNuma node\nNuma node\t 0\t 1\t 2\n 0\t 110.0\t 190.0\t 260.0\n"
             " 1\t 190.0\t 112.0\t 330.0\nMeasuring Memory Bandwidths between nodes within system\n\t\tNuma node\n"
             "Numa node\t 0\t 1\t 2\n 0\t 240000.0\t 100000.0\t 30000.0\n 1\t 100000.0\t 242000.0\t 20000.0\n",
-            {"dram.read": "241000.0 MB/s", "dram.read_latency": "111 ns"},
+            {
+                "dram.read": "241000.0 MB/s",
+                "dram.read_latency": "111 ns",
+                "cxl.read": "30000 MB/s",
+                "cxl.read_latency": "260 ns",
+            },
         ),
         # Version 3.0 calls nodes sockets.
         (
