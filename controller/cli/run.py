@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 @node_timeout_option
 @click.option("--ray", metavar="ADDRESS", help="Place node processes on a Ray cluster: auto, HOST:PORT (--live).")
 @format_options
+@click.option(
+    "--expert-capacity",
+    metavar="FACTOR",
+    help="Most tokens of an expert in a pass over its even share, the rest dropped; none drops nothing.",
+)
 @click.option("--prompt", help="A text to continue (--live, models with a tokenizer).")
 @click.option(
     "--effective-context",

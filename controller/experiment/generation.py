@@ -25,6 +25,7 @@ from controller.models.scenario import Scenario
 from controller.models.shape import ModelShape
 from controller.models.text import open_tokenizer
 from controller.models.weights import Weights, open_weights
+from controller.offload.gpu_model import prompt_rows
 from controller.program.results import GenerationResult
 from controller.program.run import ProgressSink
 from controller.strategies.entry import Strategy
@@ -113,7 +114,8 @@ def _compare(
     cache = _cache_tolerance(scenario, weights, reference, decoder) if not generated.rounded else None
     result |= judge_rounding(scenario, result, generated.rounded, cache)
     if scenario.shape.quantization is not None:
-        whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids)
+        exact = _unrounded(weights, scenario)
+        whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, exact)
         against = compare_generation(rows, generated.logits, whole.tokens, whole.logits)
         result["fp32_logit_error_ratio"] = against["logit_error_ratio"]
         result["fp32_tokens_equal"] = against["tokens_equal"]
@@ -134,7 +136,9 @@ def _cache_tolerance(
     if not isinstance(decoder, RoundedDecoder) or scenario.kv_dtype == scenario.dtype or rounds:
         return None
     assert scenario.prompt_ids is not None
-    exact = None if quantization is None else RoundedDecoder(weights, quantization)
+    exact = _unrounded(weights, scenario)
+    if quantization is not None:
+        exact = RoundedDecoder(weights, quantization, "fp32", scenario.prompt_tokens, prompt_rows(scenario))
     whole = generate_reference(weights, scenario.prompt_ids, scenario.output_tokens, scenario.stop_ids, exact)
     rows = [list(row) for row in reference.tokens]
     error = compare_generation(rows, list(reference.logits), whole.tokens, whole.logits)["logit_error_ratio"]
@@ -146,11 +150,18 @@ def _plain_decoder(strategy: Strategy, weights: Weights, scenario: Scenario) -> 
     quantization = scenario.shape.quantization
     rounds = quantization is not None or scenario.kv_dtype != scenario.dtype
     if rounds and not strategy.reference:
-        return RoundedDecoder(weights, quantization, scenario.kv_dtype, scenario.prompt_tokens)
+        return RoundedDecoder(weights, quantization, scenario.kv_dtype, scenario.prompt_tokens, prompt_rows(scenario))
     if not strategy.reference:
-        return None
+        return _unrounded(weights, scenario)
     module, _, function = strategy.reference.partition(":")
     made: PlainDecoder | None = getattr(import_module(module), function)(
         weights, scenario.prompt_tokens, scenario.options
     )
     return made
+
+
+def _unrounded(weights: Weights, scenario: Scenario) -> PlainDecoder | None:
+    """The model as it is; None where it needs not be told which tokens a pass has."""
+    if "capacity" not in scenario.shape.parts:
+        return None
+    return PlainDecoder(weights, scenario.prompt_tokens, prompt_rows(scenario))

@@ -114,6 +114,12 @@ class PdcSetup(ServingSetup):
                 f"{self.spec.cluster} serves; write --model deepseek-r1"
             )
 
+        if shape.experts.capacity_factor:
+            raise BadWorkload(
+                f"{shape.name} has a capacity of experts, and {self.spec.cluster} drops nothing; write null for its "
+                f"factor in the configuration, or another --model"
+            )
+
     def _start(self, pools: dict[str, int]) -> None:
         """Times, rooms and limits of the instances."""
         options, experts = self.options, self.shape.experts

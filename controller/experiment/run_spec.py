@@ -44,6 +44,8 @@ class RunSpec:
         faults: links that fail or slow down in mid-run.
         ray: address of the Ray cluster that carries the node processes of a live run; None for this machine.
         local: with values computed in this process, without nodes.
+        expert_capacity: factor of the capacity of experts in place of that of the model, ``none`` for no bound; None
+            for its own.
         live_faults: what breaks of the node processes of a live run, in wall time since its first plan.
         dtype, quantization, kv_dtype: in place of those of the model, see `controller.models.formats`; None for its
             own.
@@ -75,6 +77,7 @@ class RunSpec:
     dtype: str | None = None
     quantization: str | None = None
     kv_dtype: str | None = None
+    expert_capacity: str | None = None
     live_faults: tuple[Fault, ...] = ()
 
     @property

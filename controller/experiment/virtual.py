@@ -9,6 +9,7 @@ from controller.execute.virtual import run_virtual
 from controller.experiment.result import AnyScenario, Experiment
 from controller.experiment.run_spec import PROMPT_TOKENS, RunSpec, training_seq
 from controller.faults.timeline import with_faults
+from controller.models.capacity import with_capacity
 from controller.models.catalog import load_model
 from controller.models.formats import in_formats
 from controller.models.on_hardware import on_hardware
@@ -35,6 +36,7 @@ def prepare(request: RunSpec) -> tuple[Strategy, Topology, ModelShape]:
         raise BadWorkload("--prompt and --effective-context are for generation; training takes --batch, --seq, --steps")
     topology = load_topology(request.topology or strategy.topology, request.overrides, request.catalog)
     shape = in_formats(load_model(request.model), request.dtype, request.quantization, request.kv_dtype)
+    shape = with_capacity(shape, request.expert_capacity)
     if strategy.task == TRAINING and request.kv_dtype is not None:
         raise BadWorkload(f"--kv-dtype {request.kv_dtype}: training keeps no KV cache; remove --kv-dtype")
     check_model(strategy, shape)

@@ -41,6 +41,7 @@ class Block:
             where a script has fetched them.
         loads: declared share of each expert; empty for even ones.
         dtype: element type of activations; "" for that of the shape.
+        dropped: counts choices of experts that found no room, int64 (1); None where nobody asks.
     """
 
     shape: ModelShape
@@ -48,6 +49,7 @@ class Block:
     weights: Fetched
     loads: tuple[int, ...] = ()
     dtype: str = ""
+    dropped: Source | None = None
 
     @property
     def attention(self) -> Attention:

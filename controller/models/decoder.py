@@ -31,6 +31,7 @@ class Decoder:
         loads: declared share of each expert; empty for even ones.
         weights: canonical name to buffer, in the order in which a forward pass reads them. Those of layers are in
             `layers_in` where that is given; a block reads them after `fetched_blocks` brought them.
+        dropped: number of each layer whose experts have a capacity to the count of choices that found no room.
     """
 
     def __init__(
@@ -53,6 +54,11 @@ class Decoder:
             place = layers_in or here if name.startswith("layers.") else here
             kind = stored(shape.quantization, name, dtype, extents)
             self.weights[name] = Buffer(place.device, place.tier, f"weights.{name}", *kind)
+        experts = shape.experts
+        self.dropped = {
+            layer: Buffer(device, tier, f"dropped.{layer}", "int64", (1,))
+            for layer in self.layers if experts and experts.capacity_factor and experts.of_layer(layer)
+        }  # fmt: skip
         self._blocks: dict[int, Block] = {}
 
     @property
@@ -67,7 +73,7 @@ class Decoder:
             weights = {
                 name.removeprefix(prefix): buffer for name, buffer in self.weights.items() if name.startswith(prefix)
             }
-            self._blocks[layer] = Block(self.shape, layer, weights, self.loads, self.dtype)
+            self._blocks[layer] = Block(self.shape, layer, weights, self.loads, self.dtype, self.dropped.get(layer))
         return self._blocks[layer]
 
     def _names(self) -> dict[str, tuple[int, ...]]:

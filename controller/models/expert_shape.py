@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertShape:
     """The feed-forward of layers whose tokens go to some of many experts each.
 
-    Nothing is dropped: an expert may get every token of a pass, which is the bound that memory is planned for.
+    Unless it has a capacity, nothing is dropped: an expert may get every token of a pass, which is the bound that
+    memory is planned for.
 
     Attributes:
         count: experts of a layer.
@@ -25,6 +28,7 @@ class ExpertShape:
         router_bias: the projection to the logits of the gate has a bias.
         bias: experts' projections have a bias.
         clamped: activation of GPT-OSS (``clamped_swiglu``) instead of the model's own.
+        capacity_factor: most tokens of an expert in a pass over its even share of them; 0 for no bound.
     """
 
     count: int
@@ -44,6 +48,18 @@ class ExpertShape:
     clamped: bool = False
     dense: tuple[int, ...] = ()
     shared_gate: bool = False
+    capacity_factor: float = 0.0
+
+    def capacity(self, tokens: int) -> int:
+        """Most tokens of an expert in a pass over `tokens`, the even share times the factor; 0 for no bound.
+
+        Tokens beyond it, in their order, get nothing of that expert, and the weights of the others stay as they are.
+        Source: GShard, arXiv 2006.16668, section 2.2; Switch Transformers, arXiv 2101.03961, equation 3.
+        """
+        if not self.capacity_factor:
+            return 0
+        # The decimal number that was written: 1.1 as a binary fraction is a little more than 11/10.
+        return ceil(Fraction(str(self.capacity_factor)) * tokens * self.chosen / self.count)
 
     def of_layer(self, layer: int) -> bool:
         """Whether `layer` has experts."""

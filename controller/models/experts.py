@@ -1,13 +1,14 @@
 """The feed-forward of layers with experts: a gate, rows sorted by expert, grouped products, and the weighted sum.
 
-Nothing is dropped: `t` tokens are t times `chosen` rows, whatever the gate chooses, so a plan never waits for data. How
-the rows fall on the experts decides what a launch costs; `loads` declares it, evenly where it is empty.
+`t` tokens are t times `chosen` rows, whatever the gate chooses, so a plan never waits for data. How the rows fall on
+the experts decides what a launch costs; `loads` declares it, evenly where it is empty. Where the shape has a capacity,
+rows beyond that of their expert are dropped and counted in `dropped`; weights of the rest are not renormalised.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from controller.models.expert_shape import ExpertShape
 from controller.models.linear import type_of
@@ -37,6 +38,10 @@ class Weighted(Protocol):
     def loads(self) -> tuple[int, ...]:
         """Declared share of each expert; empty for even ones."""
 
+    @property
+    def dropped(self) -> Source | None:
+        """Counts dropped choices of the layer, int64 (1); None where nobody asks."""
+
     def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value:
         """The projection of that name."""
 
@@ -54,8 +59,13 @@ class Experts:
         """The feed-forward of the normed `x` (..., n)."""
         flat = x.reshape(product(x.shape[:-1]), layer.shape.hidden)
         weights, chosen = self.choose(s, layer, flat)
-        rows, order, ends = s.results("expert_rows", flat, chosen, label="experts", count=self.experts.count)
-        made = s.op("expert_sum", self.fed(s, layer, rows, ends), order, weights, label="experts")
+        capacity = self._capacity(flat)
+        counted = (layer.dropped,) if capacity and layer.dropped is not None else ()
+        rows, order, ends, *_ = s.results(
+            "expert_rows", flat, chosen, *counted, label="experts", count=self.experts.count, **_bound(capacity),
+            out=[None, None, None, *counted] if counted else None,
+        )  # fmt: skip
+        made = s.op("expert_sum", self.fed(s, layer, rows, ends, capacity), order, weights, label="experts")
         return self.with_shared(s, layer, flat, made).reshape(*x.shape)
 
     def choose(self, s: Script, layer: Weighted, flat: Value) -> tuple[Source, Source]:
@@ -68,15 +78,24 @@ class Experts:
         )  # fmt: skip
         return weights, chosen
 
-    def fed(self, s: Script, layer: Weighted, rows: Source, ends: Source) -> Value:
-        """What the experts make of rows (r, n), sorted by expert; those of expert j end before row ends[j]."""
+    def _capacity(self, flat: Value) -> int:
+        """Most of the tokens `flat` that an expert takes; 0 for no bound."""
+        tokens = flat.shape[0]
+        assert isinstance(tokens, int) or not self.experts.capacity_factor, "a capacity is that of a known pass"
+        return self.experts.capacity(tokens) if isinstance(tokens, int) else 0
+
+    def fed(self, s: Script, layer: Weighted, rows: Source, ends: Source, capacity: int = 0) -> Value:
+        """What the experts make of rows (r, n), sorted by expert; those of expert j end before row ends[j].
+
+        With a capacity, rows after the last end are of no expert, and zeros come of them.
+        """
         taken = layer.rounded(s, "expert_gate", rows)
-        gate, up = (self._grouped(s, layer, name, taken, ends) for name in ("expert_gate", "expert_up"))
+        gate, up = (self._grouped(s, layer, name, taken, ends, capacity) for name in ("expert_gate", "expert_up"))
         if self.experts.clamped:
             act = s.op("clamped_swiglu", gate, up, in_place=True, label="experts")
         else:
             act = s.op("gated_activation", gate, up, in_place=True, label="experts", kind=layer.shape.activation)
-        return self._grouped(s, layer, "expert_down", act, ends)
+        return self._grouped(s, layer, "expert_down", act, ends, capacity)
 
     def with_shared(self, s: Script, layer: Weighted, flat: Source, made: Value) -> Value:
         """`made` (t, n) of the tokens `flat`, and what the feed-forward that they all take adds."""
@@ -88,17 +107,23 @@ class Experts:
             shared = s.op("gate_rows", shared, score, in_place=True, label="shared expert")
         return s.op("add", made, shared, in_place=True, label="shared expert")
 
-    def _grouped(self, s: Script, layer: Weighted, name: str, rows: Source, ends: Source) -> Value:
+    def _grouped(self, s: Script, layer: Weighted, name: str, rows: Source, ends: Source, capacity: int) -> Value:
         """The projection of that name of every row by its expert."""
         bias, weight = layer.weights.get(f"{name}.bias"), layer.weights[f"{name}.weight"]
         rest = (weight, ends, *(() if bias is None else (bias,)))
         quantization, shape = layer.shape.quantization, layer.shape
         if type_of(weight) != PACKED or quantization is None:
-            return s.op("grouped_linear", rows, *rest, label="experts", loads=layer.loads)
+            return s.op("grouped_linear", rows, *rest, label="experts", loads=layer.loads, **_bound(capacity))
         return s.op(
             "packed_grouped_linear", layer.rounded(s, name, rows), *rest, label="experts", loads=layer.loads,
             format=quantization.packed.text, result=layer.dtype or shape.dtype, scales=quantization.scales,
+            **_bound(capacity),
         )  # fmt: skip
+
+
+def _bound(capacity: int) -> dict[str, Any]:
+    """A capacity as operations take it, which plans without one need not name."""
+    return {"capacity": capacity} if capacity else {}
 
 
 def _shared(s: Script, layer: Weighted, flat: Source) -> Value:

@@ -11,6 +11,8 @@ MOST_TOKENS = 1 << 24
 """Tokens of one sequence."""
 MOST_STEPS = 1_000_000
 """Training steps, and generated tokens: each of them is submitted and timed on its own."""
+MOST_CAPACITY_FACTOR = 1e6
+"""Capacity of an expert over its even share; beyond the number of experts nothing is ever dropped."""
 STEP_S = 0.003
 """Wall time to emulate one decode step of llama-7b on one GPU, rounded down from 3.6 ms on two busy cores [s]."""
 

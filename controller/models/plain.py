@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from controller.models.expert_shape import ExpertShape
 from controller.models.latent_shape import LatentShape
-from controller.models.plain_experts import chosen_experts, gated_by_expert
+from controller.models.plain_experts import chosen_experts, gated_by_expert, passes, without_overflow
 from controller.models.shape import ModelShape, weight_shapes
 from controller.models.weights import Weights
 from node.hardware.rope_scaling import scaled_frequencies
@@ -33,7 +33,15 @@ class PlainDecoder:
 
     made_by = "plain torch"
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, prompt_tokens: int = 0, prompt_rows: int = 1) -> None:
+        """Makes it.
+
+        Args:
+            weights: of the model.
+            prompt_tokens: of the first pass over a row, which decides with whom a token competes for a full expert.
+            prompt_rows: rows that such a pass takes.
+        """
+        self._prompt_tokens, self._prompt_rows = prompt_tokens, prompt_rows
         self.shape, self._weights = weights.shape, weights
         self._names = weight_shapes(weights.shape)
         self._loaded: dict[str, Tensor] = {}
@@ -146,6 +154,10 @@ class PlainDecoder:
         flat = x.flatten(0, 1)
         bias = self._weight(f"{at}.router_choice.bias") if experts.choice_bias else None
         chosen = chosen_experts(experts, self._linear(f"{at}.router", flat), bias)
+        if experts.capacity_factor:
+            rows, tokens, _ = x.shape
+            groups = passes(rows, tokens, self._prompt_tokens, self._prompt_rows)
+            chosen = without_overflow(experts, chosen, groups)
         activate = partial(activated, shape.activation)
         out = gated_by_expert(experts, activate, lambda name: self._weight(f"{at}.{name}"), flat, chosen)
         if experts.shared_intermediate:

@@ -39,6 +39,44 @@ def chosen_experts(experts: ExpertShape, logits: Tensor, bias: Tensor | None) ->
     return weights * experts.scale, numbers
 
 
+def passes(rows: int, tokens: int, prompt_tokens: int, prompt_rows: int) -> list[list[int]]:
+    """Tokens of a text (rows, tokens), numbered row by row, by the pass that they are computed in.
+
+    Args:
+        rows, tokens: of the text so far.
+        prompt_tokens: of each row that one pass takes together.
+        prompt_rows: rows that such a pass takes; every later token is in a pass with those of all rows.
+    """
+    first = min(prompt_tokens, tokens)
+    made = [
+        [row * tokens + token for row in range(start, min(start + prompt_rows, rows)) for token in range(first)]
+        for start in range(0, rows, prompt_rows)
+    ]
+    return made + [[row * tokens + token for row in range(rows)] for token in range(first, tokens)]
+
+
+def without_overflow(
+    experts: ExpertShape, chosen: tuple[Tensor, Tensor], groups: list[list[int]]
+) -> tuple[Tensor, Tensor]:
+    """Weights and numbers (t, k) of experts, the weight 0 where an expert is full; the other weights stay.
+
+    Args:
+        experts: of the layer.
+        chosen: weights and numbers of the experts of each token.
+        groups: tokens of every pass, in the order in which they find room.
+    """
+    weights, numbers = chosen[0].clone(), chosen[1]
+    for tokens in groups:
+        room = [experts.capacity(len(tokens))] * experts.count
+        for token in tokens:
+            for place, expert in enumerate(numbers[token].tolist()):
+                if room[expert]:
+                    room[expert] -= 1
+                else:
+                    weights[token, place] = 0.0
+    return weights, numbers
+
+
 def gated_by_expert(
     experts: ExpertShape, activate: Callable[[Tensor], Tensor], weight: Weight, x: Tensor, chosen: tuple[Tensor, Tensor]
 ) -> Tensor:

@@ -46,8 +46,9 @@ class RoundedDecoder(PlainDecoder):
     """A plain decoder whose weights, activations and cache are rounded as those of the run."""
 
     def __init__(
-        self, weights: Weights, quantization: Quantization | None, kv_dtype: str = "fp32", prompt_tokens: int = 0
-    ) -> None:
+        self, weights: Weights, quantization: Quantization | None, kv_dtype: str = "fp32", prompt_tokens: int = 0,
+        prompt_rows: int = 1,
+    ) -> None:  # fmt: skip
         """Makes it.
 
         Args:
@@ -55,9 +56,11 @@ class RoundedDecoder(PlainDecoder):
             quantization: how they and activations are rounded.
             kv_dtype: type of the cache.
             prompt_tokens: of the first pass, whose tokens attend to each other before they are cached.
+            prompt_rows: rows that such a pass takes.
         """
-        super().__init__(weights if quantization is None else RoundedWeights(weights))
-        self._quantization, self._kv_dtype, self._prompt_tokens = quantization, kv_dtype, prompt_tokens
+        rounded = weights if quantization is None else RoundedWeights(weights)
+        super().__init__(rounded, prompt_tokens, prompt_rows)
+        self._quantization, self._kv_dtype = quantization, kv_dtype
         said = [] if quantization is None else [f"weights in {quantization.text}"]
         said += [f"a cache in {kv_dtype}"] if kv_dtype != "fp32" else []
         self.made_by = f"plain torch with {' and '.join(said)}"

@@ -56,7 +56,7 @@ def generate_reference(
     ends = tuple(weights.shape.eos_tokens if eos_tokens is None else eos_tokens)
     if isinstance(weights, GgufWeights) and decoder is None:
         return _by_transformers(weights, ids, output_tokens, ends)
-    return _by_plain_torch(decoder or PlainDecoder(weights), ids, output_tokens, ends)
+    return _by_plain_torch(decoder or PlainDecoder(weights, ids.shape[1], len(ids)), ids, output_tokens, ends)
 
 
 def until_end(tokens: Sequence[int], eos_tokens: Sequence[int]) -> tuple[int, ...]:

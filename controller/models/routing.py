@@ -37,7 +37,14 @@ def routing_note(shape: ModelShape, loads: tuple[int, ...]) -> str:
     """What a run says about the oracle; "" for models without experts."""
     if shape.experts is None:
         return ""
-    many = f"{shape.experts.chosen} of {shape.experts.count} experts a token, none dropped"
+    factor = shape.experts.capacity_factor
+    bound = "none dropped"
+    if factor:
+        count = shape.experts.count
+        shares = [load / sum(loads) for load in loads] or [1 / count] * count
+        over = sum(max(0.0, share - factor / count) for share in shares)
+        bound = f"an expert takes at most {factor:g} times its even share, {100 * over:.3g} % of the rows are dropped"
+    many = f"{shape.experts.chosen} of {shape.experts.count} experts a token, {bound}"
     if not loads:
         return f"times assume balanced routing ({many}): rows of a pass are spread evenly over the experts"
     share = loads[0] / sum(loads)

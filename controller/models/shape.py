@@ -112,10 +112,11 @@ class ModelShape:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Parts that not every strategy takes: ``experts``, ``latents``, ``sinks``, ``kv_type``."""
+        """Parts that not every strategy takes: ``experts``, ``capacity``, ``latents``, ``sinks``, ``kv_type``."""
         has = {
-            "experts": self.experts is not None, "latents": self.latent is not None, "sinks": self.sinks,
-            "kv_type": self.kv_dtype not in ("", self.dtype),
+            "experts": self.experts is not None,
+            "capacity": self.experts is not None and self.experts.capacity_factor > 0,
+            "latents": self.latent is not None, "sinks": self.sinks, "kv_type": self.kv_dtype not in ("", self.dtype),
         }  # fmt: skip
         return tuple(part for part, there in has.items() if there)
 

@@ -36,7 +36,7 @@ class ShardedBlock(Block):
         """The layer of which ranks have `blocks`."""
         first = blocks[0]
         weights = weights_of_ranks([block.weights for block in blocks])
-        return cls(first.shape, first.layer, weights, first.loads, first.dtype, tuple(blocks))
+        return cls(first.shape, first.layer, weights, first.loads, first.dtype, blocks=tuple(blocks))
 
     def linear(self, s: Script, name: str, x: Source, label: str, out: Source | None = None) -> Value:
         """A projection; one back into the stream is added up over the ranks, and its bias counts once."""

@@ -12,12 +12,16 @@ return decode(run, scenario, model, cache, layers)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from controller.models.scenario import Scenario
 from controller.offload.generation import BoundPlan, generate
 from controller.offload.gpu_model import GpuModel
 from controller.offload.kv_cache import NEW_TOKEN, KvCache, Tokens
 from controller.plan.script import Script, Value
+from controller.program.results import GenerationResult
 from controller.program.run import GenerationProgram, Run
 
 Layers = Callable[[Script, Value, Tokens], Value]
@@ -60,4 +64,18 @@ def decode(
         layers: emits the layers of a pass.
         name: begins the names of the plans.
     """
-    return generate(run, scenario, LayerByLayer(scenario, model, cache, layers, name))
+    result = yield from generate(run, scenario, LayerByLayer(scenario, model, cache, layers, name))
+    return (yield from _counted(run, scenario, model, result))
+
+
+def _counted(run: Run, scenario: Scenario, model: GpuModel, result: GenerationResult) -> GenerationProgram:
+    """The result with the choices of experts that were dropped, where they have a capacity and there are values."""
+    experts, dropped = scenario.shape.experts, 0
+    if experts is None or not model.dropped or not result.tokens:
+        return result
+    for buffer in model.dropped:
+        dropped += int(np.asarray((yield run.fetch(buffer))).item())
+    tokens = scenario.batch * (scenario.prompt_tokens + len(result.tokens) - 1)
+    made = tokens * experts.chosen * len(model.dropped)
+    run.note(f"{dropped} of {made} choices of an expert by a token were dropped ({dropped / made:.1%})")
+    return replace(result, dropped_choices=dropped)

@@ -112,7 +112,7 @@ class GpuModel:
                 f"--mini-batches {batch} or fewer, or raise --batch"
             )
         self.row_ranges = even_ranges(batch, microbatches)
-        self.pass_rows = max(1, min(batch, PREFILL_TOKENS // scenario.prompt_tokens))
+        self.pass_rows = prompt_rows(scenario)
         self.scratch, self._prompt_scratch = Scratch("scratch"), Scratch("prompt")
 
     def place_of(self, layer: int) -> Place:
@@ -127,6 +127,11 @@ class GpuModel:
     def blocks(self) -> list[Block]:
         """All blocks, in order."""
         return [self.block(layer) for layer in range(self.shape.layers)]
+
+    @property
+    def dropped(self) -> list[Buffer]:
+        """Counts of choices of experts that found no room, of every layer whose experts have a capacity."""
+        return [buffer for decoder in self._decoders for buffer in decoder.dropped.values()]
 
     @property
     def first_weights(self) -> dict[str, Buffer]:
@@ -150,6 +155,8 @@ class GpuModel:
         """Weights and token ids."""
         weights = self.scenario.weights
         for decoder in self._decoders:
+            for buffer in decoder.dropped.values():
+                run.place(buffer, np.zeros(1, np.int64), written=True)
             for name, buffer in decoder.weights.items():
                 run.place(buffer, None if weights is None else _values(self.scenario, name), written=True)
         ids = self.scenario.prompt_ids
@@ -235,6 +242,11 @@ class GpuModel:
         made = logits(s, self.shape, self.last_weights, x)
         s.op("copy", made, out=rows_view(self.logits, row, rows))
         s.op("argmax", made, out=rows_view(self.next_ids, row, rows))
+
+
+def prompt_rows(scenario: Scenario) -> int:
+    """Rows of the batch whose prompts a pass takes."""
+    return max(1, min(scenario.batch, PREFILL_TOKENS // scenario.prompt_tokens))
 
 
 def rows_view(buffer: Buffer, row: int | Affine, rows: int) -> View:

@@ -30,12 +30,15 @@ class GenerationResult:
         logits: of every step (batch, vocab); empty without values.
         rounded: what the program itself rounds on the way, for people, to the largest error of an element over its
             size.
+        dropped_choices: of an expert by a token, because the expert was full; None where none is full, or without
+            values.
     """
 
     generated_tokens: int
     tokens: Sequence[Sequence[int]] = ()
     logits: Sequence[npt.NDArray[Any]] = field(default=(), compare=False, repr=False)
     rounded: Mapping[str, float] = field(default_factory=dict, compare=False)
+    dropped_choices: int | None = None
 
     @property
     def token_count(self) -> int:
@@ -49,7 +52,8 @@ class GenerationResult:
 
     def flat(self) -> dict[str, Figure]:
         """Figures by their key in ``--json``; no values."""
-        return {"generated_tokens": self.generated_tokens}
+        found: dict[str, Figure] = {"generated_tokens": self.generated_tokens}
+        return found if self.dropped_choices is None else {**found, "dropped_choices": self.dropped_choices}
 
 
 @dataclass(frozen=True, slots=True)

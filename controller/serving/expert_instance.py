@@ -16,7 +16,7 @@ from controller.serving.saturated_stream import OUTSIDE_ALONE_BYTES, OUTSIDE_BYT
 from controller.topology.schema import Topology
 from node.hardware.operation import ITEM_BYTES
 
-UNSERVED = ("sinks", "kv_type")
+UNSERVED = ("capacity", "sinks", "kv_type")
 """Parts of a model that iterations cannot be made of."""
 
 

@@ -66,7 +66,7 @@ STRATEGIES: dict[str, Strategy] = {
             "controller.strategies.gpu_only:gpu_only",
             "a6000_ssd",
             "controller.strategies.gpu_only:GpuOnlyOptions",
-            takes=("experts", "latents", "sinks", "kv_type"),
+            takes=("experts", "capacity", "latents", "sinks", "kv_type"),
         ),
         Strategy(
             "expert_parallel",
@@ -159,6 +159,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 _PARTS = {
     "experts": "experts",
+    "capacity": "a capacity of experts",
     "latents": "latent attention",
     "sinks": "attention sinks",
     "kv_type": "a KV cache of another type than it computes in",
@@ -178,6 +179,7 @@ def check_model(strategy: Strategy, shape: ModelShape) -> None:
     raise BadWorkload(
         f"{shape.name} has {' and '.join(_PARTS[part] for part in missing)}, which {strategy.name} does not take; "
         f"run it with {' or '.join(able)}, or choose another --model"
+        + (", or write --expert-capacity none to drop nothing" if "capacity" in missing else "")
     )
 
 

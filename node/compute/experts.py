@@ -44,51 +44,64 @@ def _first(scores: Tensor, count: int) -> Tensor:
 
 
 def expert_rows(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
-    """x (t, n), experts int64 (t, k) -> rows (t*k, n), order int64 (t*k), ends int64 (e).
+    """x (t, n), experts int64 (t, k)[, dropped (1)] -> rows (t*k, n), order int64 (t*k), ends int64 (e)[, dropped].
+
+    Tokens beyond the capacity of an expert come last; they are those of the highest numbers, since the sort is stable.
+    Source: GShard, arXiv 2006.16668, section 2.2; Switch Transformers, arXiv 2101.03961, section 2.2.
 
     Raises:
         OutOfRange: an expert that does not exist.
     """
-    x, chosen = inputs
-    flat, count = chosen.reshape(-1), attributes.integer("count")
+    x, chosen = inputs[:2]
+    flat, count, capacity = chosen.reshape(-1), attributes.integer("count"), attributes.integer("capacity")
     if int(flat.min()) < 0 or int(flat.max()) >= count:
         raise OutOfRange(
             f"expert_rows: experts go from {int(flat.min())} to {int(flat.max())}; expected 0 to {count - 1}"
         )
     order = torch.argsort(flat, stable=True)
-    rows = x[order // chosen.shape[1]]
-    ends = torch.bincount(flat, minlength=count).cumsum(0)
-    for out, result in zip(outputs, (rows, order, ends), strict=True):
+    counts = torch.bincount(flat, minlength=count)
+    if capacity:
+        place = torch.arange(len(flat)) - (counts.cumsum(0) - counts)[flat[order]]
+        order = torch.cat((order[place < capacity], order[place >= capacity]))
+        counts = counts.clamp(max=capacity)
+    rows, ends = x[order // chosen.shape[1]], counts.cumsum(0)
+    dropped = [each + (len(flat) - ends[-1]) for each in inputs[2:]]
+    for out, result in zip(outputs, (rows, order, ends, *dropped), strict=True):
         out.copy_(result)
 
 
-def grouped_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:
+def grouped_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: CompleteAttributes) -> None:
     """rows (r, k), w (e, n, k), ends int64 (e)[, bias (e, n)] -> (r, n).
 
     Raises:
-        OutOfRange: ends that do not grow up to the number of rows.
+        OutOfRange: ends that do not grow up to the number of rows, or by more than the capacity.
     """
     rows, w, ends = inputs[:3]
-    grouped_products(rows, lambda expert: w[expert], ends, inputs[3] if len(inputs) == 4 else None, outputs[0])
+    bias = inputs[3] if len(inputs) == 4 else None
+    grouped_products(rows, lambda expert: w[expert], ends, bias, outputs[0], attributes.integer("capacity"))
 
 
 def grouped_products(
-    rows: Tensor, matrix: Callable[[int], Tensor], ends: Tensor, bias: Tensor | None, out: Tensor
+    rows: Tensor, matrix: Callable[[int], Tensor], ends: Tensor, bias: Tensor | None, out: Tensor, capacity: int = 0
 ) -> None:
-    """The rows of each expert times the transpose of its matrix, plus its bias.
+    """The rows of each expert times the transpose of its matrix, plus its bias; zeros for those of no expert.
 
     Raises:
-        OutOfRange: ends that do not grow up to the number of rows.
+        OutOfRange: ends that do not grow up to the number of rows, or by more than the capacity.
     """
     start = 0
     stops = ends.tolist()
-    if stops != sorted(stops) or stops[0] < 0 or stops[-1] != len(rows):
+    wrong = stops != sorted(stops) or stops[0] < 0 or stops[-1] > len(rows)
+    if wrong or (not capacity and stops[-1] != len(rows)):
         raise OutOfRange(f"grouped_linear: ends is {stops}; expected numbers that grow to the {len(rows)} rows")
+    if capacity and max(stop - before for before, stop in zip([0, *stops], stops, strict=False)) > capacity:
+        raise OutOfRange(f"grouped_linear: ends is {stops}; expected at most the capacity of {capacity} rows an expert")
     for expert, stop in enumerate(stops):
         if stop > start:
             result = rows[start:stop] @ matrix(expert).t()
             out[start:stop] = result if bias is None else result + bias[expert]
         start = stop
+    out[start:] = 0
 
 
 def gate_rows(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _: CompleteAttributes) -> None:

@@ -51,8 +51,9 @@ def packed_grouped_linear(inputs: Sequence[Tensor], outputs: Sequence[Tensor], a
     rows = _operand(inputs[0], packed, attributes)
     bias = inputs[3].float() if len(inputs) == 4 else None
     grouped_products(
-        rows, lambda expert: _matrix(inputs[1][expert], packed, rows.shape[-1]), inputs[2], bias, outputs[0]
-    )
+        rows, lambda expert: _matrix(inputs[1][expert], packed, rows.shape[-1]), inputs[2], bias, outputs[0],
+        attributes.integer("capacity"),
+    )  # fmt: skip
 
 
 def _operand(x: Tensor, packed: PackedFormat, attributes: CompleteAttributes) -> Tensor:

@@ -16,6 +16,7 @@ HARMLESS: Final = frozenset({
     "resid_pdrop", "dropout", "activation_dropout", "layerdrop", "classifier_dropout", "attn_dropout", "ffn_dropout",
     "pretraining_tp", "gradient_checkpointing", "init_std",
     "router_aux_loss_coef", "output_router_logits", "embedding_dropout", "use_flash_attention_2", "pad_vocab_size",
+    "moe_train_capacity_factor", "capacity_factor_train",
     # generation and caches
     "use_cache", "pad_token_id", "sep_token_id", "cls_token_id", "decoder_start_token_id", "is_encoder_decoder",
     "is_decoder", "max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "num_beams",
@@ -26,6 +27,6 @@ HARMLESS: Final = frozenset({
 """Keys that need not be read."""
 CHANGE_VALUES: Final = frozenset({
     "_remove_final_layer_norm", "clip_qkv", "apply_residual_connection_post_layernorm", "rope_interleaved",
-    "rotary_emb_fraction",
+    "rotary_emb_fraction", "expert_capacity",
 })  # fmt: skip
 """Keys that no reader knows what to do with and that change what a model computes: runs with values refuse them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.errors import UnknownModel
+from controller.models.huggingface.capacity import read_capacity
 from controller.models.huggingface.cohere import read_cohere, read_cohere2
 from controller.models.huggingface.deepseek import read_deepseek_v2, read_deepseek_v3
 from controller.models.huggingface.falcon import read_falcon
@@ -105,7 +106,7 @@ def read_config(path: Path) -> ModelShape:
     config = Config(path, _with_quantisation_beside(path, keys))
     model_type = keys.get("model_type")
     refuse_other_layers(config, model_type)
-    shape = _reader(config, model_type)(config)
+    shape = read_capacity(config, _reader(config, model_type)(config))
     quantization = read_quantization(config)
     kv_dtype = "" if quantization is None else quantization.kv_dtype
     left = [key for key in config.left_over() if key not in HARMLESS]

@@ -1,8 +1,9 @@
 """Mixtures of experts: the gate that chooses, rows sorted by expert, grouped products, and the weighted sum.
 
-Nothing is dropped: `t` tokens with `k` experts each are always t*k rows, whatever the gate chooses, so that memory is
-known before data are. How the rows fall on the experts is data; `grouped_linear` takes it at run time from `ends`, and
-its demand from `loads`, the declared oracle.
+`t` tokens with `k` experts each are always t*k rows, whatever the gate chooses, so that memory is known before data
+are. How the rows fall on the experts is data; `grouped_linear` takes it at run time from `ends`, and its demand from
+`loads`, the declared oracle. Nothing is dropped unless `capacity` bounds the rows of an expert: those beyond it, in the
+order of tokens, are behind the rows of all experts, and products make zeros of them.
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ def expert_loads(rows: int, experts: int, loads: Sequence[int] = ()) -> tuple[in
     return tuple(counts)
 
 
+def kept_loads(rows: int, experts: int, attributes: CompleteAttributes) -> tuple[int, ...]:
+    """Rows of every expert that a grouped product computes: those declared, at most `capacity` where it is not 0."""
+    capacity = attributes.integer("capacity")
+    counts = expert_loads(rows, experts, attributes.integers("loads")) if experts else ()
+    return tuple(min(count, capacity) for count in counts) if capacity else counts
+
+
 def _check_gate(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
     name = "expert_gate"
     expect_counts(name, "logits[, bias] -> weights, experts", inputs, outputs, (1, 2), (2,))
@@ -80,13 +88,19 @@ def _gate_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand
 
 def _check_rows(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> None:
     name = "expert_rows"
-    expect_counts(name, "x, experts -> rows, order, ends", inputs, outputs, (2,), (3,))
-    x, chosen = inputs
+    if len(inputs) == 3:
+        expect_counts(name, "x, experts, dropped -> rows, order, ends, dropped", inputs, outputs, (3,), (4,))
+        for operand, each in (("dropped", inputs[2]), ("output dropped", outputs[3])):
+            expect_like(name, operand, each, TensorType((1,), "int64"), "a count")
+    else:
+        expect_counts(name, "x, experts -> rows, order, ends", inputs, outputs, (2,), (3,))
+    x, chosen = inputs[:2]
     expect_rank(name, "x", x, "(t, n)", 2)
     expect_rank(name, "experts", chosen, "(t, k)", 2)
     expect_shape(name, "experts", chosen, (x.shape[0], chosen.shape[1]), f"x is {x.shape}")
     expect_dtype(name, "experts", chosen, "int64")
     expect_range(name, "count", attributes.integer("count"), 1, 1 << 20, "experts")
+    expect_capacity(name, attributes)
     expect_shape(name, "rows", outputs[0], (chosen.size, x.shape[1]), f"experts is {chosen.shape}")
     expect_dtype(name, "rows", outputs[0], x.dtype, "x is")
     expect_like(name, "order", outputs[1], TensorType((chosen.size,), "int64"), "the choice behind every row")
@@ -95,7 +109,7 @@ def _check_rows(inputs: Types, outputs: Types, attributes: CompleteAttributes) -
 
 
 def _rows_demand(inputs: Types, outputs: Types, _: CompleteAttributes) -> Demand:
-    x, chosen = inputs
+    x, chosen = inputs[:2]
     demand = elementwise_demand(inputs, outputs, 0)
     return replace(demand, dims=gathered_dims(x.shape[0], chosen.size, x.nbytes))
 
@@ -118,6 +132,11 @@ def expect_loads(name: str, loads: tuple[int, ...], experts: int) -> None:
             f"{name}: attribute 'loads' has {len(loads)} entries for {experts} experts, expected one of 0 or more for "
             f"each and not all 0; leave it out for balanced routing"
         )
+
+
+def expect_capacity(name: str, attributes: CompleteAttributes) -> None:
+    """Raises BadAttribute unless `capacity` is a number of rows, or 0 for no bound."""
+    expect_range(name, "capacity", attributes.integer("capacity"), 0, 1 << 62, "rows of an expert, 0 for no bound")
 
 
 def grouped_dims(counts: Sequence[int], columns: int, length: int) -> dict[str, float]:
@@ -158,22 +177,28 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
         expect_shape(name, "bias", inputs[3], (experts, columns), f"w is {w.shape}")
         expect_dtype(name, "bias", inputs[3], rows.dtype, "rows is")
     expect_loads(name, attributes.integers("loads"), experts)
+    expect_capacity(name, attributes)
     expect_shape(name, "out", outputs[0], (rows.shape[0], columns), f"w is {w.shape}")
     expect_dtype(name, "out", outputs[0], rows.dtype, "rows is")
 
 
 def _grouped_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
-    """Experts that nobody chose are not read. Each active expert has tiles of its own, dealt out together."""
+    """Experts that nobody chose are not read, nor are rows that were dropped; each active expert has its own tiles."""
     rows, w, ends = inputs[:3]
     experts, columns, length = w.shape
-    counts = expert_loads(rows.shape[0], experts, attributes.integers("loads")) if experts else ()
+    counts = kept_loads(rows.shape[0], experts, attributes)
+    kept = sum(counts) if attributes.integer("capacity") else rows.shape[0]
     dims = grouped_dims(counts, columns, length)
     active = int(dims["groups"])
-    reads = [rows.nbytes, min(active, experts) * columns * length * ITEM_BYTES[w.dtype], ends.nbytes]
-    flop = 2.0 * rows.shape[0] * columns * length
+    reads = [
+        kept * length * ITEM_BYTES[rows.dtype],
+        min(active, experts) * columns * length * ITEM_BYTES[w.dtype],
+        ends.nbytes,
+    ]
+    flop = 2.0 * kept * columns * length
     if len(inputs) == 4:
         reads.append(min(active, experts) * columns * ITEM_BYTES[rows.dtype])
-        flop += rows.shape[0] * columns
+        flop += kept * columns
     return Demand("grouped_gemm", flop, tuple(reads), (outputs[0].nbytes,), rows.dtype, "tensor", dims)
 
 
@@ -224,19 +249,22 @@ EXPERTS = (
     ),
     define(
         "expert_rows",
-        "x (t, n), experts int64 (t, k) -> rows (t*k, n), order int64 (t*k), ends int64 (e): rows of x by expert; row "
-        "i is choice order[i] of t*k, and those of expert j end before ends[j]; `count` is e",
+        "x (t, n), experts int64 (t, k)[, dropped int64 (1)] -> rows (t*k, n), order int64 (t*k), ends int64 (e)[, "
+        "dropped]: rows of x by expert; row i is choice order[i] of t*k, and those of expert j end before ends[j]; "
+        "`count` is e; an expert keeps its first `capacity` rows in the order of tokens (0: all), and rows beyond are "
+        "last, after every end, and added to `dropped`",
         _check_rows,
         _rows_demand,
-        {"count": (int, None)},
+        {"count": (int, None), "capacity": (int, 0)},
     ),
     define(
         "grouped_linear",
         "rows (r, k), w (e, n, k), ends int64 (e)[, bias (e, n)] -> (r, n): the rows of each expert times the "
-        "transpose of its weight, plus its bias; `loads` is the declared share of each expert, evenly when empty",
+        "transpose of its weight, plus its bias; `loads` is the declared share of each expert, evenly when empty; "
+        "`capacity` is the most rows of an expert (0: any), and rows after the last end become zeros then",
         _check_grouped,
         _grouped_demand,
-        {"loads": (tuple, ())},
+        {"loads": (tuple, ()), "capacity": (int, 0)},
     ),
     define(
         "clamped_swiglu",

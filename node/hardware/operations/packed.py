@@ -20,7 +20,7 @@ from node.hardware.operations.expect import (
     expect_shape,
     refuse_shape,
 )
-from node.hardware.operations.experts import expect_loads, expert_loads, grouped_dims
+from node.hardware.operations.experts import expect_capacity, expect_loads, grouped_dims, kept_loads
 from node.hardware.operations.row_quantisation import row_quantisation_demand
 from node.hardware.packed import PACKED, ROWS, parse_format, rounded_bytes, rounded_columns
 
@@ -114,6 +114,7 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
     if len(inputs) == 4:
         expect_like(name, "bias", inputs[3], TensorType((experts, columns), made), "a number for each row of w")
     expect_loads(name, attributes.integers("loads"), experts)
+    expect_capacity(name, attributes)
     expect_shape(name, "out", outputs[0], (rows.shape[0], columns), f"w is {w.shape}")
     expect_dtype(name, "out", outputs[0], made)
 
@@ -121,11 +122,12 @@ def _check_grouped(inputs: Types, outputs: Types, attributes: CompleteAttributes
 def _grouped_demand(inputs: Types, outputs: Types, attributes: CompleteAttributes) -> Demand:
     rows, w = inputs[:2]
     (experts, n, stored), k = w.shape, packed_columns(rows, attributes)
-    counts = expert_loads(rows.shape[0], experts, attributes.integers("loads"))
+    counts = kept_loads(rows.shape[0], experts, attributes)
+    kept = sum(counts) if attributes.integer("capacity") else rows.shape[0]
     dims = grouped_dims(counts, n, k)
     active = int(dims["groups"])
     packed = parse_format(attributes.text("format"))
-    reads = [rows.nbytes, min(active, experts) * n * stored, inputs[2].nbytes]
+    reads = [kept * rows.shape[1] * ITEM_BYTES[rows.dtype], min(active, experts) * n * stored, inputs[2].nbytes]
     if len(inputs) == 4:
         reads.append(min(active, experts) * n * ITEM_BYTES[inputs[3].dtype])
     dtype = rows.dtype
@@ -133,7 +135,7 @@ def _grouped_demand(inputs: Types, outputs: Types, attributes: CompleteAttribute
         dtype = "fp8" if packed.kind == "fp8" else "int8"
     else:
         dims["conversion"] = packed.instructions * n * k * sum(-(-count // ROWS) for count in counts)
-    flop = 2.0 * rows.shape[0] * n * k
+    flop = 2.0 * kept * n * k
     return Demand("grouped_gemm", flop, tuple(reads), (outputs[0].nbytes,), dtype, "tensor", dims)
 
 
@@ -161,6 +163,6 @@ PACKED_PRODUCTS = (
         "grouped_linear with packed weights",
         _check_grouped,
         _grouped_demand,
-        {**_PRODUCT, "loads": (tuple, ())},
+        {**_PRODUCT, "loads": (tuple, ()), "capacity": (int, 0)},
     ),
 )

@@ -117,7 +117,7 @@ def _expert_rows(inputs: Types, attributes: Attributes) -> Results:
     x, (tokens, k), count = inputs[0], inputs[1].shape, attributes["count"]
     assert isinstance(count, int)
     rows = TensorType((tokens * k, x.shape[1]), x.dtype)
-    return (rows, TensorType((tokens * k,), "int64"), TensorType((count,), "int64"))
+    return (rows, TensorType((tokens * k,), "int64"), TensorType((count,), "int64"), *inputs[2:3])
 
 
 def _expert_counts(_: Types, attributes: Attributes) -> Results:

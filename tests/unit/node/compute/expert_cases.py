@@ -31,17 +31,22 @@ def gate(logits, bias=None, *, k, score="softmax", normalise=False, scale=1.0, g
     return weights, chosen
 
 
-def rows_by_expert(x, experts, count):
-    k = experts.shape[1]
-    order = [slot for e in range(count) for slot in range(experts.size) if experts.flat[slot] == e]
-    ends = [int((experts <= e).sum()) for e in range(count)]
-    return x[[slot // k for slot in order]], np.array(order), np.array(ends)
+def rows_by_expert(x, experts, dropped=None, *, count, capacity=None):
+    """Expert by expert, the slots that chose it; what finds no room comes at the end."""
+    k, order, over, ends = experts.shape[1], [], [], []
+    for e in range(count):
+        took = [slot for slot in range(experts.size) if experts.flat[slot] == e]
+        order += took[:capacity]
+        over += [] if capacity is None else took[capacity:]
+        ends.append(len(order))
+    made = x[[slot // k for slot in order + over]], np.array(order + over), np.array(ends)
+    return made if dropped is None else (*made, dropped + len(over))
 
 
-def grouped(rows, w, ends, bias=None, loads=()):
-    """Row i belongs to the first expert that ends later."""
+def grouped(rows, w, ends, bias=None, loads=(), capacity=0):
+    """Row i belongs to the first expert that ends later, and to none where all ended before."""
     out = np.zeros((len(rows), w.shape[1]))
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows[: int(ends[-1])]):
         expert = int(np.searchsorted(ends, i, side="right"))
         out[i] = w[expert] @ row + (0 if bias is None else bias[expert])
     return (out,)
@@ -105,12 +110,24 @@ def cases(case):
             case(
                 (((4, 6), FP), ((4, 2), I64)), (((8, 6), FP), ((8,), I64), ((5,), I64)), rows_by_expert, {"count": 5}
             ),
+            case(
+                (((4, 6), FP), ((4, 2), I64)), (((8, 6), FP), ((8,), I64), ((5,), I64)), rows_by_expert,
+                {"count": 5, "capacity": 2}, given={1: ((3, 1), (3, 0), (1, 3), (3, 4))},
+            ),
+            case(
+                (((4, 6), FP), ((4, 2), I64), ((1,), I64)), (((8, 6), FP), ((8,), I64), ((5,), I64), ((1,), I64)),
+                rows_by_expert, {"count": 5, "capacity": 1}, given={1: ((3, 1), (3, 0), (1, 3), (3, 4)), 2: (7,)},
+            ),
         ),
         "grouped_linear": (
             case((*same((6, 4), (3, 5, 4)), ((3,), I64)), same((6, 5)), grouped, given={2: (2, 2, 6)}),
             case(
                 (*same((6, 4), (3, 5, 4)), ((3,), I64), *same((3, 5))), same((6, 5)), grouped,
                 {"loads": (1, 0, 5)}, given={2: (1, 4, 6)},
+            ),
+            case(
+                (*same((6, 4), (3, 5, 4)), ((3,), I64), *same((3, 5))), same((6, 5)), grouped,
+                {"loads": (1, 0, 5), "capacity": 2}, given={2: (2, 2, 4)},
             ),
         ),
         "expert_sum": (

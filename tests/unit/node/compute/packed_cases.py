@@ -24,7 +24,7 @@ def product(x, w, bias=0.0, *, format, result, packed=INT4):
     return (x @ unpack(w.astype(np.uint8), packed, 8).T + bias,)
 
 
-def grouped(rows, w, ends, *, format, result):
+def grouped(rows, w, ends, *, format, result, capacity=0):
     out, start = np.zeros((len(rows), 5)), 0
     for expert, stop in enumerate(ends):
         out[start:stop] = rows[start:stop] @ unpack(w[expert].astype(np.uint8), FP8, 8).T
@@ -50,6 +50,10 @@ def cases(case):
             case(
                 (((6, 8), FP), (eight.shape, U8), ((3,), I64)), (((6, 5), F32),), grouped,
                 {"format": FP8.text, "result": "fp32"}, given={1: eight.tolist(), 2: (2, 2, 6)},
+            ),
+            case(
+                (((6, 8), FP), (eight.shape, U8), ((3,), I64)), (((6, 5), F32),), grouped,
+                {"format": FP8.text, "result": "fp32", "capacity": 2}, given={1: eight.tolist(), 2: (2, 2, 4)},
             ),
         ),
     }  # fmt: skip

@@ -10,15 +10,18 @@ from node.hardware.cost import kernel_cost
 from node.hardware.operation import TensorType
 from node.hardware.operations import complete_attributes, operation
 from node.hardware.operations.experts import expert_loads
+from node.hardware.packed import PackedFormat
 
 
 def half(*shape: int) -> TensorType:
     return TensorType(shape, "bf16")
 
 
-def grouped(rows: int, experts: int, loads: tuple[int, ...] = ()):
+def grouped(rows: int, experts: int, loads: tuple[int, ...] = (), **bound: int):
     inputs = [half(rows, 64), half(experts, 32, 64), TensorType((experts,), "int64")]
-    return operation("grouped_linear").demand(inputs, [half(rows, 32)], {"loads": loads} if loads else {})
+    return operation("grouped_linear").demand(
+        inputs, [half(rows, 32)], {**({"loads": loads} if loads else {}), **bound}
+    )
 
 
 def test_loads_are_whole_rows_in_proportion():
@@ -41,6 +44,21 @@ def test_a_grouped_product_is_one_of_each_expert():
     assert [demand.dims[name] for name in ("groups", "m", "n", "k")] == [8, 13, 32, 64]
     assert (demand.dims["active"], demand.dims["most"]) == (8, 13)
     assert grouped(100, 8, (3, 1, 0, 0, 0, 0, 0, 0)).dims["most"] == 75
+
+
+def test_a_capacity_bounds_the_rows_of_an_expert():
+    """100 rows of which 75 fall on one of four experts, which has room for 30: 25 others and those are computed."""
+    demand = grouped(100, 4, (3, 1, 0, 0), capacity=30)
+    assert (demand.dims["most"], demand.dims["rows"], demand.dims["active"]) == (30, 55, 2)
+    assert demand.flop == 2 * 55 * 32 * 64
+    assert demand.reads[0] == 55 * 64 * 2
+    assert grouped(100, 4, (3, 1, 0, 0), capacity=75) == grouped(100, 4, (3, 1, 0, 0))
+    assert grouped(100, 4, capacity=25) == grouped(100, 4)
+    packed = operation("packed_grouped_linear").demand(
+        [half(100, 64), TensorType((4, 32, 68), "uint8"), TensorType((4,), "int64")], [half(100, 32)],
+        {"format": PackedFormat("fp8", 8, 0, 32).text, "result": "bf16", "loads": (3, 1, 0, 0), "capacity": 30},
+    )  # fmt: skip
+    assert (packed.dims["most"], packed.flop, packed.reads[0]) == (30, 2 * 55 * 32 * 64, 55 * 64 * 2)
 
 
 def test_one_expert_that_takes_all_rows_costs_what_a_dense_product_does():
@@ -99,6 +117,15 @@ REFUSED = [
     (
         "grouped_linear", [half(6, 4), half(3, 5, 4), TensorType((3,), "int64")], [half(6, 5)], {"loads": (1, 2)},
         BadAttribute, "2 entries for 3 experts",
+    ),
+    (
+        "grouped_linear", [half(6, 4), half(3, 5, 4), TensorType((3,), "int64")], [half(6, 5)], {"capacity": -1},
+        BadAttribute, "'capacity' is -1, expected 0",
+    ),
+    (
+        "expert_rows", [half(3, 6), WORDS, TensorType((2,), "int64")],
+        [half(6, 6), TensorType((6,), "int64"), TensorType((5,), "int64"), TensorType((2,), "int64")],
+        {"count": 5, "capacity": 1}, ShapeMismatch, "dropped has shape",
     ),
     (
         "grouped_linear", [half(6, 4), half(3, 5, 3), TensorType((3,), "int64")], [half(6, 5)], {}, ShapeMismatch,
