@@ -36,7 +36,7 @@ def link_gpus(
     Raises:
         BadTopology: a link that ends nowhere, or of an unknown rate.
     """
-    done: set[tuple[str, str]] = set()
+    done: dict[tuple[str, str], float] = {}
     for name, gpu in gpus.values():
         for link in gpu.all("nvlink", "xgmi"):
             kind = link.tag
@@ -57,8 +57,13 @@ def link_gpus(
             else:
                 raise BadTopology(f"{link.where}: <{kind}> to {target}, which is not a GPU of the file")
             if (other, name) in done:
+                if done[other, name] != count:
+                    raise BadTopology(
+                        f"{link.where}: {count:g} links from {name} to {other}, and {done[other, name]:g} the other "
+                        f"way; give the file as the run wrote it"
+                    )
                 continue
-            done.add((name, other))
+            done[name, other] = count
             end = other if other in chassis.switches else f"{other}.{port}"
             latency = latency_of(given, kind, link.where)
             chassis.links.append(Connection(f"{name}.{port}", end, rate, latency))

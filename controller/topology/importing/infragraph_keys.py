@@ -19,6 +19,10 @@ READ: Mapping[str, frozenset[str]] = {
     "instances": frozenset({"name", "description", "device", "count"}),
     "edges": frozenset({"ep1", "ep2", "scheme", "link", "many2many", "one2one", "choice"}),
     "physical": frozenset({"bandwidth", "latency"}),
+    "bandwidth": frozenset({"choice", "gigabits_per_second", "gigabytes_per_second", "gigatransfers_per_second"}),
+    "latency": frozenset({"choice", "ms", "us", "ns"}),
+    "ep1": frozenset({"instance", "device", "component"}),
+    "ep2": frozenset({"instance", "device", "component"}),
 }  # fmt: skip
 
 
@@ -28,6 +32,11 @@ def refuse_older_layout(document: Document) -> None:
     Raises:
         BadTopology: such a file, with the line.
     """
+    if isinstance(document.data.get("infrastructure"), Mapping) and "devices" not in document.data:
+        raise BadTopology(
+            f"{document.where(('infrastructure',))}: the infrastructure lies inside of a response; give what stands "
+            f"below 'infrastructure' as a file of its own"
+        )
     for place, _, entry in _entries(document.data):
         edges = entry.get("edges")
         texts = [each for each in edges if isinstance(each, str)] if isinstance(edges, list) else []
@@ -45,9 +54,19 @@ def refuse_older_layout(document: Document) -> None:
 
 
 def unread_keys(document: Document) -> list[str]:
-    """What the file says and nobody reads, one note a kind of entry and key."""
+    """What the file says and nobody reads, one note a kind of entry and key.
+
+    Raises:
+        BadTopology: a bandwidth or latency in another unit than its choice says.
+    """
     notes: dict[str, None] = {}
-    for _, kind, entry in _entries(document.data):
+    for place, kind, entry in _entries(document.data):
+        units = [key for key in entry if key in READ[kind] and key != "choice"]
+        if kind in ("bandwidth", "latency") and units and entry.get("choice", units[0]) != units[0]:
+            raise BadTopology(
+                f"{document.where(place)}: the {kind} is in {' and '.join(units)}, but its choice is "
+                f"{entry['choice']!r}; write one unit, and the same as the choice"
+            )
         for key in entry:
             if key not in READ[kind] and entry[key]:
                 notes[f"{key} of {kind}" if kind else str(key)] = None
@@ -63,5 +82,6 @@ def _entries(
         for index, entry in enumerate(held if isinstance(held, list) else ()):
             if isinstance(entry, Mapping):
                 yield from _entries(entry, key, (*place, key, index))
-    if isinstance(data.get("physical"), Mapping):
-        yield from _entries(data["physical"], "physical", (*place, "physical"))
+    for key in ("physical", "bandwidth", "latency", "ep1", "ep2"):
+        if isinstance(data.get(key), Mapping):
+            yield from _entries(data[key], key, (*place, key))

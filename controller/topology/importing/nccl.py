@@ -17,6 +17,7 @@ from controller.errors import BadTopology
 from controller.topology.importing.gpu_links import link_gpus, merge_switch_links
 from controller.topology.importing.markup import Element, read_markup
 from controller.topology.importing.sketch import (
+    HOST_PORTS,
     Chassis,
     Connection,
     Given,
@@ -40,6 +41,7 @@ READ: Mapping[str, frozenset[str]] = {
     "gpu": frozenset({"dev", "sm", "rank", "gdr", "gcn", "arch"}),
     "nvlink": frozenset({"target", "count", "tclass"}),
     "xgmi": frozenset({"target", "count", "tclass"}),
+    "c2c": frozenset({"bw", "count"}),
     "nic": frozenset(),
     "net": frozenset({"name", "dev", "latency", "speed", "port", "guid", "maxconn", "gdr", "coll"}),
 }  # fmt: skip
@@ -100,10 +102,14 @@ class _Host:
             self.root_of[name] = self.roots[-1][0]
             self.spec = self.given.product("gpu", "gpu", gpu.where)
             self.gpus[element.need("busid").lower()] = (name, gpu)
-            port = first_port(self.spec, ("pcie",), gpu.where)
-            self.link(f"{name}.{port}", parent, "pcie", element, _pcie_rate(element))
-            if any(gpu.all("c2c")):
-                self.notes.append("<c2c>, the link of a GPU with its processor")
+            if sum(1 for _ in element.all("gpu")) > 1:
+                raise BadTopology(
+                    f"{gpu.where}: several <gpu> in one <pci>, which are parts of one GPU; give the file of a run with "
+                    f"whole GPUs"
+                )
+            if gpu.attributes.get("gdr") == "0":
+                self.notes.append("gdr=0 of <gpu>: what NICs send to it passes the memory of the host")
+            self.to_processor(name, gpu, element, parent)
             self.notes += [f"<{child.tag}>" for child in gpu.children if child.tag not in ("nvlink", "xgmi", "c2c")]
             return
         if self.bare and kind in NIC_CLASSES and not element.children:
@@ -122,6 +128,22 @@ class _Host:
         self.chassis.switches.append(switch)
         self.link(switch, parent, "pcie", element, _pcie_rate(element))
         self.inside(element, switch)
+
+    def to_processor(self, name: str, gpu: Element, element: Element, parent: str) -> None:
+        """The slot of a GPU, and its NVLink-C2C where the product has that."""
+        assert self.spec is not None
+        c2c = next(gpu.all("c2c"), None)
+        if c2c is not None and "c2c" in self.spec.ports:
+            # NCCL has MB/s a link.
+            rate = c2c.number("bw") * c2c.number("count") * 1e6
+            self.link(f"{name}.c2c", self.roots[-1][0], "c2c", c2c, rate)
+            if not any(port in self.spec.ports for port in HOST_PORTS):
+                self.notes.append(f"the slots of the GPUs, since {self.spec.product} reaches its processor over C2C")
+                return
+        elif c2c is not None:
+            self.notes.append("<c2c>, the link of a GPU with its processor")
+        port = first_port(self.spec, HOST_PORTS, gpu.where)
+        self.link(f"{name}.{port}", parent, "pcie", element, _pcie_rate(element))
 
     def nic(self, element: Element, parent: str, slot: Element | None = None) -> None:
         nets = list(element.all("net"))
@@ -189,6 +211,7 @@ def nccl(path: Path, name: str, given: Given) -> Sketch:
     """
     system = read_markup(path, "system")
     host = _Host(system, given)
+    unread = _unread(system)
     merge_switch_links(system)
     for element in system.children:
         if element.tag == "cpu":
@@ -211,7 +234,7 @@ def nccl(path: Path, name: str, given: Given) -> Sketch:
         _say_what_an_input_file_lacks(host, system)
     else:
         link_gpus(host.chassis, host.gpus, host.spec, given, host.root_of)
-    host.notes += _unread(system)
+    host.notes += unread
     host.chassis.devices["gpu"] = (host.spec.product, len(host.gpus))
     network = ["network"] if host.outside else []
     return Sketch(name, {"host0": host.chassis}, network, host.outside, host.notes)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from controller.errors import BadTopology
 from controller.topology.importing.sketch import (
+    HOST_PORTS,
     Chassis,
     Connection,
     Given,
@@ -30,6 +31,8 @@ LEVELS = ("PIX", "PXB", "PHB", "NODE")
 LABEL = re.compile(r"X|SYS|NODE|PHB|PXB|PIX|NV\d+")
 OLDER_LABELS = {"SOC": "SYS"}
 """What drivers before 2017 wrote: a link between sockets."""
+P2P_LABELS = ("OK", "CNS", "GNS", "TNS", "NS", "U", "DR")
+"""What ``nvidia-smi topo -p2p`` writes."""
 NVLINK_LANES = (14.0625e9, 20e9, 25e9, 50e9)
 """Rates of one NVLink per direction [bytes/s]: that of a bridge between workstation cards, NVLink 1, 2 to 4, 5."""
 NVLINK_PORTS = ("nvlink",)
@@ -119,8 +122,10 @@ def _tree(
     ends: dict[str, str],
     vertices: dict[str, str],
 ) -> None:
-    port = first_port(spec, ("pcie",), str(path))
-    slot = spec.ports[port].read_bytes_per_s
+    port = first_port(spec, (*HOST_PORTS, "c2c"), str(path))
+    # NVLink-C2C is of the GPU alone: it says nothing of the slots of the NICs.
+    own, way = spec.ports[port].read_bytes_per_s, "c2c" if port == "c2c" else "slot"
+    slot = None if port == "c2c" else own
     source = f"the {port} port of {spec.product}; the matrix says no rate"
     below: dict[str, str] = {name: f"{end}.{port}" for name, end in ends.items()} | vertices
     host.switches += list(vertices.values())
@@ -143,9 +148,9 @@ def _tree(
             number += 1
             host.switches.append(switch)
             for top in tops:
-                leaf = top in vertices.values() or "." in top
                 member = next(each for each in members if below[each] == top)
-                link(top, switch, "slot" if leaf else "uplink", matrix.lines[member], slot)
+                kind_of_link = way if "." in top else "slot" if top in vertices.values() else "uplink"
+                link(top, switch, kind_of_link, matrix.lines[member], own if "." in top else slot)
             below |= dict.fromkeys(members, switch)
     nodes = list(dict.fromkeys(below.values()))
     for index, a in enumerate(nodes):
@@ -219,7 +224,10 @@ def _matrix(path: Path, text: str) -> ParsedMatrix:
         for other, cell in zip(names, cells[1:], strict=False):
             label = OLDER_LABELS.get(cell, cell)
             if not LABEL.fullmatch(label) or (label == "X") != (name == other):
-                raise BadTopology(f"{path}:{number}: {name} to {other} is {label!r}, which is no label of the matrix")
+                what = ", but of topo -p2p; give the output of nvidia-smi topo -m" if label in P2P_LABELS else ""
+                raise BadTopology(
+                    f"{path}:{number}: {name} to {other} is {label!r}, which is no label of the matrix{what}"
+                )
             labels[name, other] = label
     missing = [name for name in names if name not in found]
     if missing:

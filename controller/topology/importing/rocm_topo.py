@@ -3,7 +3,8 @@
 Two GPUs whose link is XGMI and one hop away are joined by a cable; over more hops they go through others, which devices
 here do not forward, so such a pair takes PCIe as the others do. Hops are printed as 1 for every pair that XGMI reaches,
 so the weights decide: the driver counts 15 a hop. Every GPU hangs on the root of its NUMA node. The
-output says no rates: that of PCIe is of the sheet's port, and so is that of XGMI where a GPU has all its links in use.
+output says no rate of PCIe, which is of the sheet's port, nor of XGMI but in amd-smi's table ``NUMA BW``: else that is
+of the sheet's port as well, where a GPU has all its links in use.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from controller.errors import BadTopology
 from controller.topology.importing.sketch import (
+    HOST_PORTS,
     Chassis,
     Connection,
     Given,
@@ -40,6 +42,9 @@ def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
     Raises:
         BadTopology: no matrix of link types, or something that must be given.
     """
+    if text_of(path).lstrip().startswith(("{", "[")):
+        raise BadTopology(f"{path}:1: this is JSON; give the tables that rocm-smi --showtopo prints without --json, or "
+                          f"amd-smi topology")  # fmt: skip
     lines = [(number, line.rstrip()) for number, line in enumerate(text_of(path).splitlines(), 1)]
     kinds = _matrix(path, lines, "Link Type between two GPUs", "LINK TYPE TABLE")
     if not kinds:
@@ -49,6 +54,12 @@ def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
         )
     hops = _matrix(path, lines, "Hops between two GPUs", "HOPS TABLE")
     weights = _matrix(path, lines, "Weight between two GPUs", "WEIGHT TABLE")
+    rates = _matrix(path, lines, "NUMA BW TABLE")
+    closed = {
+        pair
+        for pair, (_, access) in _matrix(path, lines, "ACCESS TABLE", "LINK STATUS TABLE").items()
+        if access == "DISABLED"
+    }
     gpus = list(dict.fromkeys(a for a, _ in kinds))
     far = {
         pair
@@ -61,7 +72,7 @@ def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
     host = Chassis(devices={"gpu": (spec.product, len(gpus))})
     sketch = Sketch(name, {"host0": host})
     ends = {gpu: f"gpu{index}" for index, gpu in enumerate(gpus)}
-    pcie = first_port(spec, ("pcie",), where)
+    pcie = first_port(spec, HOST_PORTS, where)
     for gpu in gpus:
         root = f"numa{max(0, int(nodes.get(gpu.removeprefix('GPU'), '0')))}"
         if root not in host.switches:
@@ -77,16 +88,24 @@ def rocm_topo(path: Path, name: str, given: Given) -> Sketch:
     cables = [
         (a, b, number)
         for (a, b), (number, kind) in kinds.items()
-        if kind == "XGMI" and gpus.index(a) < gpus.index(b) and (a, b) not in far
+        if kind == "XGMI" and gpus.index(a) < gpus.index(b) and (a, b) not in far | closed
     ]
     whole = len(gpus) >= FULL_MESH and 2 * len(cables) == len(gpus) * (len(gpus) - 1)
     for a, b, number in cables:
         at = f"{path}:{number}"
         port = first_port(spec, ("xgmi",), at)
         share = spec.ports[port].read_bytes_per_s / (len(gpus) - 1) if whole else None
-        source = f"the {port} port of {spec.product} over {len(gpus) - 1} neighbours; the output says no rate"
-        rate = rate_of(given, "xgmi", at, share, source, "assumed")
+        source, kind = f"the {port} port of {spec.product} over {len(gpus) - 1} neighbours", "assumed"
+        line, cell = rates.get((a, b), (0, ""))
+        if said := re.fullmatch(r"\d+-(\d+)", cell):
+            # Least and most, in MB/s.
+            share, source, kind = float(said[1]) * 1e6, f"{path.name}:{line}, the larger rate in MB/s", "datasheet"
+        rate = rate_of(given, "xgmi", at, share, source, kind)
         host.links.append(Connection(f"{ends[a]}.{port}", f"{ends[b]}.{port}", rate, latency_of(given, "xgmi", at)))
+    if closed:
+        sketch.notes.append("pairs whose access is DISABLED: they take PCIe")
+    if cables and not hops and not weights:
+        sketch.notes.append("hops and weights, which the output does not say: every XGMI is taken for a cable")
     if far:
         sketch.notes.append("XGMI over more than one hop, which goes through other GPUs")
     if not nodes and len(gpus) > 1:

@@ -196,6 +196,10 @@ class Names:
         return self._name_of[original]
 
 
+HOST_PORTS = ("pcie", "host")
+"""Ports over which a GPU reaches its processor in a slot."""
+
+
 def first_port(spec: DeviceSpec, wanted: tuple[str, ...], where: str) -> str:
     """The first of the ports `wanted` that a product has.
 

@@ -165,3 +165,25 @@ def test_what_is_not_read_is_noted(tmp_path):
     )
     text = import_topology("infragraph", tmp_path / "i.yaml", "out", GIVEN)
     assert "# Not taken over: annotations." in text and "# Not taken over: jitter of physical." in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "note"),
+    [
+        ("{component: cpu}, scheme", "{component: cpu, lane: 3}, scheme", "lane of ep2"),
+        ("latency: {us: 1}", "latency: {s: 1}", "s of latency"),
+        ("{gigabits_per_second: 512}", "{gigabits_per_second: 512, efficiency: 0.5}", "efficiency of bandwidth"),
+    ],
+)
+def test_keys_within_links_and_ends_are_noted_too(tmp_path, before, after, note):
+    (tmp_path / "i.yaml").write_text(TEXT.replace(before, after))
+    assert f"# Not taken over: {note}." in import_topology("infragraph", tmp_path / "i.yaml", "out", GIVEN)
+
+
+def test_a_unit_that_is_not_the_choice_is_refused(tmp_path):
+    text = TEXT.replace("choice: gigabytes_per_second", "choice: gigabits_per_second")
+    said = complaint(tmp_path, text)
+    assert "i.yaml:13: the bandwidth is in gigabytes_per_second, but its choice is 'gigabits_per_second'" in said
+    (tmp_path / "i.yaml").write_text("infrastructure:\n  name: x\n")
+    with pytest.raises(BadTopology, match="the infrastructure lies inside of a response"):
+        import_topology("infragraph", tmp_path / "i.yaml", "out", GIVEN)

@@ -219,3 +219,40 @@ def test_the_file_of_the_channels_is_named(tmp_path):
     (tmp_path / "g.xml").write_text("<graphs version='1'><graph id='0' pattern='4' nchannels='2'/></graphs>")
     with pytest.raises(BadTopology, match=r"NCCL_GRAPH_DUMP_FILE names, .* give what NCCL_TOPO_DUMP_FILE"):
         import_topology("nccl", tmp_path / "g.xml", "g", Given({"gpu": "h100_sxm"}))
+
+
+C2C = """\
+<system version="2">
+  <cpu host_hash="0x1" numaid="0" affinity="ff" arch="arm64" vendor="ARM">
+    <pci busid="0009:01:00.0" class="0x030200" link_speed="" link_width="0">
+      <gpu dev="0" sm="90" rank="0" gdr="1"><c2c bw="45000" count="10" lanes="3"/></gpu>
+    </pci>
+  </cpu>
+</system>
+"""
+
+
+def test_a_gpu_may_reach_its_processor_over_c2c(tmp_path):
+    topo = imported(tmp_path, C2C, Given({"gpu": "gh200"}, {}, "400 ns"))
+    assert [(str(link.a), link.forward_bytes_per_s) for link in topo.links] == [("gpu0.c2c", 450e9)]
+    text = (tmp_path / "topo.yaml").read_text()
+    assert "Not taken over: lanes of <c2c>" in text and "slots of the GPUs, since gh200 reaches" in text
+
+
+def test_what_two_ends_say_of_their_links_must_agree(tmp_path):
+    switched = 'target="0000:05:00.0" count="18" tclass="0x068000"'
+    peers = XML.replace('target="0000:05:00.0" count="9" tclass="0x068000"', 'target="0000:90:00.0" count="4"')
+    peers = peers.replace('<nvlink target="0000:06:00.0" count="9" tclass="0x068000"/>', "")
+    assert imported(tmp_path, peers.replace(switched, 'target="0000:18:00.0" count="4"')).devices
+    said = complaint(tmp_path, peers.replace(switched, 'target="0000:18:00.0" count="2"'))
+    assert "2 links from gpu1 to gpu0, and 4 the other way" in said
+
+
+def test_parts_of_a_gpu_and_gdr_are_not_dropped(tmp_path):
+    parts = XML.replace('<gpu dev="1" sm="90" rank="1" gdr="1">', '<gpu dev="2" sm="90"/><gpu dev="1" sm="90" gdr="1">')
+    assert "several <gpu> in one <pci>" in complaint(tmp_path, parts)
+    imported(
+        tmp_path, XML.replace('rank="1" gdr="1"', 'rank="1" gdr="0"').replace('count="9" t', 'count="9" mode="3" t')
+    )
+    text = (tmp_path / "topo.yaml").read_text()
+    assert "gdr=0 of <gpu>" in text and "mode of <nvlink>" in text

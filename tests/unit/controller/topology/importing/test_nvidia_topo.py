@@ -166,3 +166,17 @@ def test_older_drivers_say_the_node_by_its_cores(tmp_path):
     given = Given({"": "a100_sxm_40"}, {"sockets": ("20 GB/s", "")}, "500 ns")
     text = import_topology("nvidia-topo", tmp_path / "t.txt", "t", given)
     assert "switches: [numa0, numa1]" in text
+
+
+def test_a_gpu_with_c2c_has_no_slot_and_says_nothing_of_those_of_nics(tmp_path):
+    text = "\tGPU0\tNIC0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\nGPU0\t X \tSYS\t0-71\t0\t\t1\nNIC0\tSYS\t X \n"
+    given = Given({"gpu": "gh200"}, GIVEN.links, GIVEN.latency)
+    assert "nothing says how fast the link 'slot' is" in complaint(tmp_path, text, given)
+    box = imported(tmp_path, text, Given({"gpu": "gh200"}, {**GIVEN.links, "slot": ("63 GB/s", "")}, GIVEN.latency))
+    rates = {link.a.vertex: link.forward_bytes_per_s for link in box.links}
+    assert rates["gpu0"] == 450e9 and rates["nic0"] == 63e9
+
+
+def test_the_matrix_of_peer_access_is_named(tmp_path):
+    text = "\tGPU0\tGPU1\nGPU0\tX\tOK\nGPU1\tOK\tX\n"
+    assert "but of topo -p2p; give the output of nvidia-smi topo -m" in complaint(tmp_path, text)

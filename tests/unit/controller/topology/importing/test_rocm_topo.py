@@ -71,3 +71,32 @@ def test_the_tables_of_amd_smi_name_gpus_by_their_slots(tmp_path):
     box = imported(tmp_path, text, xgmi=("64 GB/s", ""))
     assert len(route(box, "gpu0", "gpu1").hops) == 1
     assert "Not taken over: NUMA nodes" in (tmp_path / "smi.yaml").read_text()
+
+
+AMD = ("0000:05:00.0", "0000:26:00.0")
+
+
+def amd_table(title: str, own: str, other: str) -> str:
+    a, b = AMD
+    return f"{title}:\n               {a}  {b}\n {a}  {own}  {other}\n {b}  {other}  {own}\n\n"
+
+
+def test_amd_smi_says_rates_and_what_is_closed(tmp_path):
+    kinds, rates = amd_table("LINK TYPE TABLE", "SELF", "XGMI"), amd_table("NUMA BW TABLE", "N/A", "40000-50000")
+    box = imported(tmp_path, amd_table("ACCESS TABLE", "ENABLED", "ENABLED") + kinds + rates)
+    assert [link.forward_bytes_per_s for link in box.links if link.a.port == "xgmi"] == [50e9]
+    assert "hops and weights, which the output does not say" in (tmp_path / "smi.yaml").read_text()
+    box = imported(tmp_path, amd_table("ACCESS TABLE", "ENABLED", "DISABLED") + kinds + rates)
+    assert not [link for link in box.links if link.a.port == "xgmi"]
+    assert "pairs whose access is DISABLED: they take PCIe" in (tmp_path / "smi.yaml").read_text()
+
+
+def test_json_of_the_tools_is_refused(tmp_path):
+    with pytest.raises(BadTopology, match=r"smi\.txt:1: this is JSON; give the tables .* without --json"):
+        imported(tmp_path, '[{"gpu": 0, "links": []}]')
+
+
+def test_a_die_hangs_on_its_port_to_the_host(tmp_path):
+    (tmp_path / "smi.txt").write_text(output(2, "PCIE", "2"))
+    given = Given({"gpu": "mi250x_gcd"}, {"sockets": ("60 GB/s", "")}, "500 ns")
+    assert "ends: [gpu0.host, numa0]" in import_topology("rocm-topo", tmp_path / "smi.txt", "smi", given)
