@@ -158,12 +158,9 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 _PARTS = {
-    "experts": "experts",
-    "capacity": "a capacity of experts",
-    "latents": "latent attention",
-    "sinks": "attention sinks",
-    "kv_type": "a KV cache of another type than it computes in",
-}
+    "experts": "experts", "capacity": "a capacity of experts", "latents": "latent attention",
+    "sinks": "attention sinks", "kv_type": "a KV cache of another type than it computes in",
+}  # fmt: skip
 
 
 def check_model(strategy: Strategy, shape: ModelShape) -> None:
@@ -175,11 +172,11 @@ def check_model(strategy: Strategy, shape: ModelShape) -> None:
     missing = [part for part in shape.parts if part not in strategy.takes]
     if not missing or strategy.declared is None:
         return
+    hint = ", or write --expert-capacity none to drop nothing" if "capacity" in missing else ""
     able = [entry.name for entry in STRATEGIES.values() if set(shape.parts) <= set(entry.takes)]
     raise BadWorkload(
         f"{shape.name} has {' and '.join(_PARTS[part] for part in missing)}, which {strategy.name} does not take; "
-        f"run it with {' or '.join(able)}, or choose another --model"
-        + (", or write --expert-capacity none to drop nothing" if "capacity" in missing else "")
+        f"run it with {' or '.join(able)}, or choose another --model{hint}"
     )
 
 
