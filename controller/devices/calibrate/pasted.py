@@ -113,7 +113,10 @@ def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> 
     """
     for each in found:
         constant = spec.constants.get(each.path)
-        if constant is None or each.path.endswith("latency"):
+        if constant is None:
+            continue
+        if each.path.endswith("latency"):
+            _refuse_cache(each, constant.value, spec, where)
             continue
         rate = parse(each.text, "bytes/s")
         part = each.path.partition(".")[0]
@@ -132,6 +135,16 @@ def refuse_beyond_peak(found: Sequence[Found], spec: DeviceSpec, where: str) -> 
             )
 
 
+def _refuse_cache(found: Found, usual_s: float, spec: DeviceSpec, where: str) -> None:
+    if found.path.endswith(".read_latency") and parse(found.text, "s") < LEAST_LATENCY * usual_s:
+        raise BadMeasurements(
+            f"{where}: {found.path} = {found.text} ({found.method}) is far below the {format_quantity(usual_s, 's')} "
+            f"of {spec.product}, so it is of a cache; repeat it over a buffer that no cache holds"
+        )
+
+
+LEAST_LATENCY: Final = 0.4
+"""Least of the sheet's latency that memory itself may have: caches of processors and hosts are far below."""
 _LANES: Final = ("nvlink", "xgmi")
 LEAST_LINK: Final = 0.5
 """Least that GPUs which are joined by all of their links reach, of what the sheet says."""

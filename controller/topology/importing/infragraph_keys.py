@@ -32,12 +32,9 @@ def refuse_older_layout(document: Document) -> None:
     Raises:
         BadTopology: such a file, with the line.
     """
-    if isinstance(document.data.get("infrastructure"), Mapping) and "devices" not in document.data:
-        raise BadTopology(
-            f"{document.where(('infrastructure',))}: the infrastructure lies inside of a response; give what stands "
-            f"below 'infrastructure' as a file of its own"
-        )
-    for place, _, entry in _entries(document.data):
+    wrapped = document.data.get("infrastructure")
+    inner = _entries(wrapped, "", ("infrastructure",)) if isinstance(wrapped, Mapping) else ()
+    for place, _, entry in (*_entries(document.data), *inner):
         edges = entry.get("edges")
         texts = [each for each in edges if isinstance(each, str)] if isinstance(edges, list) else []
         texts += [entry[side] for side in ("ep1", "ep2") if isinstance(entry.get(side), str)]
@@ -50,6 +47,11 @@ def refuse_older_layout(document: Document) -> None:
         raise BadTopology(
             f"{document.where((*place, older) if older else place)}: {what} is of InfraGraph's older layout, whose "
             f"connections are dotted texts; write edges with ep1, ep2, scheme and link, as version 2 and later do"
+        )
+    if isinstance(wrapped, Mapping) and "devices" not in document.data:
+        raise BadTopology(
+            f"{document.where(('infrastructure',))}: the infrastructure lies inside of a response; give what stands "
+            f"below 'infrastructure' as a file of its own"
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from controller.errors import BadMeasurements
+
 NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 """A plain decimal number, as one group."""
 
@@ -35,6 +37,23 @@ class Found:
     text: str
     method: str
     caveat: str = ""
+
+
+def refuse_other_unit(text: str, heading: str, unit: str, where: str) -> None:
+    """Refuses figures in another unit than the tool is known to write.
+
+    Args:
+        text: the output.
+        heading: expression whose one group is the unit.
+        unit: that is read.
+        where: the output is from.
+
+    Raises:
+        BadMeasurements: another unit.
+    """
+    other = next((said for said in re.findall(heading, text) if said != unit), None)
+    if other is not None:
+        raise BadMeasurements(f"{where}: the figures are in {other}, and only {unit} is read; convert them")
 
 
 def without_launcher(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from controller.devices.calibrate.tools.found import NUMBER, Found
+from controller.devices.calibrate.tools.found import NUMBER, Found, refuse_other_unit
 from controller.errors import BadMeasurements
 
 OTHER_SOCKET = 1.35
@@ -25,6 +25,7 @@ def read_mlc(text: str, where: str) -> list[Found]:
     Raises:
         BadMeasurements: no figure tells one of them.
     """
+    refuse_other_unit(text, r"Bandwidths are in ([\w/]+)", "MB/sec", where)
     latencies = _matrix(text, r"Measuring idle latencies")
     between = _matrix(text, r"Measuring Memory Bandwidths between nodes")
     sockets = _sockets(latencies, between)

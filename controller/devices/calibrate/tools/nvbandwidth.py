@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from controller.devices.calibrate.tools.found import Found
+from controller.devices.calibrate.tools.found import Found, refuse_other_unit
 from controller.errors import BadMeasurements
 
 PATHS: Final[Mapping[str, str]] = {
@@ -40,6 +40,7 @@ def read_nvbandwidth(text: str, where: str) -> list[Found]:
     Raises:
         BadMeasurements: a test that failed, or none that is of one direction between two ends.
     """
+    refuse_other_unit(text, r"bandwidth \(([^)\n]+)\)", "GB/s", where)
     matrices = _matrices_of(text, where)
     found: dict[str, Found] = {}
     for name, path in PATHS.items():

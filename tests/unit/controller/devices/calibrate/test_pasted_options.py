@@ -133,3 +133,16 @@ def test_older_rccl_is_known_by_its_slots():
 def test_a_refusal_says_what_to_run_instead(text, tool, advice):
     said = complaint(text)
     assert f"the output of {tool} is not read" in said and advice in said
+
+
+def test_other_units_are_refused():
+    text = f"{MLC}Bandwidths are in GB/sec (1 GB/sec = 1,000,000,000 Bytes/sec)\nALL Reads        :\t280.8\n"
+    assert "the figures are in GB/sec, and only MB/sec is read" in complaint(text)
+    gibi = copies("host_to_device_memcpy_ce", 51.5).replace("(GB/s)", "(GiB/s)")
+    assert "the figures are in GiB/s, and only GB/s is read" in complaint(NVBANDWIDTH + gibi)
+
+
+def test_the_latency_of_a_cache_is_not_that_of_memory(tmp_path, capsys):
+    text = f"{MLC}Each iteration took 10.8 core clocks (\t5.4\tns)\n"
+    status, _, said = calibrated(tmp_path, capsys, "xeon_8480", text)
+    assert status == 2 and "dram.read_latency = 5.4 ns" in said and "so it is of a cache" in said

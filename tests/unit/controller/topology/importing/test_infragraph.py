@@ -184,6 +184,8 @@ def test_a_unit_that_is_not_the_choice_is_refused(tmp_path):
     text = TEXT.replace("choice: gigabytes_per_second", "choice: gigabits_per_second")
     said = complaint(tmp_path, text)
     assert "i.yaml:13: the bandwidth is in gigabytes_per_second, but its choice is 'gigabits_per_second'" in said
+    older = "infrastructure:\n  devices:\n  - name: pc\n    connections: [cpu.0.pcie.xpu.0]\n"
+    assert "i.yaml:4: the key 'connections' is of InfraGraph's older layout" in complaint(tmp_path, older)
     (tmp_path / "i.yaml").write_text("infrastructure:\n  name: x\n")
     with pytest.raises(BadTopology, match="the infrastructure lies inside of a response"):
         import_topology("infragraph", tmp_path / "i.yaml", "out", GIVEN)
