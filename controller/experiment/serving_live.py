@@ -121,7 +121,7 @@ class LiveServing:
         for instance, each in zip(instances, values, strict=True):
             instance.values = each
         if cluster is not None:
-            cluster.mover = LiveMover(cluster.mover, values)
+            cluster.moves.mover = LiveMover(cluster.moves.mover, values)
         survives = survives or bool(spec.faults)
         outages = setup.outages(cluster, _killer(run)) if survives else None
         loop = ServingLoop(instances, stream, outages or cluster)

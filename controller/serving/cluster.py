@@ -19,8 +19,7 @@ class ServingCluster:
 
     Attributes:
         state: what the policy sees.
-        mover: of KV caches.
-        moves: under way, and what they came to.
+        moves: of KV caches under way, who carries them out, and what they came to.
         on_s: time that instances were on, over all [s].
     """
 
@@ -38,7 +37,7 @@ class ServingCluster:
             options: of the policy, in place of its own.
             started: instances that are on at first; None for all.
         """
-        self.entry, self.mover = entry, mover
+        self.entry = entry
         self.instances = list(instances)
         chosen = list(roles) or [BOTH] * len(instances)
         on = [number < (len(instances) if started is None else started) for number in range(len(instances))]
@@ -79,7 +78,7 @@ class ServingCluster:
 
     def next_at(self, limit: float) -> float:
         """The next end of a copy or check of the policy, if not after `limit` [s]."""
-        return min(self._next_check, self.mover.next_at(min(limit, self._next_check)))
+        return min(self._next_check, self.moves.mover.next_at(min(limit, self._next_check)))
 
     def act(self, loop: ServingLoop, now: float) -> None:
         """Ends copies, and asks the policy."""
