@@ -6,7 +6,6 @@ Exit codes: 0 it worked, 1 the run itself failed, 2 the input is wrong (message,
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import signal
 import sys
@@ -19,6 +18,7 @@ import click
 from controller.cli.machine import exhausted, forget_output, open_standard_streams, utf8_words
 from controller.cli.memory_budget import VARIABLE, budget_bytes, memory_budget
 from controller.errors import UserError, WindtunnelError
+from controller.nearest import nearest
 from node.errors import NodeError, UserInput
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -68,8 +68,7 @@ class LazyGroup(click.Group):
             UsageError: there is none; names the nearest one.
         """
         if cmd_name not in COMMANDS:
-            close = difflib.get_close_matches(cmd_name, COMMANDS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
+            hint = nearest(cmd_name, COMMANDS)
             raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)

@@ -27,14 +27,12 @@ def striking(faults: tuple[Fault, ...], topology: Topology, cluster: Cluster) ->
     timeline = Timeline.of(topology, faults)
     check_live(timeline, paced=cluster.pace is not None)
     with Injection(timeline, cluster.processes, cluster.clients) as injection:
-        start = cluster.start_clocks
 
         def started() -> None:
-            start()
             cluster.await_heartbeats()
             injection.begin()
 
-        cluster.start_clocks = started  # type: ignore[method-assign]
+        cluster.when_started = started
         try:
             yield
         except DeviceUnreachable as error:

@@ -88,6 +88,7 @@ class Cluster:
         self._server = server
         self._node_timeout_s, self._lock = node_timeout_s, lock
         self._heartbeats: Heartbeats | None = None
+        self.when_started: Callable[[], None] | None = None
         self.whereabouts = whereabouts
         self._offsets_s: Mapping[str, float] | None = None
         self._dead: dict[str, DeviceUnreachable] = {}
@@ -175,12 +176,14 @@ class Cluster:
         return frozenset(self._dead)
 
     def start_clocks(self) -> None:
-        """Sets device time 0 of every node to now; nothing may be running."""
+        """Sets device time 0 of every node to now, then calls `when_started`; nothing may be running."""
         offsets_s = self._clock_offsets_s()
         self.epoch = wall_clock_s() + (_CLOCK_LEAD_S if self.pace is not None else 0.0)
         self._each(lambda client: client.start_clock(self.epoch + offsets_s[client.device]))
         if self._arbiter is not None:
             self._arbiter.start_clock(self.epoch + next(iter(offsets_s.values())))  # beside the first device
+        if self.when_started is not None:
+            self.when_started()
 
     def device_now(self) -> float:
         """Device time [s]; 0 without pacing, where only the ends of commands say how far it has come."""

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, NoReturn, Self, get_args, get_type_hints
 
 from controller.errors import BadWorkload
+from controller.nearest import nearest
 from controller.program.option_kinds import (
     Choice,
     Count,
@@ -106,8 +106,7 @@ class Options(Mapping[str, str]):
         known = _declared(cls)
         for name in given:
             if name not in known:
-                close = get_close_matches(name, known, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'none'}"
+                hint = nearest(name, known, "it has")
                 raise BadWorkload(f"{owner} has no option {name!r}; {hint}")
         values: dict[str, Any] = dict(given)
         return cls(**values, given=dict(given))

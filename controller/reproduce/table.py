@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from difflib import get_close_matches
 
 from controller.errors import UserError
+from controller.nearest import nearest
 from controller.reproduce.rows import Paper
 
 PAPERS: dict[str, str] = {
@@ -43,8 +43,7 @@ def load_paper(name: str) -> Paper:
         UnknownPaper: there is none; names the nearest one.
     """
     if name not in PAPERS:
-        close = get_close_matches(name, PAPERS, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PAPERS)}"
+        hint = nearest(name, PAPERS)
         raise UnknownPaper(f"no published tables called {name!r}; {hint}")
     module, _, function = PAPERS[name].partition(":")
     paper: Paper = getattr(importlib.import_module(module), function)()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from controller.errors import BadWorkload, UnknownStrategy
 from controller.models.shape import ModelShape
+from controller.nearest import nearest
 from controller.strategies.entry import TRAINING, Strategy
 from controller.strategies.of_your_own import strategy_of_file
 
@@ -193,6 +193,5 @@ def lookup(name: str) -> Strategy:
         return strategy_of_file(Path(path), function)
     if name.endswith(".py"):
         raise UnknownStrategy(f"{name} is a file: write {name}:FUNCTION, with the function of it that is the strategy")
-    close = get_close_matches(name, STRATEGIES, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(STRATEGIES)}"
+    hint = nearest(name, STRATEGIES)
     raise UnknownStrategy(f"no strategy {name!r}; {hint} (one of your own is path/to/file.py:function)")

@@ -13,12 +13,12 @@ Source: Azure/AzurePublicDataset, AzureLLMInferenceDataset2023.md; HPMLL/BurstGP
 from __future__ import annotations
 
 import csv
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from controller.errors import BadWorkload
+from controller.nearest import nearest
 from controller.workload.lengths import TRACES, draw_stream
 from controller.workload.requests import RequestStream
 
@@ -40,8 +40,7 @@ def open_stream(text: str, seed: int) -> RequestStream:
     path = Path(text)
     if path.is_file():
         return read_stream(path)
-    close = get_close_matches(text, TRACES, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TRACES)}"
+    hint = nearest(text, TRACES)
     raise BadWorkload(f"request stream {text!r} is neither a file nor a published trace; {hint}")
 
 

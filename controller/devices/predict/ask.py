@@ -8,7 +8,6 @@ moment ago is still in the last-level cache if it fits.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Final
 
@@ -19,6 +18,7 @@ from controller.devices.predict.latents import LATENTS
 from controller.devices.predict.moves import MOVES
 from controller.devices.predict.question import Question
 from controller.errors import BadQuestion
+from controller.nearest import nearest
 
 QUESTIONS: Final[Mapping[str, Question]] = {each.name: each for each in (*KERNELS, *EXPERTS, *LATENTS, *MOVES, *HOSTS)}
 """Everything that can be asked, by name."""
@@ -31,7 +31,6 @@ def question(name: str) -> Question:
         BadQuestion: there is none; says the nearest.
     """
     if name not in QUESTIONS:
-        near = difflib.get_close_matches(name, QUESTIONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(QUESTIONS)}"
+        hint = nearest(name, QUESTIONS)
         raise BadQuestion(f"nothing to predict called {name!r}; {hint}")
     return QUESTIONS[name]

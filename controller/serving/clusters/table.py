@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Final
 
 from controller.errors import BadWorkload
+from controller.nearest import nearest
 from controller.serving.client_request import ClientRequest
 from controller.serving.cluster_state import ClusterState, Migration
 
@@ -84,8 +84,7 @@ def load_cluster(name: str) -> ClusterEntry:
     """
     if name in CLUSTERS:
         return CLUSTERS[name]
-    close = get_close_matches(name, CLUSTERS, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(CLUSTERS)}"
+    hint = nearest(name, CLUSTERS)
     raise BadWorkload(f"no cluster policy {name!r}; {hint}")
 
 
@@ -104,6 +103,5 @@ def check_options(entry: ClusterEntry, given: Mapping[str, float]) -> None:
     known = (*entry.options, *(LAYOUT_OPTIONS if entry.roles else ()), *ANY_OPTIONS)
     for name in given:
         if name not in known:
-            close = get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+            hint = nearest(name, known, "it has")
             raise BadWorkload(f"--cluster-option {name}: {entry.name} has no such number; {hint}")

@@ -8,12 +8,12 @@ that many users, each of whom sends the next request when the last one has ended
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
 
 from controller.errors import BadWorkload
+from controller.nearest import nearest
 from node.errors import BadQuantity
 from node.hardware.units import parse
 
@@ -62,8 +62,7 @@ def read_arrivals(text: str) -> ArrivalProcess:
     """
     kind, _, rest = text.partition(":")
     if kind not in KINDS:
-        close = get_close_matches(kind, KINDS, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(KINDS)}"
+        hint = nearest(kind, KINDS)
         raise BadWorkload(f"requests {text!r}: no arrivals are called {kind!r}; {hint}")
     first, *others = rest.split(",") if rest else [""]
     named = dict(_named(text, part) for part in others)

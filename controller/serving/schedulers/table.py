@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Final
 
 from controller.errors import BadWorkload
+from controller.nearest import nearest
 from controller.serving.client_request import RequestStreamSpec
 from controller.serving.instance import Decide
 from controller.serving.state import USUAL_LIMITS, ServerLimits
@@ -136,8 +136,7 @@ def load_scheduler(name: str, changes: Mapping[str, Any] | None = None) -> Sched
     elif colon and path.endswith(".py"):
         entry = _of_file(Path(path), function)
     else:
-        close = get_close_matches(name, SCHEDULERS, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(SCHEDULERS)}"
+        hint = nearest(name, SCHEDULERS)
         raise BadWorkload(f"no scheduler {name!r}; {hint} (one of your own is path/to/file.py:function)")
     return replace(entry, limits=replace(entry.limits, **changes)) if changes else entry
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Final
 
 from controller.errors import BadWorkload
+from controller.nearest import nearest
 from controller.serving.iteration_times import IterationTimes
 from controller.serving.surfaces.distserve import CONSTANTS, DistServeSurface
 from controller.serving.surfaces.llumnix import KV_TOKENS, LlumnixSurface
@@ -60,6 +60,5 @@ def load_surface(name: str) -> SurfaceEntry:
     """
     if name in SURFACES:
         return SURFACES[name]
-    close = get_close_matches(name, SURFACES, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(SURFACES)}"
+    hint = nearest(name, SURFACES)
     raise BadWorkload(f"no engine surface {name!r}; {hint}")
