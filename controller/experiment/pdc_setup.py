@@ -159,7 +159,7 @@ class PdcSetup(ServingSetup):
                 self.topology, shape, self.devices[0].stages[0][0], "bf16", slots[role], self.spec.utilisation,
                 pass_tokens if role == PREFILL else tokens, self.weight_bytes[role] + windows[role],
             )  # fmt: skip
-        self.device_times = [*times.values()]
+        self.device_times = list(times.values())  # type: ignore[arg-type]
         self.scheduler = load_scheduler("decode_only", {"max_requests": sequences * pools["decode_ep"]})
         self.scheduler = replace(self.scheduler, name="pdc")
         prefill = load_scheduler(
